@@ -1,1 +1,14 @@
+//! What every long-running binary of the project shares: logging, a metrics registry, the admin endpoints, an orderly
+//! end, and the build's version. Nothing here knows what a mesh is.
 
+mod admin;
+mod drain;
+pub mod logging;
+mod metrics;
+
+pub use admin::{Admin, Page};
+pub use drain::{Drain, shutdown_signal};
+pub use metrics::Metrics;
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,158 @@
+//! The admin endpoints, on loopback: `/live`, `/ready`, `/metrics`, and pages of the binary's own. Read-only.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+
+use crate::{Drain, Metrics};
+
+/// Connections served at once; more wait in the kernel's queue.
+const CONNECTIONS: usize = 32;
+
+/// A page of the admin server.
+pub struct Page {
+    path: &'static str,
+    content_type: &'static str,
+    render: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+/// The admin server of one process.
+pub struct Admin {
+    metrics: Metrics,
+    ready: Box<dyn Fn() -> bool + Send + Sync>,
+    pages: Vec<Page>,
+}
+
+impl Admin {
+    /// Makes a server that is ready at once and has no pages of its own.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self { metrics, ready: Box::new(|| true), pages: Vec::new() }
+    }
+
+    /// Sets what `/ready` asks.
+    #[must_use]
+    pub fn ready(mut self, ready: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.ready = Box::new(ready);
+        self
+    }
+
+    /// Adds a page.
+    #[must_use]
+    pub fn page(
+        mut self,
+        path: &'static str,
+        content_type: &'static str,
+        render: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Self {
+        self.pages.push(Page { path, content_type, render: Box::new(render) });
+        self
+    }
+
+    /// Serves until the drain has finished; spawn it on the runtime that does not carry traffic.
+    pub async fn serve(self, listener: TcpListener, drain: Drain) {
+        let admin = Arc::new(self);
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(permit) = permits.clone().acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let admin = admin.clone();
+                    let drain = drain.clone();
+                    tokio::spawn(async move {
+                        admin.connection(stream, &drain).await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: others must be closed first.
+                    warn!(%error, "admin accept failed");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self: &Arc<Self>, stream: TcpStream, drain: &Drain) {
+        let service = service_fn(|request| {
+            let admin = self.clone();
+            let draining = drain.is_started();
+            async move { Ok::<_, Infallible>(admin.answer(&request, draining)) }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_secs(5))
+            .max_buf_size(16 * 1024)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+        if let Err(error) = served {
+            debug!(%error, "admin connection failed");
+        }
+    }
+
+    fn answer(&self, request: &Request<Incoming>, draining: bool) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
+            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refused;
+        }
+        match request.uri().path() {
+            "/live" => text(StatusCode::OK, "live\n".to_owned()),
+            "/ready" if draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),
+            "/ready" if (self.ready)() => text(StatusCode::OK, "ready\n".to_owned()),
+            "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
+            "/metrics" => typed(
+                StatusCode::OK,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                self.metrics.encode(),
+            ),
+            path => match self.pages.iter().find(|page| page.path == path) {
+                Some(page) => typed(StatusCode::OK, page.content_type, (page.render)()),
+                None => {
+                    let mut known = "no such page; there are /live /ready /metrics".to_owned();
+                    for page in &self.pages {
+                        known.push(' ');
+                        known.push_str(page.path);
+                    }
+                    known.push('\n');
+                    text(StatusCode::NOT_FOUND, known)
+                }
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("pages", &self.pages).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.path)
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    typed(status, "text/plain; charset=utf-8", body)
+}
+
+fn typed(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
