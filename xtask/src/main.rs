@@ -1,5 +1,62 @@
-fn main() -> anyhow::Result<()> {
-    let fds = protox::compile(["outrigger/mesh/v1/mesh.proto"], ["proto/proto"])?;
-    tonic_prost_build::configure().bytes(".").out_dir("proto/src/generated").compile_fds(fds)?;
-    Ok(())
+//! `cargo xtask …`: the front door for whoever works on Outrigger. Nothing to install first.
+//!
+//! One module a command. It links none of the product, so that it compiles in seconds; what needs the product's types
+//! (the reference pages) is a small program of its own in `xtask/docs`.
+
+mod advisories;
+mod bench;
+mod check;
+mod debian;
+mod demo_check;
+mod generate;
+mod sizes;
+mod step;
+mod test;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Developer commands of Outrigger.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Format, lints, generated files, licences and advisories: what must hold before a commit.
+    Check(check::Args),
+    /// All tests of the project; as root on Debian or Ubuntu it installs what they need.
+    Test(test::Args),
+    /// Writes the generated files: code of the protocol, reference pages.
+    Gen(generate::Args),
+    /// Runs the release build's demo and asserts that every step of its JSON is proved.
+    DemoCheck(demo_check::Args),
+    /// Measures against other meshes, side by side in one run.
+    Bench(bench::Args),
+    /// Measures the shipped sidecar: size, idle memory, time to ready.
+    Sizes(sizes::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().command {
+        Command::Check(args) => check::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Gen(args) => generate::run(&args),
+        Command::DemoCheck(args) => demo_check::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Sizes(args) => sizes::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,0 +1,96 @@
+//! `cargo xtask check`: all that can be said about a change without running it.
+
+use anyhow::Result;
+
+use crate::step::Steps;
+use crate::{advisories, generate, step, tools, workspace};
+
+/// `cargo xtask check`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Runs only these of: fmt, clippy, doc, gen, deny, advisories.
+    #[arg(long, value_name = "CHECK", value_delimiter = ',', value_enum)]
+    only: Vec<Check>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Check {
+    /// The code is formatted.
+    Fmt,
+    /// No lint speaks up.
+    Clippy,
+    /// Links in the documentation comments lead somewhere.
+    Doc,
+    /// Generated files are up to date.
+    Gen,
+    /// Licences, bans and sources of dependencies (deny.toml).
+    Deny,
+    /// Security advisories about dependencies.
+    Advisories,
+}
+
+impl Check {
+    const ALL: [Self; 6] = [Self::Fmt, Self::Clippy, Self::Doc, Self::Gen, Self::Deny, Self::Advisories];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fmt => "format",
+            Self::Clippy => "lints",
+            Self::Doc => "documentation links",
+            Self::Gen => "generated files",
+            Self::Deny => "licences, bans and sources of dependencies",
+            Self::Advisories => "security advisories",
+        }
+    }
+}
+
+/// Runs the checks.
+///
+/// # Errors
+/// When one of them fails.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let root = workspace::root()?;
+    let cargo = || workspace::cargo(&root);
+    let mut steps = Steps::default();
+    for check in Check::ALL {
+        if !args.only.is_empty() && !args.only.contains(&check) {
+            continue;
+        }
+        steps.step(check.name(), || match check {
+            // rustfmt colours its diff wherever it goes, unless told.
+            Check::Fmt => {
+                let colour = if step::colours() { "always" } else { "never" };
+                step::run(cargo().args(["fmt", "--all", "--check", "--", "--color", colour]))
+            }
+            Check::Clippy => step::run(cargo().args([
+                "clippy",
+                "--quiet",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "--deny",
+                "warnings",
+            ])),
+            Check::Doc => step::run(
+                cargo()
+                    .args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"])
+                    .env("RUSTDOCFLAGS", "--deny warnings"),
+            ),
+            Check::Gen => generate::check(&root),
+            Check::Deny => {
+                let deny = tools::CARGO_DENY.program(&root)?;
+                step::run(std::process::Command::new(deny).current_dir(&root).args([
+                    "--offline",
+                    "--workspace",
+                    "check",
+                    "--hide-inclusion-graph",
+                    "licenses",
+                    "bans",
+                    "sources",
+                ]))
+            }
+            Check::Advisories => advisories::check(&root),
+        });
+    }
+    steps.finish()
+}

@@ -1,0 +1,102 @@
+//! `cargo xtask test`: every test of the project. What CI runs besides format and lints, it runs.
+//!
+//! Suites: `unit` (beside the code), `doc`, and one for each file of `tests/tests/` (`netns`, …), end to end.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::step::Steps;
+use crate::{debian, step, workspace};
+
+/// `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Runs these suites only.
+    #[arg(long, value_name = "SUITE", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Lists the suites, and runs none.
+    #[arg(long)]
+    list: bool,
+    /// Installs no packages.
+    #[arg(long)]
+    no_install: bool,
+    /// Only the tests whose name contains this.
+    filter: Option<String>,
+}
+
+/// Runs the tests.
+///
+/// # Errors
+/// When a suite fails, a suite is unknown, or a program that the tests need is missing.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let root = workspace::root()?;
+    let suites = suites(&root)?;
+    if args.list {
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), "{}", suites.join("\n"))?;
+        return Ok(());
+    }
+    if let Some(unknown) = args.only.iter().find(|name| !suites.contains(name)) {
+        bail!("no suite {unknown}; there are: {}", suites.join(", "));
+    }
+    let wanted = |suite: &str| args.only.is_empty() || args.only.iter().any(|name| name == suite);
+    let end_to_end = suites.iter().any(|suite| is_end_to_end(suite) && wanted(suite));
+
+    let mut steps = Steps::default();
+    if end_to_end && !args.no_install {
+        steps.step("programs to test against", || debian::install(debian::FOR_TESTS));
+    }
+    // With all targets at once, so that every later cargo command finds the same features and builds nothing again.
+    steps.step("build", || {
+        step::run(workspace::cargo(&root).args(["build", "--quiet", "--workspace", "--all-targets"]))
+    });
+    if steps.all_passed() {
+        for suite in suites.iter().filter(|suite| wanted(suite)) {
+            run_suite(&mut steps, &root, suite, args.filter.as_deref());
+        }
+    }
+    steps.finish()
+}
+
+fn run_suite(steps: &mut Steps, root: &Path, suite: &str, filter: Option<&str>) {
+    let mut command = workspace::cargo(root);
+    command.args(["test", "--quiet", "--no-fail-fast", "--workspace"]);
+    match suite {
+        "unit" => command.args(["--lib", "--bins"]),
+        "doc" => command.arg("--doc"),
+        end_to_end => command.args(["--test", end_to_end]),
+    };
+    if is_end_to_end(suite) {
+        let programs = workspace::target_dir(root).join("debug");
+        command.env("OUTRIGGER_BIN", programs.join("outrigger"));
+        command.env("OUTRIGGER_SIDECAR_BIN", programs.join("outrigger-sidecar"));
+        // Root can make network namespaces anywhere: a test that skips itself then would hide something.
+        if workspace::is_root() {
+            command.env("OUTRIGGER_REQUIRE_NETNS", "1");
+        }
+    }
+    command.args(["--"]).args(filter);
+    steps.test_step(suite, &mut command);
+}
+
+fn is_end_to_end(suite: &str) -> bool {
+    !matches!(suite, "unit" | "doc")
+}
+
+/// The suites there are: the fast ones first.
+fn suites(root: &Path) -> Result<Vec<String>> {
+    let mut suites = Vec::new();
+    let dir = root.join("tests/tests");
+    if dir.is_dir() {
+        for entry in dir.read_dir().with_context(|| format!("read {}", dir.display()))? {
+            let path = entry?.path();
+            let is_test = path.extension().is_some_and(|ext| ext == "rs") || path.join("main.rs").is_file();
+            let name = path.file_stem().and_then(|stem| stem.to_str());
+            suites.extend(name.filter(|_| is_test).map(str::to_owned));
+        }
+    }
+    suites.sort_unstable();
+    suites.splice(0..0, ["unit".to_owned(), "doc".to_owned()]);
+    Ok(suites)
+}

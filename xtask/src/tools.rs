@@ -1,0 +1,44 @@
+//! Cargo tools that the checks need, built on demand into the cache folder: no global install, one version for everybody.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::{step, workspace};
+
+/// A tool from the package registry, at the one version that the project uses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tool {
+    name: &'static str,
+    version: &'static str,
+}
+
+/// Licences, bans and sources of dependencies.
+pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
+/// Security advisories, also from a local copy of the database.
+pub(crate) const CARGO_AUDIT: Tool = Tool { name: "cargo-audit", version: "0.22.2" };
+
+impl Tool {
+    /// The path of the tool's program; builds it when this version is not in the cache.
+    ///
+    /// # Errors
+    /// When it cannot be built: no network, or no compiler.
+    pub(crate) fn program(self, root: &Path) -> Result<PathBuf> {
+        let tools = workspace::cache_dir()?.join("tools");
+        let home = tools.join(format!("{}-{}", self.name, self.version));
+        let program = home.join("bin").join(self.name);
+        if program.is_file() {
+            return Ok(program);
+        }
+        step::announce(&format!("building {} {} (once, a few minutes)", self.name, self.version));
+        step::run(
+            workspace::cargo(root)
+                .args(["install", "--locked", "--quiet", self.name, "--version", self.version, "--root"])
+                .arg(&home)
+                // The tools share most of their dependencies with each other, and none of their flags with us.
+                .env("CARGO_TARGET_DIR", tools.join("target"))
+                .env_remove("RUSTFLAGS"),
+        )?;
+        Ok(program)
+    }
+}
