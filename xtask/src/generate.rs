@@ -23,8 +23,10 @@ struct Protocol {
     code: &'static str,
 }
 
-const PROTOCOLS: &[Protocol] =
-    &[Protocol { include: "proto/proto", file: "outrigger/mesh/v1/mesh.proto", code: "proto/src/generated" }];
+const PROTOCOLS: &[Protocol] = &[
+    Protocol { include: "proto/proto", file: "outrigger/mesh/v1/mesh.proto", code: "proto/src/generated" },
+    Protocol { include: "cli/proto", file: "pricing.proto", code: "cli/src/demo/apps/generated" },
+];
 
 const REFERENCE: &str = "docs/reference";
 

@@ -1,0 +1,98 @@
+//! Outrigger: the binary that images ship, with a control plane of its own; its configuration is `bench/outrigger`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::process::Child;
+
+use super::{Started, succeed, version_of};
+use crate::pods::{self, PROXY_UID, Place, Pods, User};
+
+const MESH: &str = include_str!("../../outrigger/mesh.yaml");
+const TRUST_DOMAIN: &str = "mesh.local";
+
+/// Starts the control plane and both sidecars, and takes over the pods' traffic.
+pub(super) async fn start(pods: &Pods, folder: &Path) -> Result<Started> {
+    let program = folder.join("outrigger");
+    std::fs::copy(built()?, &program).context("copy the outrigger binary")?;
+    let config = folder.join("config");
+    std::fs::create_dir_all(&config)?;
+    std::fs::write(config.join("mesh.yaml"), MESH)?;
+    let control_plane = control_plane(pods, folder)?;
+    wait_for(&folder.join("ca/trust-anchors.pem")).await?;
+    let outbound = sidecar(pods, Place::A, folder, "client", pods::CONTROL_FROM_A).await?;
+    let inbound = sidecar(pods, Place::B, folder, "server", pods::CONTROL_FROM_B).await?;
+    let version = version_of(&program, "--version").await?;
+    Ok(Started { version, sidecars: Some((outbound, inbound)), others: vec![control_plane] })
+}
+
+fn control_plane(pods: &Pods, folder: &Path) -> Result<Child> {
+    let listen = SocketAddr::from(([0, 0, 0, 0], pods::CONTROL_FROM_A.port()));
+    let log = std::fs::File::create(folder.join("control-plane.log"))?;
+    pods.command(Place::Control, User::Root, &folder.join("outrigger"))
+        .args(["control-plane", "run", "--config-dir"])
+        .arg(folder.join("config"))
+        .arg("--ca-dir")
+        .arg(folder.join("ca"))
+        .args(["--trust-domain", TRUST_DOMAIN, "--listen", &listen.to_string(), "--admin", "127.0.0.1:4192"])
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("start the control plane")
+}
+
+async fn sidecar(pods: &Pods, place: Place, folder: &Path, workload: &str, control: SocketAddr) -> Result<Child> {
+    let program = folder.join("outrigger");
+    let mut init = pods.command(place, User::Root, &program);
+    init.args(["sidecar", "init", "--proxy-uid", &PROXY_UID.to_string()]);
+    succeed(&mut init).await.context("take over the pod's traffic")?;
+
+    let own = folder.join(workload);
+    std::fs::create_dir_all(&own)?;
+    let (token, anchors) = (own.join("token"), own.join("trust-anchors.pem"));
+    let mut issue = pods.command(Place::Control, User::Root, &program);
+    issue
+        .args(["control-plane", "token", "--workload", &format!("bench/{workload}"), "--ca-dir"])
+        .arg(folder.join("ca"));
+    std::fs::write(&token, succeed(&mut issue).await.context("issue a join token")?)?;
+    std::fs::copy(folder.join("ca/trust-anchors.pem"), &anchors)?;
+    for path in [&own, &token, &anchors] {
+        std::os::unix::fs::chown(path, Some(PROXY_UID), Some(PROXY_UID))?;
+    }
+
+    let log = std::fs::File::create(folder.join(format!("{workload}.log")))?;
+    pods.command(place, User::Proxy, &program)
+        .args(["sidecar", "run", "--workload", &format!("bench/{workload}"), "--control-plane", &control.to_string()])
+        .args(["--trust-domain", TRUST_DOMAIN, "--trust-anchors"])
+        .arg(&anchors)
+        .arg("--token-file")
+        .arg(&token)
+        .arg("--state-dir")
+        .arg(own.join("state"))
+        .args(["--admin", "127.0.0.1:4191"])
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("start the sidecar of {workload}"))
+}
+
+async fn wait_for(path: &Path) -> Result<()> {
+    for _ in 0..100 {
+        if path.exists() {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    anyhow::bail!("the control plane wrote no {} in 5 s; its log is beside it", path.display())
+}
+
+/// The binary to measure: as named, or the one beside this program.
+fn built() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os("OUTRIGGER_BIN") {
+        return Ok(PathBuf::from(named));
+    }
+    let beside = std::env::current_exe()?.with_file_name("outrigger");
+    ensure!(beside.exists(), "no {}: run this by `cargo xtask bench`", beside.display());
+    Ok(beside)
+}

@@ -1,0 +1,43 @@
+//! What thousands of idle connections cost, and whether the memory comes back.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use crate::cases::IDLE_CONNECTIONS;
+use crate::contender::{Contender, PairMemory};
+
+/// Memory of one contender's sidecars.
+#[derive(Debug, Serialize)]
+pub(crate) struct IdleCost {
+    pub(crate) connections: usize,
+    /// Before them; after the other cases.
+    pub(crate) before: PairMemory,
+    /// While they are open, each used once.
+    pub(crate) open: PairMemory,
+    /// Some seconds after they were closed.
+    pub(crate) after: PairMemory,
+    /// What one costs both sidecars together.
+    pub(crate) kib_each: f64,
+}
+
+/// Holds idle connections through a contender's sidecars; `None` when it has none.
+pub(crate) async fn measure(contender: &Contender) -> Result<Option<IdleCost>> {
+    let Some(before) = contender.memory()? else { return Ok(None) };
+    let mut client = contender.hold(IDLE_CONNECTIONS)?;
+    let mut said = String::new();
+    let mut stdout = BufReader::new(client.stdout.take().context("no stdout")?);
+    stdout.read_line(&mut said).await?;
+    anyhow::ensure!(said.trim() == "\"open\"", "the idle client could not open {IDLE_CONNECTIONS} connections");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let open = contender.memory()?.context("the sidecars are gone")?;
+    drop(client.stdin.take());
+    client.wait().await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let after = contender.memory()?.context("the sidecars are gone")?;
+    #[expect(clippy::cast_precision_loss, reason = "some MiB over some thousand connections")]
+    let kib_each = open.resident_kib().saturating_sub(before.resident_kib()) as f64 / IDLE_CONNECTIONS as f64;
+    Ok(Some(IdleCost { connections: IDLE_CONNECTIONS, before, open, after, kib_each }))
+}
