@@ -1,1 +1,54 @@
+//! The data plane of Outrigger. A sidecar rides beside one workload, takes over its TCP traffic and carries it:
+//!
+//! ```text
+//!            ┌──────────────── sidecar ────────────────┐            ┌──────────────── sidecar ────────────────┐
+//!  app ─────▶│ listen ▸ outbound (route, retry, balance)│═mutual TLS═▶│ listen ▸ inbound (identity, policy)      │─────▶ app
+//!            └───────────────▲──────────────────────────┘            └───────────────▲──────────────────────────┘
+//!                            └── sync (destinations, routes, endpoints, policy), certificate ── control plane
+//! ```
+//!
+//! [`outbound`] and [`inbound`] hold the two paths, each to be read top to bottom.
 
+mod admin;
+mod app;
+mod balance;
+pub mod capture;
+mod certificate;
+mod config;
+mod connect;
+mod detect;
+mod error;
+mod http;
+mod inbound;
+mod listen;
+mod orig_dst;
+mod outbound;
+mod route;
+mod sync;
+mod tcp;
+mod telemetry;
+mod tls;
+mod worker;
+
+pub use config::Args;
+use config::Command;
+
+/// Runs the sidecar's command line.
+///
+/// # Errors
+/// When the command cannot do its work; the error says what to do.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    match args.command {
+        Command::Init(init) => {
+            use std::io::Write;
+            write!(std::io::stdout(), "{}", init.run()?)?;
+            Ok(())
+        }
+        Command::Run(run) => app::run(&run),
+        Command::Version => {
+            use std::io::Write;
+            writeln!(std::io::stdout(), "outrigger-sidecar {}", outrigger_daemon::VERSION)?;
+            Ok(())
+        }
+    }
+}

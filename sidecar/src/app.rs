@@ -1,0 +1,205 @@
+//! Puts a sidecar together: a control thread (configuration, certificate, admin, signals) and worker threads that
+//! carry traffic and are never held up by it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use outrigger_daemon::{Admin, Drain, Metrics, logging, shutdown_signal};
+use outrigger_identity::{Identity, TrustBundle};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, interval, sleep};
+
+use crate::admin;
+use crate::certificate::Certificate;
+use crate::config::{Explicit, RunArgs};
+use crate::connect::Connector;
+use crate::http::Direction;
+use crate::listen::{self, Acceptor};
+use crate::sync::{Client, ControlPlane, StateDir, Store};
+use crate::telemetry::{Telemetry, TelemetryConfig};
+use crate::tls::TlsState;
+use crate::worker::Worker;
+use crate::{inbound, outbound};
+
+/// After SIGTERM, no request for so long means that everyone has heard and left.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// How often idle connections are looked through.
+const REAP: Duration = Duration::from_secs(1);
+
+/// Runs a sidecar until a signal ends it.
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
+    logging::init(&args.log_filter, args.log_format)?;
+    if !args.admin.ip().is_loopback() {
+        bail!("--admin {}: the admin endpoints are served on loopback addresses only", args.admin);
+    }
+    let control = Builder::new_current_thread().enable_all().build().context("start the control runtime")?;
+    control.block_on(start(args))
+}
+
+async fn start(args: &RunArgs) -> anyhow::Result<()> {
+    let anchors = std::fs::read(&args.trust_anchors)
+        .with_context(|| format!("read the trust anchors from {}", args.trust_anchors.display()))?;
+    let bundle = TrustBundle::from_pem(args.trust_domain.clone(), &anchors).context("read the trust anchors")?;
+    let control_plane = ControlPlane {
+        address: args.control_plane.clone(),
+        identity: Identity::new(&args.trust_domain, "outrigger-system", "outrigger-control-plane")?,
+        mark: args.mark.map(|mark| mark.value()),
+    };
+    let workers = usize::from(args.workers);
+    let tls = Arc::new(TlsState::new());
+    let (store, wanted) = Store::new(args.workload.clone(), workers);
+    let store = Arc::new(store);
+    let metrics = Metrics::new();
+    let telemetry = Arc::new(Telemetry::new(&TelemetryConfig::from(args), &metrics, store.clone(), tls.clone())?);
+    let state = |what| args.state_dir.as_deref().map(StateDir::open).transpose().context(what);
+    let certificate = Certificate {
+        control_plane: control_plane.clone(),
+        tls: tls.clone(),
+        bundle,
+        token_file: args.token_file.clone(),
+        state: state("open the state directory")?,
+    };
+    let mut client = Client::new(control_plane, store.clone(), tls.clone(), state("open the state directory")?, wanted);
+    if certificate.restore() {
+        client.restore();
+    }
+    let drain = Drain::new();
+    let listeners = Listeners::bind(args, workers)?;
+    let failed = Arc::new(AtomicBool::new(false));
+    for (id, sockets) in listeners.into_iter().enumerate() {
+        let worker = Arc::new(Worker {
+            id,
+            store: store.clone(),
+            tls: tls.clone(),
+            connector: Arc::new(Connector {
+                tls: tls.clone(),
+                mark: args.mark.map(|mark| mark.value()),
+                captured: args.outbound.is_empty() && args.inbound.is_empty(),
+                timeout: args.connect_timeout,
+            }),
+            telemetry: telemetry.clone(),
+            drain: drain.clone(),
+            wire: args.wire,
+        });
+        let limit = args.max_connections as usize / workers;
+        let failed = failed.clone();
+        // Detached: workers live as long as the process.
+        thread::Builder::new().name(format!("worker-{id}")).spawn(move || {
+            if let Err(error) = work(worker, sockets, limit) {
+                tracing::error!(%error, "a worker could not start");
+                failed.store(true, Ordering::Relaxed);
+            }
+        })?;
+    }
+    let status = client.status();
+    let admin_listener =
+        TcpListener::bind(args.admin).await.with_context(|| format!("listen on {} for the admin endpoints", args.admin))?;
+    let ready = {
+        let (store, tls) = (store.clone(), tls.clone());
+        move || tls.get().is_some() && store.workload().is_some() && !failed.load(Ordering::Relaxed)
+    };
+    let config_page = admin::page(store.clone(), tls.clone(), status, telemetry.clone());
+    let admin = Admin::new(metrics).ready(ready).page("/config", "application/json", config_page);
+    tokio::spawn(admin.serve(admin_listener, drain.clone()));
+    tokio::spawn(certificate.run());
+    tokio::spawn(client.run());
+    tokio::spawn(reap(store));
+    tracing::info!(workload = %args.workload, workers, "sidecar is up");
+
+    let signal = shutdown_signal().await?;
+    tracing::info!(signal, in_flight = telemetry.in_flight(), "draining: peers are told to leave, requests in flight end");
+    drain.start();
+    let drained = quiet(&telemetry, args.drain_timeout).await;
+    telemetry.flush().await;
+    tracing::info!(drained, "sidecar ends");
+    Ok(())
+}
+
+/// Waits until nothing has been in flight for a while; `false` when `limit` came first.
+async fn quiet(telemetry: &Telemetry, limit: Duration) -> bool {
+    let start = Instant::now();
+    let mut quiet_since = None;
+    while start.elapsed() < limit {
+        if telemetry.in_flight() > 0 {
+            quiet_since = None;
+        } else if quiet_since.get_or_insert_with(Instant::now).elapsed() >= QUIET {
+            return true;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    false
+}
+
+async fn reap(store: Arc<Store>) {
+    let mut every = interval(REAP);
+    loop {
+        every.tick().await;
+        store.reap();
+    }
+}
+
+/// The sockets of one worker.
+struct Listeners {
+    outbound: Vec<(std::net::TcpListener, Option<SocketAddr>)>,
+    inbound: Vec<(std::net::TcpListener, Option<SocketAddr>)>,
+}
+
+impl Listeners {
+    fn bind(args: &RunArgs, workers: usize) -> anyhow::Result<Vec<Self>> {
+        (0..workers).map(|_| Self::bind_one(args)).collect()
+    }
+
+    fn bind_one(args: &RunArgs) -> anyhow::Result<Self> {
+        let explicit = |all: &[Explicit]| -> anyhow::Result<Vec<_>> {
+            let bind = |one: &Explicit| {
+                let listener = listen::bind(one.listen).with_context(|| format!("listen on {}", one.listen))?;
+                Ok((listener, Some(one.stands_for)))
+            };
+            all.iter().map(bind).collect()
+        };
+        if !args.outbound.is_empty() || !args.inbound.is_empty() {
+            return Ok(Self { outbound: explicit(&args.outbound)?, inbound: explicit(&args.inbound)? });
+        }
+        let outbound = listen::bind_outbound(args.outbound_port)
+            .with_context(|| format!("listen on port {} for outbound connections", args.outbound_port))?;
+        let inbound = listen::bind_inbound(args.inbound_port)
+            .with_context(|| format!("listen on port {} for inbound connections", args.inbound_port))?;
+        Ok(Self { outbound: outbound.into_iter().map(|l| (l, None)).collect(), inbound: vec![(inbound, None)] })
+    }
+}
+
+/// One worker thread: a runtime of its own, from accept to close.
+fn work(worker: Arc<Worker>, sockets: Listeners, limit: usize) -> anyhow::Result<()> {
+    let runtime: Runtime = Builder::new_current_thread().enable_all().build().context("start a worker's runtime")?;
+    let permits = Arc::new(Semaphore::new(limit.max(1)));
+    runtime.block_on(async {
+        let acceptor = |direction| Acceptor {
+            direction,
+            telemetry: worker.telemetry.clone(),
+            drain: worker.drain.clone(),
+            permits: permits.clone(),
+        };
+        let mut accepting = tokio::task::JoinSet::new();
+        for (listener, explicit) in sockets.outbound {
+            let worker = worker.clone();
+            let listener = TcpListener::from_std(listener)?;
+            let acceptor = acceptor(Direction::Outbound);
+            accepting.spawn(acceptor.run(listener, move |io| outbound::serve(worker.clone(), io, explicit)));
+        }
+        for (listener, explicit) in sockets.inbound {
+            let worker = worker.clone();
+            let listener = TcpListener::from_std(listener)?;
+            let acceptor = acceptor(Direction::Inbound);
+            accepting.spawn(acceptor.run(listener, move |io| inbound::serve(worker.clone(), io, explicit)));
+        }
+        while accepting.join_next().await.is_some() {}
+        anyhow::Ok(())
+    })
+}

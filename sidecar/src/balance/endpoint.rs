@@ -1,0 +1,179 @@
+//! One address of a backend: who it must be, how it has behaved, and the connections to it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use outrigger_identity::Identity;
+use outrigger_proto::{WorkloadName, model};
+use tokio::time::Instant;
+
+use crate::balance::Pool;
+use crate::balance::load::Load;
+
+/// Failures in a row before an endpoint is left out.
+const FAILURES: u32 = 5;
+
+/// How long the first ejection lasts; each further one doubles it.
+const EJECTION: Duration = Duration::from_secs(1);
+
+/// The longest ejection.
+const MAX_EJECTION: Duration = Duration::from_secs(60);
+
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    /// The identity that it must prove; `None`: dialled in plaintext.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) workload: Option<WorkloadName>,
+    /// How long its HTTP/1 connections may lie idle.
+    pub(crate) idle: Duration,
+    load: Load,
+    failures: AtomicU32,
+    ejections: AtomicU32,
+    /// Milliseconds since `created`; 0: not ejected.
+    ejected_until: AtomicU64,
+    created: Instant,
+    /// One for each worker: connections stay on the thread that drives them.
+    pools: Box<[Pool]>,
+}
+
+impl Endpoint {
+    /// An endpoint of the mesh.
+    pub(crate) fn new(endpoint: &model::Endpoint, workers: usize) -> Self {
+        let mut this = Self::local(endpoint.address, workers);
+        this.identity = endpoint.identity.clone();
+        this.workload = Some(endpoint.workload.clone());
+        if this.identity.is_some() {
+            // The other side is a sidecar, which does not close idle connections of its peers.
+            this.idle = Duration::from_secs(60);
+        }
+        this
+    }
+
+    /// An address without an identity: the own app, or one outside the mesh.
+    pub(crate) fn local(address: SocketAddr, workers: usize) -> Self {
+        Self {
+            address,
+            identity: None,
+            workload: None,
+            // Below the shortest idle limits of common servers: who closes last loses the race.
+            idle: Duration::from_secs(3),
+            load: Load::new(),
+            failures: AtomicU32::new(0),
+            ejections: AtomicU32::new(0),
+            ejected_until: AtomicU64::new(0),
+            created: Instant::now(),
+            pools: (0..workers.max(1)).map(|_| Pool::default()).collect(),
+        }
+    }
+
+    /// Says whether the endpoint is still the same one, so that its connections and its record stay valid.
+    pub(crate) fn is(&self, endpoint: &model::Endpoint) -> bool {
+        self.address == endpoint.address
+            && self.identity == endpoint.identity
+            && self.workload.as_ref() == Some(&endpoint.workload)
+    }
+
+    pub(crate) fn pool(&self, worker: usize) -> &Pool {
+        &self.pools[worker % self.pools.len()]
+    }
+
+    pub(crate) fn pools(&self) -> &[Pool] {
+        &self.pools
+    }
+
+    /// Counts a request until the guard goes.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.load.begin();
+        InFlight { endpoint: self.clone(), started: Instant::now() }
+    }
+
+    pub(crate) fn better_than(&self, other: &Self) -> bool {
+        match (self.ejected(), other.ejected()) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => self.load.cost() < other.load.cost(),
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.load.in_flight()
+    }
+
+    pub(crate) fn ejected(&self) -> bool {
+        let until = self.ejected_until.load(Ordering::Relaxed);
+        until != 0 && self.millis() < until
+    }
+
+    /// The endpoint answered.
+    pub(crate) fn succeeded(&self) {
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+            self.ejections.store(0, Ordering::Relaxed);
+            self.ejected_until.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The endpoint could not be reached, broke off, or answered that it cannot serve.
+    pub(crate) fn failed(&self) {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        // After an ejection the next failure ejects again: the first request is the probe.
+        if failures >= FAILURES && !self.ejected() {
+            let ejections = self.ejections.fetch_add(1, Ordering::Relaxed);
+            let time = EJECTION.saturating_mul(1 << ejections.min(6)).min(MAX_EJECTION);
+            self.ejected_until.store(self.millis() + time.as_millis() as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn millis(&self) -> u64 {
+        self.created.elapsed().as_millis() as u64 + 1
+    }
+}
+
+/// A request in flight at an endpoint.
+pub(crate) struct InFlight {
+    endpoint: Arc<Endpoint>,
+    started: Instant,
+}
+
+impl InFlight {
+    /// The response's head is here.
+    pub(crate) fn answered(&self) {
+        self.endpoint.load.observe(self.started.elapsed());
+    }
+
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.endpoint.load.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn ejection_ends_and_comes_back_longer_when_the_probe_fails() {
+        let endpoint = Endpoint::local(([127, 0, 0, 1], 80).into(), 1);
+        (0..4).for_each(|_| endpoint.failed());
+        assert!(!endpoint.ejected());
+
+        endpoint.failed();
+        assert!(endpoint.ejected());
+        tokio::time::advance(Duration::from_millis(1100)).await;
+        assert!(!endpoint.ejected());
+        endpoint.failed();
+        tokio::time::advance(Duration::from_millis(1100)).await;
+        assert!(endpoint.ejected());
+        tokio::time::advance(Duration::from_millis(1000)).await;
+        endpoint.succeeded();
+        endpoint.failed();
+        assert!(!endpoint.ejected());
+    }
+}

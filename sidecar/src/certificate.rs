@@ -1,0 +1,115 @@
+//! The sidecar's own certificate: asked for at start, renewed for as long as the process lives.
+//!
+//! The key is made here. The first request shows a token; a renewal shows the leaf that is in force. A renewal that
+//! fails is tried again while the old leaf serves; open connections are never cut.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use outrigger_identity::{Credentials, KeyPair, TrustBundle};
+use outrigger_proto::wire;
+use rustls_pki_types::CertificateDer;
+use tokio::time::sleep;
+
+use crate::balance::random;
+use crate::sync::{ControlPlane, StateDir};
+use crate::sync::chain;
+use crate::tls::TlsState;
+
+/// The wait after a first failure; it doubles.
+const BACKOFF: Duration = Duration::from_millis(200);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+
+/// Certificates in a chain at most.
+const MAX_CHAIN: usize = 8;
+
+/// Keeps [`TlsState`] supplied.
+pub(crate) struct Certificate {
+    pub(crate) control_plane: ControlPlane,
+    pub(crate) tls: Arc<TlsState>,
+    /// Trusted until the control plane streams a newer bundle.
+    pub(crate) bundle: TrustBundle,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) state: Option<StateDir>,
+}
+
+impl Certificate {
+    /// Takes up the certificate that a former process saved, if it is still good.
+    pub(crate) fn restore(&self) -> bool {
+        let Some((_, credentials)) = self.state.as_ref().and_then(StateDir::load_identity) else { return false };
+        if !credentials.valid_at(SystemTime::now()) {
+            return false;
+        }
+        tracing::info!(identity = %credentials.peer().identity, "restored the certificate");
+        self.tls.set(credentials, self.bundle.clone()).is_ok()
+    }
+
+    /// Obtains and renews, for as long as the process lives.
+    pub(crate) async fn run(self) {
+        let mut failures = 0_u32;
+        loop {
+            if let Some(tls) = self.tls.get()
+                && failures == 0
+            {
+                sleep(until_renewal(&tls.credentials)).await;
+            }
+            match self.certify().await {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    let pause = BACKOFF.saturating_mul(1 << failures.min(10)).min(MAX_BACKOFF);
+                    let pause = pause.mul_f64(0.5 + (random() % 1000) as f64 / 1000.0);
+                    failures += 1;
+                    let valid = self.tls.get().map(|tls| tls.credentials.not_after());
+                    let left = valid.and_then(|end| end.duration_since(SystemTime::now()).ok()).map(|left| left.as_secs());
+                    tracing::warn!(error, retry_ms = pause.as_millis() as u64, old_leaf_valid_s = left, "no new certificate");
+                    sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    async fn certify(&self) -> Result<(), String> {
+        let key = KeyPair::generate().map_err(|error| chain(&error))?;
+        let csr = key.csr().map_err(|error| chain(&error))?.into();
+        let present = self.tls.get().filter(|tls| tls.credentials.valid_at(SystemTime::now()));
+        let (own, bundle, token) = match &present {
+            Some(tls) => (Some(&tls.credentials), &tls.bundle, String::new()),
+            None => (None, &self.bundle, self.token()?),
+        };
+        let mut client = self.control_plane.dial(own, bundle).await.map_err(|error| chain(&error))?;
+        let signed = client.certify(wire::CertifyRequest { csr, token }).await;
+        let signed = signed.map_err(|status| format!("the control plane refused: {}", status.message()))?.into_inner();
+        if signed.chain.len() > MAX_CHAIN {
+            return Err("the control plane sent an endless certificate chain".to_owned());
+        }
+        let leaf_first = signed.chain.into_iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+        let credentials = Credentials::new(&key, leaf_first).map_err(|error| chain(&error))?;
+        if let Some(state) = &self.state {
+            state.save_identity(&key, &credentials);
+        }
+        let identity = credentials.peer().identity.clone();
+        let lifetime = credentials.lifetime();
+        // A bundle that was streamed meanwhile is newer than the one this began with.
+        let bundle = self.tls.get().map_or_else(|| self.bundle.clone(), |tls| tls.bundle.clone());
+        self.tls.set(credentials, bundle).map_err(|error| chain(&error))?;
+        tracing::info!(%identity, lifetime_s = lifetime.as_secs(), "certificate in force");
+        Ok(())
+    }
+
+    fn token(&self) -> Result<String, String> {
+        let Some(path) = &self.token_file else {
+            return Err("there is no valid certificate, and no --token-file to ask for one with".to_owned());
+        };
+        let token = std::fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))?;
+        Ok(token.trim().to_owned())
+    }
+}
+
+/// A random point near half of the leaf's life, so that sidecars that started together do not renew together.
+fn until_renewal(credentials: &Credentials) -> Duration {
+    let share = 0.4 + (random() % 1000) as f64 / 5000.0;
+    let renew_before_end = credentials.lifetime().mul_f64(share);
+    let left = credentials.not_after().duration_since(SystemTime::now()).unwrap_or_default();
+    left.saturating_sub(renew_before_end)
+}

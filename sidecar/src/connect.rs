@@ -1,0 +1,146 @@
+//! Opens connections to endpoints: TCP, and mesh TLS where the endpoint has an identity to prove.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use outrigger_identity::{Alpn, client_config};
+use outrigger_proto::ErrorCode;
+use rustls_pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::balance::Endpoint;
+use crate::error::ProxyError;
+use crate::orig_dst::reaches_own_workload;
+use crate::tls::TlsState;
+
+/// Dials endpoints for one sidecar.
+pub(crate) struct Connector {
+    pub(crate) tls: Arc<TlsState>,
+    /// Marks the sidecar's own packets, so that they are not captured (`SO_MARK`).
+    pub(crate) mark: Option<u32>,
+    /// Whether traffic is captured, so that a connection to the own workload meets the app itself.
+    pub(crate) captured: bool,
+    /// For TCP and TLS together.
+    pub(crate) timeout: Duration,
+}
+
+impl Connector {
+    /// Opens a connection that carries `alpn`: inside mesh TLS when the endpoint is meshed, else in the clear.
+    ///
+    /// # Errors
+    /// E003, E004 when TCP fails; E005, E006, E007 when TLS does. Nothing was sent to the app in any case.
+    pub(crate) async fn open(&self, endpoint: &Endpoint, alpn: Alpn) -> Result<Io, ProxyError> {
+        let opened = tokio::time::timeout(self.timeout, self.open_untimed(endpoint, alpn)).await;
+        opened.unwrap_or_else(|_| {
+            let detail = format!("{} did not accept the connection within {} ms", endpoint.address, self.timeout.as_millis());
+            Err(ProxyError::new(ErrorCode::ConnectionTimeout, detail))
+        })
+    }
+
+    async fn open_untimed(&self, endpoint: &Endpoint, alpn: Alpn) -> Result<Io, ProxyError> {
+        let Some(identity) = &endpoint.identity else {
+            return Ok(Io::Plain(self.tcp(endpoint.address).await?));
+        };
+        let tls = self.tls.ready().await?;
+        let config = client_config(&tls.credentials, &tls.bundle, identity, alpn)
+            .map_err(|error| ProxyError::new(ErrorCode::Internal, error.to_string()))?;
+        let tcp = self.tcp(endpoint.address).await?;
+        if self.captured && reaches_own_workload(&tcp).unwrap_or(false) {
+            return Ok(Io::Plain(tcp));
+        }
+        let name = ServerName::IpAddress(endpoint.address.ip().into());
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
+        let stream = stream.map_err(|error| ProxyError::handshake(endpoint.address, &error))?;
+        if stream.get_ref().1.alpn_protocol() != Some(alpn.id()) {
+            let detail = format!("{} did not agree to carry {alpn:?}", endpoint.address);
+            return Err(ProxyError::new(ErrorCode::TlsProtocol, detail));
+        }
+        Ok(Io::Tls(Box::new(stream)))
+    }
+
+    /// Opens a plain TCP connection that the capture rules let through.
+    pub(crate) async fn tcp(&self, address: SocketAddr) -> Result<TcpStream, ProxyError> {
+        let failed = |error: io::Error| ProxyError::connect(address, &error);
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
+        if let Some(mark) = self.mark {
+            SockRef::from(&socket).set_mark(mark).map_err(failed)?;
+        }
+        let stream = socket.connect(address).await.map_err(failed)?;
+        tune(&stream);
+        Ok(stream)
+    }
+}
+
+/// Sets what every connection of the data path has: no waiting for more to send, and a look at dead peers.
+pub(crate) fn tune(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    // Both are improvements only: a kernel that refuses them still carries the connection.
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(30)));
+    let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(60)));
+}
+
+/// A connection to an endpoint.
+pub(crate) enum Io {
+    Plain(TcpStream),
+    // Boxed: ten times the size of the other.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
+            Self::Tls(io) => Pin::new(io).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
+            Self::Tls(io) => Pin::new(io).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Self::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(io) => io.is_write_vectored(),
+            Self::Tls(io) => io.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_flush(cx),
+            Self::Tls(io) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            Self::Tls(io) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+}

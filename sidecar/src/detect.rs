@@ -1,0 +1,229 @@
+//! What a connection carries, found out without ever making anyone wait.
+//!
+//! A client on the same machine that speaks first has spoken within a millisecond or two. After that the destination
+//! is dialled for bytes, and the first byte of either side decides: the server's means that the server speaks first;
+//! the client's are looked at as if they had come at once, however they are split. There is no timeout to tune.
+
+mod client_hello;
+mod prefixed;
+mod sniff;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use outrigger_proto::model::Protocol;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+pub(crate) use client_hello::mesh_hello;
+pub(crate) use prefixed::Prefixed;
+use sniff::{Verdict, sniff};
+
+use crate::error::ProxyError;
+
+/// How long a client that speaks first may take before the destination is dialled for bytes as well.
+const GRACE: Duration = Duration::from_millis(2);
+
+/// How long a client may still prove that it speaks HTTP, and so get an answer in HTTP, when the dial has failed.
+const AFTER_FAILED_DIAL: Duration = Duration::from_millis(500);
+
+/// How long a started request line may stop before its bytes are passed on as they are.
+const STALLED: Duration = Duration::from_secs(10);
+
+/// What a connection carries; `P` is the dialled peer.
+pub(crate) enum Detected<P> {
+    Http1,
+    Http2,
+    /// TLS that the other side, not the client, has to understand; dialled already, if the client took its time.
+    Tls(Option<Prefixed<P>>),
+    Opaque(Option<Prefixed<P>>),
+    /// The client left without a word.
+    Closed,
+}
+
+/// Finds out what `io` carries. `open` dials the destination for bytes. `server_first` is what former connections to
+/// the destination have taught, and learns from this one.
+pub(crate) async fn detect<T, P, F>(
+    io: &mut Prefixed<T>,
+    declared: Protocol,
+    server_first: &AtomicBool,
+    open: F,
+) -> Result<Detected<P>, ProxyError>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    P: AsyncRead + AsyncWrite + Unpin,
+    F: AsyncFnOnce() -> Result<P, ProxyError>,
+{
+    match declared {
+        Protocol::Opaque => return Ok(Detected::Opaque(None)),
+        Protocol::Tls => return Ok(Detected::Tls(None)),
+        Protocol::Http | Protocol::Http2 => {
+            // Declared HTTP: the client speaks first, and what is not HTTP is answered as malformed.
+            loop {
+                match sniff(io.seen()) {
+                    Verdict::Http2 => return Ok(Detected::Http2),
+                    Verdict::More if io.fill().await.unwrap_or(0) > 0 => {}
+                    Verdict::More if io.seen().is_empty() => return Ok(Detected::Closed),
+                    Verdict::Tls => return Ok(Detected::Tls(None)),
+                    Verdict::Http1 | Verdict::Other | Verdict::More => return Ok(Detected::Http1),
+                }
+            }
+        }
+        Protocol::Detect => {}
+    }
+    let grace = if server_first.load(Ordering::Relaxed) { Duration::ZERO } else { GRACE };
+    if let Ok(read) = timeout(grace, io.fill()).await {
+        if read.unwrap_or(0) == 0 {
+            return Ok(Detected::Closed);
+        }
+        // The client speaks first. A request line may come in pieces; anything else is known by its first bytes.
+        while sniff(io.seen()) == Verdict::More {
+            match timeout(STALLED, io.fill()).await {
+                Ok(Ok(read)) if read > 0 => {}
+                _ => return Ok(Detected::Opaque(None)),
+            }
+        }
+        return Ok(decided(io, None));
+    }
+    let mut peer = match open().await {
+        Ok(peer) => Prefixed::new(peer),
+        Err(error) => return failed_dial(io, error).await,
+    };
+    loop {
+        tokio::select! {
+            biased;
+            // The server's byte first: it may have been waiting while the client's was sent as an answer to it.
+            read = peer.fill() => {
+                if read.is_ok_and(|read| read > 0) {
+                    server_first.store(true, Ordering::Relaxed);
+                }
+                return Ok(Detected::Opaque(Some(peer)));
+            }
+            read = io.fill() => {
+                if read.unwrap_or(0) == 0 {
+                    // Nothing more to come from the client; the server may still speak.
+                    return Ok(Detected::Opaque(Some(peer)));
+                }
+                match sniff(io.seen()) {
+                    Verdict::More => {}
+                    _ => return Ok(decided(io, Some(peer))),
+                }
+            }
+        }
+    }
+}
+
+fn decided<T, P>(io: &Prefixed<T>, peer: Option<Prefixed<P>>) -> Detected<P> {
+    match sniff(io.seen()) {
+        // The connection for bytes is dropped unused.
+        Verdict::Http1 => Detected::Http1,
+        Verdict::Http2 => Detected::Http2,
+        Verdict::Tls => Detected::Tls(peer),
+        Verdict::Other | Verdict::More => Detected::Opaque(peer),
+    }
+}
+
+/// An HTTP client deserves an answer that says what is wrong; any other learns from the closed connection.
+async fn failed_dial<T, P>(io: &mut Prefixed<T>, error: ProxyError) -> Result<Detected<P>, ProxyError>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let more = async {
+        loop {
+            if io.fill().await.unwrap_or(0) == 0 {
+                return Verdict::Other;
+            }
+            match sniff(io.seen()) {
+                Verdict::More => {}
+                verdict => return verdict,
+            }
+        }
+    };
+    match timeout(AFTER_FAILED_DIAL, more).await {
+        Ok(Verdict::Http1) => Ok(Detected::Http1),
+        Ok(Verdict::Http2) => Ok(Detected::Http2),
+        _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outrigger_proto::ErrorCode;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    async fn run(client: DuplexStream, server: Option<DuplexStream>) -> Detected<DuplexStream> {
+        let mut io = Prefixed::new(client);
+        let open = async || server.ok_or_else(|| ProxyError::new(ErrorCode::ConnectionRefused, "closed"));
+        detect(&mut io, Protocol::Detect, &AtomicBool::new(false), open).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_speaks_first_is_heard_at_once() {
+        let (_client, a) = duplex(100);
+        let (mut server, b) = duplex(100);
+        server.write_all(b"220 mail").await.unwrap();
+        let start = tokio::time::Instant::now();
+
+        let Detected::Opaque(Some(mut peer)) = run(a, Some(b)).await else { panic!("not opaque") };
+
+        assert!(start.elapsed() <= GRACE + Duration::from_millis(1));
+        let mut greeting = [0; 8];
+        peer.read_exact(&mut greeting).await.unwrap();
+        assert_eq!(&greeting, b"220 mail");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn late_and_split_http_is_still_http() {
+        let (mut client, a) = duplex(100);
+        let (_server, b) = duplex(100);
+        let detecting = tokio::spawn(run(a, Some(b)));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        for byte in b"GET / HTTP/1.1\r\n" {
+            client.write_all(&[*byte]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(700)).await;
+        }
+
+        assert!(matches!(detecting.await.unwrap(), Detected::Http1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_preface_split_anywhere_is_http2() {
+        for split in 1..24 {
+            let (mut client, a) = duplex(100);
+            let (_server, b) = duplex(100);
+            let detecting = tokio::spawn(run(a, Some(b)));
+            let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+            client.write_all(&preface[..split]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            client.write_all(&preface[split..]).await.unwrap();
+
+            assert!(matches!(detecting.await.unwrap(), Detected::Http2), "split at {split}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http_client_is_served_also_when_the_dial_fails() {
+        let (mut client, a) = duplex(100);
+        let detecting = tokio::spawn(run(a, None));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+
+        assert!(matches!(detecting.await.unwrap(), Detected::Http1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_second_connection_to_a_server_first_destination_does_not_wait() {
+        let learned = AtomicBool::new(false);
+        for limit in [GRACE + Duration::from_millis(1), Duration::ZERO] {
+            let (_client, a) = duplex(100);
+            let (mut server, b) = duplex(100);
+            server.write_all(b"hello").await.unwrap();
+            let start = tokio::time::Instant::now();
+            let mut io = Prefixed::new(a);
+            detect(&mut io, Protocol::Detect, &learned, async || Ok(b)).await.unwrap();
+            assert!(start.elapsed() <= limit + Duration::from_millis(1), "{:?}", start.elapsed());
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Why the mesh could not do what it was asked: one type at the request edge, with the code of the error table, the
+//! cause in words, and what a retry may assume.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use outrigger_identity::{PeerError, verify_failure};
+use outrigger_proto::ErrorCode;
+
+/// What is known about the fate of a failed attempt. It decides whether the attempt may be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The peer provably never processed the request: repeating it is always safe.
+    NotProcessed,
+    /// A reused connection ended before the first byte of a response: most likely an idle connection that the peer had
+    /// given up. Only what is idempotent may be repeated (RFC 9110 section 9.2.2).
+    Unknown,
+    /// The peer may have processed the request.
+    MayHaveBeenProcessed,
+}
+
+/// An error that the mesh makes.
+#[derive(Debug)]
+pub struct ProxyError {
+    /// The row of the error table.
+    pub code: ErrorCode,
+    /// What happened, in words, for the answer, the log and the span.
+    pub detail: String,
+    /// Whether it may be repeated.
+    pub fate: Fate,
+    /// Whose status the answer has, when another error's than `code`'s.
+    pub answered_as: Option<ErrorCode>,
+}
+
+impl ProxyError {
+    /// Makes an error of an attempt that never reached a peer.
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), fate: Fate::NotProcessed, answered_as: None }
+    }
+
+    /// Says what is known about the attempt's fate.
+    #[must_use]
+    pub fn fate(mut self, fate: Fate) -> Self {
+        self.fate = fate;
+        self
+    }
+
+    /// Makes the error of a TCP connection that could not be opened.
+    #[must_use]
+    pub fn connect(endpoint: SocketAddr, error: &std::io::Error) -> Self {
+        let code = match error.kind() {
+            std::io::ErrorKind::TimedOut => ErrorCode::ConnectionTimeout,
+            _ => ErrorCode::ConnectionRefused,
+        };
+        let hint = if error.kind() == std::io::ErrorKind::ConnectionRefused { "; is the app listening?" } else { "" };
+        Self::new(code, format!("connect to {endpoint}: {error}{hint}"))
+    }
+
+    /// Makes the error of a failed TLS handshake with an endpoint.
+    #[must_use]
+    pub fn handshake(endpoint: SocketAddr, error: &std::io::Error) -> Self {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let code = match tls {
+            Some(rustls::Error::InvalidCertificate(_)) => ErrorCode::TlsCertificate,
+            // The peer's verdict on our leaf comes as an alert.
+            Some(rustls::Error::AlertReceived(_)) => ErrorCode::TlsCertificate,
+            Some(_) => ErrorCode::TlsProtocol,
+            None if error.kind() == std::io::ErrorKind::TimedOut => ErrorCode::ConnectionTimeout,
+            None => ErrorCode::ConnectionTerminated,
+        };
+        let detail = match tls.and_then(verify_failure) {
+            Some(PeerError::Unexpected { expected, seen }) => {
+                format!("{endpoint} should be {expected}, but proved to be {seen}")
+            }
+            Some(other) => format!("{endpoint}: {other}"),
+            None => format!("TLS with {endpoint}: {error}"),
+        };
+        Self::new(code, detail)
+    }
+
+    /// Makes the error of a request that failed on an open connection.
+    #[must_use]
+    pub fn exchange(endpoint: SocketAddr, error: &hyper::Error, reused: bool, before_response: bool) -> Self {
+        let code = if error.is_parse() { ErrorCode::HttpProtocol } else { ErrorCode::ConnectionTerminated };
+        let fate = if error.is_canceled() || refused_by_peer(error) {
+            Fate::NotProcessed
+        } else if reused && before_response && !error.is_parse() {
+            Fate::Unknown
+        } else {
+            Fate::MayHaveBeenProcessed
+        };
+        let connection = if reused { "a reused" } else { "a fresh" };
+        let mut detail = format!("{endpoint} on {connection} connection: {error}");
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            detail.push_str(": ");
+            detail.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Self::new(code, detail).fate(fate)
+    }
+}
+
+impl From<crate::orig_dst::OrigDstError> for ProxyError {
+    fn from(error: crate::orig_dst::OrigDstError) -> Self {
+        let code = match error {
+            crate::orig_dst::OrigDstError::NotRedirected { .. } => ErrorCode::ProxyLoop,
+            crate::orig_dst::OrigDstError::Unreadable(_) => ErrorCode::ClientClosed,
+        };
+        Self::new(code, crate::sync::chain(&error))
+    }
+}
+
+/// HTTP/2 says which streams were not processed (RFC 9113 sections 6.8 and 8.7).
+fn refused_by_peer(error: &hyper::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(h2) = cause.downcast_ref::<h2::Error>() {
+            let refused = h2.is_reset() && h2.is_remote() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
+            // h2 reports GOAWAY only to streams beyond the last one that the peer processes.
+            let beyond = h2.is_go_away() && h2.is_remote() && h2.reason() == Some(h2::Reason::NO_ERROR);
+            return refused || beyond;
+        }
+        source = cause.source();
+    }
+    false
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.code, self.code.token(), self.detail)
+    }
+}
+
+impl std::error::Error for ProxyError {}

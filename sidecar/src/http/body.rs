@@ -1,0 +1,156 @@
+//! The one body type of the data path. It carries what must happen when the body ends: the connection goes back to
+//! its pool, and the request is told about.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::http::observe::Record;
+use crate::http::retry::Replay;
+use crate::balance::Lease;
+
+/// A request's or response's body.
+pub(crate) struct Body {
+    kind: Kind,
+    /// The endpoint's connection, held until the response has been read.
+    lease: Option<Lease>,
+    /// What will be told about the request when its response has ended.
+    record: Option<Box<Record>>,
+}
+
+enum Kind {
+    Empty,
+    Full(Bytes),
+    Incoming(Incoming),
+    Replay(Replay),
+}
+
+impl Body {
+    pub(crate) fn empty() -> Self {
+        Self { kind: Kind::Empty, lease: None, record: None }
+    }
+
+    pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
+        Self { kind: Kind::Full(bytes.into()), lease: None, record: None }
+    }
+
+    pub(crate) fn incoming(body: Incoming) -> Self {
+        if http_body::Body::is_end_stream(&body) {
+            return Self::empty();
+        }
+        Self { kind: Kind::Incoming(body), lease: None, record: None }
+    }
+
+    pub(crate) fn replay(replay: Replay) -> Self {
+        Self { kind: Kind::Replay(replay), lease: None, record: None }
+    }
+
+    #[must_use]
+    pub(crate) fn with_lease(mut self, lease: Lease) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_record(mut self, record: Box<Record>) -> Self {
+        self.record = Some(record);
+        self
+    }
+
+    /// All is read: the connection can serve others.
+    fn complete(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+        if let Some(record) = self.record.take() {
+            record.complete();
+        }
+    }
+
+    fn fail(&mut self, error: &BodyError) {
+        self.lease = None;
+        if let Some(record) = self.record.take() {
+            record.broken(error);
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let frame = match &mut this.kind {
+            Kind::Empty => None,
+            Kind::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                this.kind = Kind::Empty;
+                (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
+            }
+            Kind::Incoming(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BodyError::Peer)),
+            Kind::Replay(replay) => ready!(replay.poll_frame(cx)),
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(record) = &mut this.record {
+                    record.frame(frame);
+                }
+                if this.is_end_stream() {
+                    this.complete();
+                }
+            }
+            Some(Err(error)) => this.fail(error),
+            None => this.complete(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Empty => true,
+            Kind::Full(bytes) => bytes.is_empty(),
+            Kind::Incoming(body) => body.is_end_stream(),
+            Kind::Replay(replay) => replay.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Incoming(body) => body.size_hint(),
+            Kind::Replay(replay) => replay.size_hint(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // A body that has nothing left is never polled again, only dropped.
+        if http_body::Body::is_end_stream(self) {
+            self.complete();
+        } else if let Some(record) = self.record.take() {
+            record.abandoned();
+        }
+    }
+}
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error("the peer broke off")]
+    Peer(#[source] hyper::Error),
+    #[error("the request body is gone: a former attempt took more of it than is kept for a retry")]
+    NotReplayable,
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Body")
+    }
+}

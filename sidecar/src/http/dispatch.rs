@@ -1,0 +1,257 @@
+//! The innermost layer: picks an endpoint, takes or opens a connection to it, and exchanges one request.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Response, StatusCode, Uri, Version as HttpVersion};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use outrigger_identity::Alpn;
+use outrigger_proto::ErrorCode;
+use tower::Service;
+
+use crate::balance::{Endpoint, Lease, Pool, Sender};
+use crate::connect::{Connector, Io};
+use crate::error::{Fate, ProxyError};
+use crate::http::call::{Call, To};
+use crate::http::server::Version;
+use crate::http::{Body, upgrade};
+use crate::worker::Worker;
+
+/// How HTTP/1 requests travel between two sidecars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Wire {
+    /// Over pooled HTTP/1 connections.
+    #[default]
+    Http1,
+    /// As streams of one HTTP/2 connection.
+    Http2,
+}
+
+/// Sends requests to endpoints.
+#[derive(Clone)]
+pub(crate) struct Dispatch {
+    pub(crate) connector: Arc<Connector>,
+    pub(crate) worker: usize,
+    pub(crate) wire: Wire,
+    /// What the sender spoke, and so what the app behind the endpoint is to be spoken to.
+    pub(crate) version: Version,
+    /// Where the last attempt failed.
+    pub(crate) avoid: Option<Arc<Endpoint>>,
+}
+
+impl Dispatch {
+    pub(crate) fn new(worker: &Worker, version: Version) -> Self {
+        Self { connector: worker.connector.clone(), worker: worker.id, wire: worker.wire, version, avoid: None }
+    }
+}
+
+impl Service<Call> for Dispatch {
+    type Response = Response<Body>;
+    type Error = ProxyError;
+    // The one place of the path that waits for the network: its future is boxed once a request.
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, ProxyError>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let this = self.clone();
+        Box::pin(this.exchange(call))
+    }
+}
+
+impl Dispatch {
+    async fn exchange(self, call: Call) -> Result<Response<Body>, ProxyError> {
+        let endpoint = match &call.to {
+            To::Backend(backend, _) => backend.pick(self.avoid.as_ref())?,
+            To::App(endpoint) => endpoint.clone(),
+            To::Target(_) => return Err(ProxyError::new(ErrorCode::Internal, "a request was sent before it was routed")),
+        };
+        call.flow.attempt(&endpoint);
+        let mut request = call.request;
+        let upgrade = upgrade::requested(&mut request);
+        let alpn = self.alpn(&endpoint, upgrade.is_some());
+        let (sender, reused) = match self.connection(&endpoint, alpn).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                endpoint.failed();
+                return Err(error);
+            }
+        };
+        let mut lease = Lease::new(endpoint.begin(), self.worker, sender);
+        address(&mut request, alpn)?;
+        let method = request.method().clone();
+        let sent = match lease.sender() {
+            Some(Sender::Http1(sender)) => sender.send_request(request).await,
+            Some(Sender::Http2(sender, _)) => sender.send_request(request).await,
+            None => return Err(ProxyError::new(ErrorCode::Internal, "a lease without a connection")),
+        };
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => {
+                let error = ProxyError::exchange(endpoint.address, &error, reused, true);
+                // An idle connection that the peer had closed says nothing against the peer.
+                if error.fate == Fate::MayHaveBeenProcessed {
+                    endpoint.failed();
+                }
+                return Err(error);
+            }
+        };
+        lease.answered();
+        match response.status() {
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => endpoint.failed(),
+            _ => endpoint.succeeded(),
+        }
+        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS
+            || (method == Method::CONNECT && response.status().is_success());
+        if switched {
+            return upgrade::join(upgrade, response, lease);
+        }
+        Ok(response.map(|body| Body::incoming(body).with_lease(lease)))
+    }
+
+    /// What the connection to the endpoint carries.
+    fn alpn(&self, endpoint: &Endpoint, upgrade: bool) -> Alpn {
+        match (self.version, self.wire) {
+            (Version::Http2, _) => Alpn::Http2,
+            // HTTP/2 has no `Upgrade`, and wrapping is for sidecars.
+            (Version::Http1, Wire::Http2) if endpoint.identity.is_some() && !upgrade => Alpn::Http1InHttp2,
+            (Version::Http1, _) => Alpn::Http1,
+        }
+    }
+
+    async fn connection(&self, endpoint: &Endpoint, alpn: Alpn) -> Result<(Sender, bool), ProxyError> {
+        let pool = endpoint.pool(self.worker);
+        match alpn {
+            Alpn::Http1 | Alpn::Opaque => {
+                if let Some(sender) = pool.take_http1() {
+                    return Ok((sender, true));
+                }
+                Ok((self.open_http1(endpoint).await?, false))
+            }
+            Alpn::Http2 | Alpn::Http1InHttp2 => {
+                let wrapped = alpn == Alpn::Http1InHttp2;
+                if let Some(sender) = pool.join_http2(wrapped) {
+                    return Ok((sender, true));
+                }
+                let _opening = pool.opening.lock().await;
+                // Somebody else may have opened one meanwhile.
+                if let Some(sender) = pool.join_http2(wrapped) {
+                    return Ok((sender, true));
+                }
+                Ok((self.open_http2(endpoint, pool, alpn).await?, false))
+            }
+        }
+    }
+
+    async fn open_http1(&self, endpoint: &Endpoint) -> Result<Sender, ProxyError> {
+        let io = self.connector.open(endpoint, Alpn::Http1).await?;
+        Self::start_http1(endpoint, io).await
+    }
+
+    async fn start_http1(endpoint: &Endpoint, io: Io) -> Result<Sender, ProxyError> {
+        let handshake = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(io)).await;
+        let (sender, connection) = handshake.map_err(|e| ProxyError::exchange(endpoint.address, &e, false, true))?;
+        // The driver ends when the pool or the last request lets go of the sender, or the peer closes.
+        tokio::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "connection to endpoint ended");
+            }
+        });
+        Ok(Sender::Http1(sender))
+    }
+
+    async fn open_http2(&self, endpoint: &Endpoint, pool: &Pool, alpn: Alpn) -> Result<Sender, ProxyError> {
+        let io = self.connector.open(endpoint, alpn).await?;
+        if alpn == Alpn::Http1InHttp2 && matches!(io, Io::Plain(_)) {
+            // The endpoint turned out to be the own app, with no sidecar between.
+            return Self::start_http1(endpoint, io).await;
+        }
+        let handshake = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(STREAM_WINDOW as usize)
+            .max_header_list_size(MAX_HEAD as u32)
+            .keep_alive_interval(std::time::Duration::from_secs(10))
+            .keep_alive_timeout(std::time::Duration::from_secs(20))
+            .handshake(TokioIo::new(io))
+            .await;
+        let (sender, connection) = handshake.map_err(|e| ProxyError::exchange(endpoint.address, &e, false, true))?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection to endpoint ended");
+            }
+        });
+        Ok(pool.add_http2(sender, alpn == Alpn::Http1InHttp2))
+    }
+}
+
+/// The longest head of a request or response, bytes.
+pub(crate) const MAX_HEAD: usize = 64 * 1024;
+
+/// HTTP/2 flow control: what one stream may have under way unread, bytes.
+pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// The same for all streams of a connection together, bytes.
+pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Writes the request's target in the form that the connection's protocol wants.
+fn address(request: &mut Request<Body>, alpn: Alpn) -> Result<(), ProxyError> {
+    match alpn {
+        Alpn::Http1 | Alpn::Opaque => {
+            if request.version() == HttpVersion::HTTP_2 {
+                to_http1(request)?;
+            }
+            *request.version_mut() = HttpVersion::HTTP_11;
+        }
+        Alpn::Http2 | Alpn::Http1InHttp2 => {
+            if request.version() != HttpVersion::HTTP_2 {
+                to_http2(request)?;
+            }
+            *request.version_mut() = HttpVersion::HTTP_2;
+        }
+    }
+    Ok(())
+}
+
+fn to_http1(request: &mut Request<Body>) -> Result<(), ProxyError> {
+    if let Some(authority) = request.uri().authority()
+        && !request.headers().contains_key(HOST)
+    {
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| malformed("authority"))?;
+        request.headers_mut().insert(HOST, host);
+    }
+    if request.method() != Method::CONNECT {
+        let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        *request.uri_mut() = Uri::from(path);
+    }
+    Ok(())
+}
+
+fn to_http2(request: &mut Request<Body>) -> Result<(), ProxyError> {
+    let host = request.headers_mut().remove(HOST);
+    let headers = request.headers_mut();
+    headers.remove(CONNECTION);
+    headers.remove(UPGRADE);
+    if request.uri().authority().is_none() {
+        let host = host.ok_or_else(|| malformed("Host: missing"))?;
+        let authority = Authority::try_from(host.as_bytes()).map_err(|_| malformed("Host"))?;
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(authority);
+        parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|_| malformed("request target"))?;
+    }
+    Ok(())
+}
+
+fn malformed(what: &str) -> ProxyError {
+    ProxyError::new(ErrorCode::HttpProtocol, format!("malformed request: {what}"))
+}

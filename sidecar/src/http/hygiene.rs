@@ -1,0 +1,203 @@
+//! What a proxy must clean before it passes a message on (RFC 9110 section 7.6): hop-by-hop headers go, and a request
+//! that two readers could understand differently is refused.
+
+use std::task::{Context, Poll};
+
+use futures_util::future::{Either, MapOk, Ready, TryFutureExt, ready};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use outrigger_proto::ErrorCode;
+use tower::{Layer, Service};
+
+use crate::error::ProxyError;
+use crate::http::call::Call;
+use crate::http::{Body, upgrade};
+
+/// Makes [`Hygiene`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HygieneLayer;
+
+impl<S> Layer<S> for HygieneLayer {
+    type Service = Hygiene<S>;
+
+    fn layer(&self, inner: S) -> Hygiene<S> {
+        Hygiene { inner }
+    }
+}
+
+/// Cleans requests and responses.
+#[derive(Clone, Debug)]
+pub(crate) struct Hygiene<S> {
+    inner: S,
+}
+
+type Clean = fn(Response<Body>) -> Response<Body>;
+
+impl<S> Service<Call> for Hygiene<S>
+where
+    S: Service<Call, Response = Response<Body>, Error = ProxyError>,
+{
+    type Response = Response<Body>;
+    type Error = ProxyError;
+    type Future = Either<MapOk<S::Future, Clean>, Ready<Result<Response<Body>, ProxyError>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        if let Err(error) = clean_request(&mut call.request) {
+            return Either::Right(ready(Err(error)));
+        }
+        Either::Left(self.inner.call(call).map_ok(clean_response))
+    }
+}
+
+fn refused(what: &str) -> ProxyError {
+    ProxyError::new(ErrorCode::HttpProtocol, format!("malformed request: {what}"))
+}
+
+fn clean_request(request: &mut Request<Body>) -> Result<(), ProxyError> {
+    match request.version() {
+        Version::HTTP_2 => {}
+        version => check_http1(request, version)?,
+    }
+    if request.method() != Method::CONNECT && request.uri().authority().is_some() && request.version() != Version::HTTP_2 {
+        // The absolute form names the host; it wins over the header (RFC 9112 section 3.2.2).
+        let authority = request.uri().authority().map(|a| HeaderValue::from_str(a.as_str()));
+        if let Some(Ok(host)) = authority {
+            request.headers_mut().insert(HOST, host);
+        }
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = path.map_or_else(|| http::Uri::from_static("/"), Into::into);
+    }
+    let upgrade = upgrade::is_upgrade(request);
+    let trailers_wanted = request.headers().get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    let headers = request.headers_mut();
+    remove_hop_by_hop(headers, upgrade);
+    if headers.remove(TE).is_some() && trailers_wanted {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    Ok(())
+}
+
+/// hyper has settled the framing; what is left is what an app behind us could read in another way.
+fn check_http1(request: &Request<Body>, version: Version) -> Result<(), ProxyError> {
+    let headers = request.headers();
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => return Err(refused("several Host headers")),
+        (None, _) if version == Version::HTTP_11 && request.method() != Method::CONNECT => {
+            return Err(refused("no Host header"));
+        }
+        _ => {}
+    }
+    if headers.contains_key(TRANSFER_ENCODING) && (version == Version::HTTP_10 || headers.contains_key(CONTENT_LENGTH)) {
+        return Err(refused("Transfer-Encoding beside Content-Length or in HTTP/1.0"));
+    }
+    Ok(())
+}
+
+fn clean_response(mut response: Response<Body>) -> Response<Body> {
+    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    remove_hop_by_hop(response.headers_mut(), switched);
+    response
+}
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+fn remove_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
+    if headers.contains_key(CONNECTION) {
+        let listed: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            // A peer may not have us drop what frames, routes or authenticates the message.
+            .filter(|name| ![HOST, CONTENT_LENGTH, TRAILER, UPGRADE, CONNECTION, TE].contains(name))
+            .collect();
+        for name in listed {
+            headers.remove(name);
+        }
+        if upgrade {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        } else {
+            headers.remove(CONNECTION);
+        }
+    }
+    if !upgrade {
+        headers.remove(UPGRADE);
+    }
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+    headers.remove(PROXY_AUTHENTICATE);
+    headers.remove(PROXY_AUTHORIZATION);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(lines: &[(&'static str, &'static str)]) -> Request<Body> {
+        let mut request = Request::new(Body::empty());
+        for (name, value) in lines {
+            request.headers_mut().append(*name, HeaderValue::from_static(value));
+        }
+        request
+    }
+
+    #[test]
+    fn hop_by_hop_headers_do_not_pass() {
+        let mut request = request(&[
+            ("host", "a"),
+            ("connection", "close, X-Secret"),
+            ("x-secret", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("x-kept", "2"),
+        ]);
+
+        clean_request(&mut request).unwrap();
+
+        let mut names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["host", "te", "x-kept"]);
+    }
+
+    #[test]
+    fn an_upgrade_keeps_its_headers() {
+        let mut request = request(&[("host", "a"), ("connection", "Upgrade"), ("upgrade", "websocket")]);
+
+        clean_request(&mut request).unwrap();
+
+        assert_eq!(request.headers()["connection"], "upgrade");
+        assert_eq!(request.headers()["upgrade"], "websocket");
+    }
+
+    #[test]
+    fn ambiguous_requests_are_refused() {
+        for lines in [
+            &[("x", "no host")][..],
+            &[("host", "a"), ("host", "b")],
+            &[("host", "a"), ("transfer-encoding", "chunked"), ("content-length", "3")],
+        ] {
+            assert!(clean_request(&mut request(lines)).is_err(), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_cannot_have_framing_headers_dropped() {
+        let mut request = request(&[("host", "a"), ("connection", "content-length, host"), ("content-length", "3")]);
+
+        clean_request(&mut request).unwrap();
+
+        assert!(request.headers().contains_key("content-length") && request.headers().contains_key("host"));
+    }
+}

@@ -1,0 +1,24 @@
+//! The request level: everything between a decoded request and an endpoint's connection, as tower layers.
+
+mod body;
+mod call;
+mod dispatch;
+mod hygiene;
+mod observe;
+mod respond;
+mod retry;
+mod routing;
+mod server;
+mod timeout;
+mod upgrade;
+
+pub(crate) use body::Body;
+pub(crate) use call::{Direction, Flow, To};
+pub(crate) use dispatch::{Dispatch, Wire};
+pub(crate) use hygiene::HygieneLayer;
+pub(crate) use observe::{Observe, Outcome};
+pub(crate) use respond::RespondLayer;
+pub(crate) use retry::{Budget, RetryLayer};
+pub(crate) use routing::RoutingLayer;
+pub(crate) use server::{Server, Version};
+pub(crate) use timeout::TimeoutLayer;

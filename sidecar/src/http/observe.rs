@@ -1,0 +1,157 @@
+//! Tells about requests: metrics, the access log, spans. It sees what the client sees, errors of the mesh included.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Frame;
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use crate::error::ProxyError;
+use crate::http::body::BodyError;
+use crate::http::call::{Call, Flow};
+use crate::http::Body;
+use crate::telemetry::{RequestRecord, Telemetry};
+
+/// Observes every request of a stack.
+#[derive(Clone)]
+pub(crate) struct Observe<S> {
+    inner: S,
+    telemetry: Arc<Telemetry>,
+}
+
+impl<S> Observe<S> {
+    pub(crate) fn new(inner: S, telemetry: Arc<Telemetry>) -> Self {
+        Self { inner, telemetry }
+    }
+}
+
+impl<S> Service<Call> for Observe<S>
+where
+    S: Service<Call, Response = (Response<Body>, Option<ProxyError>), Error = Infallible>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = ObserveFuture<S::Future>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        let record = Record::new(self.telemetry.clone(), &mut call.request, call.flow.clone());
+        ObserveFuture { inner: self.inner.call(call), record: Some(Box::new(record)) }
+    }
+}
+
+pin_project! {
+    pub(crate) struct ObserveFuture<F> {
+        #[pin]
+        inner: F,
+        // Boxed once: it moves into the response's body.
+        record: Option<Box<Record>>,
+    }
+
+    impl<F> PinnedDrop for ObserveFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            // The client left before there was an answer.
+            if let Some(record) = this.project().record.take() {
+                record.abandoned();
+            }
+        }
+    }
+}
+
+impl<F> Future for ObserveFuture<F>
+where
+    F: Future<Output = Result<(Response<Body>, Option<ProxyError>), Infallible>>,
+{
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Poll::Ready(Ok((mut response, error))) = this.inner.poll(cx) else { return Poll::Pending };
+        let Some(mut record) = this.record.take() else { return Poll::Ready(Ok(response)) };
+        record.answered(&mut response, error);
+        Poll::Ready(Ok(response.map(|body| body.with_record(record))))
+    }
+}
+
+/// One request, from its arrival to the end of its response.
+pub(crate) struct Record {
+    telemetry: Arc<Telemetry>,
+    flow: Arc<Flow>,
+    request: RequestRecord,
+    status: Option<StatusCode>,
+    grpc_status: Option<u8>,
+    error: Option<ProxyError>,
+    response_bytes: u64,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Its response was passed on whole.
+    Complete,
+    /// The app or the peer broke off in the middle.
+    Broken,
+    /// The client left first.
+    Abandoned,
+}
+
+/// What is told at a request's end.
+pub(crate) struct Outcome {
+    pub(crate) end: End,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) grpc_status: Option<u8>,
+    pub(crate) error: Option<ProxyError>,
+    pub(crate) response_bytes: u64,
+}
+
+impl Record {
+    fn new(telemetry: Arc<Telemetry>, request: &mut Request<Body>, flow: Arc<Flow>) -> Self {
+        let request = telemetry.begin(request, &flow);
+        Self { telemetry, flow, request, status: None, grpc_status: None, error: None, response_bytes: 0 }
+    }
+
+    fn answered(&mut self, response: &mut Response<Body>, error: Option<ProxyError>) {
+        self.status = Some(response.status());
+        self.grpc_status = grpc_status(response.headers());
+        self.error = error;
+    }
+
+    pub(crate) fn frame(&mut self, frame: &Frame<Bytes>) {
+        if let Some(data) = frame.data_ref() {
+            self.response_bytes += data.len() as u64;
+        } else if let Some(trailers) = frame.trailers_ref() {
+            self.grpc_status = grpc_status(trailers).or(self.grpc_status);
+        }
+    }
+
+    pub(crate) fn complete(self) {
+        self.end(End::Complete);
+    }
+
+    pub(crate) fn broken(self, error: &BodyError) {
+        tracing::debug!(%error, "response broken off");
+        self.end(End::Broken);
+    }
+
+    pub(crate) fn abandoned(self) {
+        self.end(End::Abandoned);
+    }
+
+    fn end(self, end: End) {
+        let Self { telemetry, flow, request, status, grpc_status, error, response_bytes } = self;
+        telemetry.end(request, &flow, Outcome { end, status, grpc_status, error, response_bytes });
+    }
+}
+
+fn grpc_status(headers: &http::HeaderMap) -> Option<u8> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,184 @@
+//! Errors of the mesh become answers: a status, `Proxy-Status` (RFC 9209), and one line that says what happened and
+//! where to look. A gRPC caller gets the gRPC form. The app's own answers pass unchanged.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use outrigger_daemon::Drain;
+use outrigger_proto::ErrorCode;
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::error::ProxyError;
+use crate::http::call::{Call, Direction, Flow};
+use crate::http::Body;
+
+/// Makes [`Respond`].
+#[derive(Clone)]
+pub(crate) struct RespondLayer {
+    /// Once it has started, every answer tells the client to leave.
+    pub(crate) drain: Drain,
+}
+
+impl<S> Layer<S> for RespondLayer {
+    type Service = Respond<S>;
+
+    fn layer(&self, inner: S) -> Respond<S> {
+        Respond { inner, drain: self.drain.clone() }
+    }
+}
+
+/// Answers with errors.
+#[derive(Clone)]
+pub(crate) struct Respond<S> {
+    inner: S,
+    drain: Drain,
+}
+
+impl<S> Service<Call> for Respond<S>
+where
+    S: Service<Call, Response = Response<Body>, Error = ProxyError>,
+{
+    type Response = (Response<Body>, Option<ProxyError>);
+    type Error = std::convert::Infallible;
+    type Future = RespondFuture<S::Future>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        // All layers of the stack are always ready: capacity is shed where connections are accepted.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let form = Form::of(&call);
+        let http2 = call.request.version() == http::Version::HTTP_2;
+        let flow = call.flow.clone();
+        let close = !http2 && self.drain.is_started();
+        RespondFuture { inner: self.inner.call(call), form, flow, close }
+    }
+}
+
+/// What the caller understands.
+#[derive(Clone, Copy)]
+enum Form {
+    Text,
+    Problem,
+    Grpc,
+}
+
+impl Form {
+    fn of(call: &Call) -> Self {
+        if call.flow.grpc {
+            return Self::Grpc;
+        }
+        let accept = call.request.headers().get(ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
+        let json = accept.windows(5).any(|window| window == b"/json" || window == b"+json");
+        if json { Self::Problem } else { Self::Text }
+    }
+}
+
+pin_project! {
+    pub(crate) struct RespondFuture<F> {
+        #[pin]
+        inner: F,
+        form: Form,
+        flow: Arc<Flow>,
+        close: bool,
+    }
+}
+
+impl<F> Future for RespondFuture<F>
+where
+    F: Future<Output = Result<Response<Body>, ProxyError>>,
+{
+    type Output = Result<(Response<Body>, Option<ProxyError>), std::convert::Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        this.inner.poll(cx).map(|result| {
+            let (mut response, error) = match result {
+                Ok(response) => (response, None),
+                Err(error) => (answer(&error, this.flow, *this.form), Some(error)),
+            };
+            if *this.close && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok((response, error))
+        })
+    }
+}
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+fn answer(error: &ProxyError, flow: &Flow, form: Form) -> Response<Body> {
+    let info = error.code.info();
+    let as_info = error.answered_as.unwrap_or(error.code).info();
+    // Identities and addresses are for meshed peers only; the own workload is one.
+    let told = flow.direction == Direction::Outbound || flow.caller.as_ref().is_some_and(|caller| caller.peer.is_some());
+    let detail = if told { error.detail.as_str() } else { info.means };
+    let line = format!("outrigger: {} {}: {detail}", info.code, info.token);
+    let status = as_info.http_status.and_then(|status| StatusCode::from_u16(status).ok());
+    let mut response = match form {
+        Form::Grpc => grpc(as_info.grpc_status, &line),
+        Form::Text => typed("text/plain; charset=utf-8", format!("{line}\n{}\n", info.next)),
+        Form::Problem => typed("application/problem+json", problem(error.code, status, &line)),
+    };
+    if !matches!(form, Form::Grpc) {
+        *response.status_mut() = status.unwrap_or(StatusCode::BAD_GATEWAY);
+    }
+    let quoted: String = detail.chars().filter(|c| (' '..='~').contains(c) && *c != '"' && *c != '\\').take(200).collect();
+    let proxy_status =
+        format!("outrigger-{}; error={}; details=\"{} {quoted}\"", flow.direction.as_str(), info.token, info.code);
+    if let Ok(value) = HeaderValue::from_str(&proxy_status) {
+        response.headers_mut().insert(PROXY_STATUS, value);
+    }
+    response
+}
+
+fn typed(content_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::full(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// RFC 9457.
+fn problem(code: ErrorCode, status: Option<StatusCode>, line: &str) -> String {
+    let escaped: String = line.chars().flat_map(json_escaped).collect();
+    let status = status.unwrap_or(StatusCode::BAD_GATEWAY).as_u16();
+    let info = code.info();
+    format!(
+        "{{\"type\":\"urn:outrigger:error:{}\",\"title\":\"{}\",\"status\":{status},\"detail\":\"{escaped}\"}}\n",
+        info.code, info.means
+    )
+}
+
+fn json_escaped(c: char) -> Vec<char> {
+    match c {
+        '"' | '\\' => vec!['\\', c],
+        c if c.is_control() => vec![' '],
+        c => vec![c],
+    }
+}
+
+/// A gRPC response without messages: the status is in the headers ("Trailers-Only").
+fn grpc(status: u8, line: &str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    headers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from(u16::from(status)));
+    let mut message = String::with_capacity(line.len());
+    for byte in line.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => message.push(char::from(byte)),
+            other => message.push_str(&format!("%{other:02X}")),
+        }
+    }
+    if let Ok(value) = HeaderValue::from_str(&message) {
+        headers.insert(HeaderName::from_static("grpc-message"), value);
+    }
+    response
+}

@@ -1,0 +1,184 @@
+//! Repeats what may be repeated.
+//!
+//! Without a word from the route that is only what provably was not processed, and idempotent requests whose reused
+//! connection ended before a response. A route's `retry` adds statuses. A budget over all requests of the backend
+//! bounds it all, so that retries never become the load that keeps a service down.
+
+mod budget;
+mod replay;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http_body::Body as _;
+use outrigger_proto::{ErrorCode, model};
+use tower::{Layer, Service};
+
+pub(crate) use budget::Budget;
+pub(crate) use replay::Replay;
+
+use crate::balance::random;
+use crate::error::{Fate, ProxyError};
+use crate::http::call::{Call, To};
+use crate::http::dispatch::Dispatch;
+use crate::http::timeout::expired;
+use crate::http::Body;
+
+/// Attempts beyond the first for what was not processed, where no route says otherwise.
+const UNPROCESSED_ATTEMPTS: u32 = 2;
+
+/// The first wait before a repetition to the same set of endpoints; it doubles each time.
+const BACKOFF: Duration = Duration::from_millis(25);
+
+/// The longest wait.
+const MAX_BACKOFF: Duration = Duration::from_millis(250);
+
+/// Makes [`Retry`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RetryLayer;
+
+impl Layer<Dispatch> for RetryLayer {
+    type Service = Retry;
+
+    fn layer(&self, inner: Dispatch) -> Retry {
+        Retry { inner }
+    }
+}
+
+/// Sends a request again where that is safe.
+#[derive(Clone)]
+pub(crate) struct Retry {
+    inner: Dispatch,
+}
+
+impl Service<Call> for Retry {
+    type Response = Response<Body>;
+    type Error = ProxyError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, ProxyError>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        Box::pin(attempts(self.inner.clone(), call))
+    }
+}
+
+/// The head of a request, kept for the next attempt. The clone costs three allocations; without it a request that an
+/// idle connection's end has swallowed could not be sent again.
+struct Head {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: HeaderMap,
+}
+
+async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, ProxyError> {
+    let Call { request, to, flow } = call;
+    let rule = match &to {
+        To::Backend(_, rule) => rule.clone(),
+        To::App(_) | To::Target(_) => None,
+    };
+    let policy = rule.as_ref().and_then(|rule| rule.retry.as_ref());
+    let attempt_timeout = rule.as_ref().and_then(|rule| rule.attempt_timeout);
+    let limit = policy.map_or(UNPROCESSED_ATTEMPTS, |policy| policy.attempts.max(UNPROCESSED_ATTEMPTS));
+    let budget = match &to {
+        To::Backend(backend, _) => {
+            backend.budget.deposit();
+            Some(backend.clone())
+        }
+        To::App(_) | To::Target(_) => None,
+    };
+    let (parts, body) = request.into_parts();
+    let head = Head { method: parts.method.clone(), uri: parts.uri.clone(), version: parts.version, headers: parts.headers.clone() };
+    let mut replay = (!body.is_end_stream()).then(|| Replay::new(body));
+    let mut next = Some(Request::from_parts(parts, replay.as_mut().map_or_else(Body::empty, Replay::attempt)));
+    let mut causes: Vec<String> = Vec::new();
+
+    for attempt in 0.. {
+        let request = next.take().unwrap_or_else(|| head.request(replay.as_mut()));
+        let call = Call { request, to: to.clone(), flow: flow.clone() };
+        let exchange = dispatch.call(call);
+        let result = match (attempt_timeout, rule.as_ref()) {
+            (Some(limit), Some(rule)) => match tokio::time::timeout(limit, exchange).await {
+                Ok(result) => result,
+                Err(_) => Err(expired("backendRequest", limit, rule)),
+            },
+            _ => exchange.await,
+        };
+        let wanted = match &result {
+            Ok(response) => attempt < policy.map_or(0, |p| p.attempts) && repeats_status(policy, response.status().as_u16()),
+            Err(error) => attempt < limit && repeats_error(policy, attempt, error, &head.method),
+        };
+        let possible = wanted
+            && replay.as_ref().is_none_or(Replay::possible)
+            && budget.as_ref().is_none_or(|backend| backend.budget.withdraw());
+        if !possible {
+            return result.map_err(|error| exhausted(error, causes));
+        }
+        let pause = attempt > 0 || result.is_ok();
+        causes.push(match &result {
+            Ok(response) => response.status().to_string(),
+            Err(error) => error.to_string(),
+        });
+        drop(result);
+        dispatch.avoid = flow.facts().endpoint;
+        if pause || policy.is_some() {
+            tokio::time::sleep(backoff(policy, attempt)).await;
+        }
+    }
+    // `0..` does not end; the compiler cannot know.
+    Err(ProxyError::new(ErrorCode::Internal, "the retry loop ended"))
+}
+
+impl Head {
+    fn request(&self, replay: Option<&mut Replay>) -> Request<Body> {
+        let mut request = Request::new(replay.map_or_else(Body::empty, Replay::attempt));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+}
+
+fn repeats_status(policy: Option<&model::Retry>, status: u16) -> bool {
+    policy.is_some_and(|policy| policy.codes.iter().any(|code| code.as_u16() == status))
+}
+
+fn repeats_error(policy: Option<&model::Retry>, attempt: u32, error: &ProxyError, method: &Method) -> bool {
+    match error.fate {
+        // A peer that fails to prove its identity will not prove it the next moment, but another endpoint may.
+        Fate::NotProcessed => error.code != ErrorCode::DestinationUnavailable && error.code != ErrorCode::Internal,
+        Fate::Unknown => method.is_idempotent(),
+        // A timeout of one attempt counts as the status that it would be answered with.
+        Fate::MayHaveBeenProcessed => {
+            error.code == ErrorCode::ResponseTimeout
+                && attempt < policy.map_or(0, |policy| policy.attempts)
+                && repeats_status(policy, 504)
+        }
+    }
+}
+
+fn backoff(policy: Option<&model::Retry>, attempt: u32) -> Duration {
+    let base = policy.map(|policy| policy.backoff).filter(|backoff| !backoff.is_zero()).unwrap_or(BACKOFF);
+    let wait = base.saturating_mul(1 << attempt.min(10)).min(MAX_BACKOFF.max(base));
+    // Spread over half of it, so that callers do not come back together.
+    wait.mul_f64(0.75 + (random() % 1000) as f64 / 2000.0).max(base.min(wait))
+}
+
+fn exhausted(last: ProxyError, mut causes: Vec<String>) -> ProxyError {
+    if causes.is_empty() {
+        return last;
+    }
+    causes.push(last.to_string());
+    let mut detail = format!("{} attempts failed:", causes.len());
+    for (index, cause) in causes.iter().enumerate() {
+        detail.push_str(&format!(" {}) {cause}", index + 1));
+    }
+    ProxyError { code: ErrorCode::RetriesExhausted, detail, fate: last.fate, answered_as: Some(last.code) }
+}

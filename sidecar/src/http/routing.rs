@@ -1,0 +1,192 @@
+//! Step 7: the routes of the destination decide. A rule matches, its filters apply, and a backend is drawn; a service
+//! without routes sends to its own endpoints.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::uri::PathAndQuery;
+use http::{Request, Response, Uri};
+use outrigger_proto::ErrorCode;
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::balance::random;
+use crate::error::{Fate, ProxyError};
+use crate::http::Body;
+use crate::http::call::{Call, To};
+use crate::outbound::{Rule, Target, TargetKind};
+use crate::route::{Destination, Matched, RequestOrigin, RequestView, normalize};
+
+/// Makes [`Routing`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RoutingLayer;
+
+impl<S> Layer<S> for RoutingLayer {
+    type Service = Routing<S>;
+
+    fn layer(&self, inner: S) -> Routing<S> {
+        Routing { inner }
+    }
+}
+
+/// Turns a destination into a backend.
+#[derive(Clone, Debug)]
+pub(crate) struct Routing<S> {
+    inner: S,
+}
+
+impl<S> Service<Call> for Routing<S>
+where
+    S: Service<Call, Response = Response<Body>, Error = ProxyError>,
+{
+    type Response = Response<Body>;
+    type Error = ProxyError;
+    type Future = RoutingFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        let To::Target(target) = call.to.clone() else {
+            return RoutingFuture::Sent { inner: self.inner.call(call), applied: None };
+        };
+        match route(&target, &mut call) {
+            Ok(Routed::Sent(applied)) => RoutingFuture::Sent { inner: self.inner.call(call), applied },
+            Ok(Routed::Answered(response)) => RoutingFuture::Answered { result: Some(Ok(response)) },
+            Err(error) => RoutingFuture::Answered { result: Some(Err(error)) },
+        }
+    }
+}
+
+enum Routed {
+    /// On to a backend; the response passes these filters.
+    Sent(Option<Applied>),
+    /// The rule itself answers.
+    Answered(Response<Body>),
+}
+
+/// Whose filters the response passes: first those of the drawn backend (by its place), then the rule's.
+struct Applied {
+    rule: Arc<Rule>,
+    draw: u64,
+}
+
+fn route(target: &Arc<Target>, call: &mut Call) -> Result<Routed, ProxyError> {
+    // Read once: the whole request follows one version of the routes.
+    let kind = target.kind();
+    let table = match &**kind {
+        TargetKind::Service { routes: Some(table), .. } => table,
+        TargetKind::Service { backend, .. } | TargetKind::Direct { backend, .. } => {
+            call.flow.routed(backend, None);
+            call.to = To::Backend(backend.clone(), None);
+            return Ok(Routed::Sent(None));
+        }
+        TargetKind::Denied => {
+            let detail = format!("{} is not part of the mesh, and egress is denied", target.destination);
+            return Err(ProxyError::new(ErrorCode::RequestDenied, detail));
+        }
+    };
+    normalize_path(&mut call.request)?;
+    let request = &call.request;
+    let view = RequestView {
+        method: request.method(),
+        path: request.uri().path(),
+        query: request.uri().query(),
+        authority: request.uri().authority().map(http::uri::Authority::as_str),
+        headers: request.headers(),
+    };
+    let Some(found) = table.find(&view) else {
+        let detail = format!("no rule of {kind} matches {} {}", request.method(), request.uri().path());
+        return Err(ProxyError::new(ErrorCode::DestinationNotFound, detail));
+    };
+    apply(found.rule.clone(), found.matched, target, call)
+}
+
+fn apply(rule: Arc<Rule>, mut matched: Matched, target: &Target, call: &mut Call) -> Result<Routed, ProxyError> {
+    call.flow.matched(&rule, matched);
+    let too_long = |error| ProxyError::new(ErrorCode::HttpProtocol, format!("{error} (by {})", rule));
+    let request = std::mem::replace(&mut call.request, Request::new(Body::empty()));
+    let (mut parts, body) = request.into_parts();
+    let changed = rule.filters.apply_request(&mut parts, &mut matched);
+    changed.map_err(too_long)?;
+    if let Some(redirect) = rule.filters.redirect() {
+        let origin = RequestOrigin { https: false, port: target.destination.port() };
+        let response = redirect.respond(&parts, matched, origin).map_err(too_long)?;
+        let mut response = response.map(|()| Body::empty());
+        rule.filters.apply_response(response.headers_mut());
+        return Ok(Routed::Answered(response));
+    }
+    let draw = random();
+    let drawn = rule.backends.pick(draw);
+    let changed = drawn.filters.apply_request(&mut parts, &mut matched);
+    changed.map_err(too_long)?;
+    let backend = match &drawn.to {
+        Destination::Service { backend, .. } => backend.clone(),
+        Destination::Invalid(why) => {
+            return Err(ProxyError::new(ErrorCode::BackendInvalid, format!("{}: {why}", rule)));
+        }
+    };
+    call.request = Request::from_parts(parts, body);
+    call.flow.routed(&backend, Some(&rule));
+    call.to = To::Backend(backend, Some(rule.clone()));
+    Ok(Routed::Sent(Some(Applied { rule, draw })))
+}
+
+/// Rules see the path in one normal form, and the app gets that same form.
+fn normalize_path(request: &mut Request<Body>) -> Result<(), ProxyError> {
+    let uri = request.uri();
+    let normal = match normalize(uri.path()) {
+        Ok(Cow::Borrowed(_)) => return Ok(()),
+        Ok(Cow::Owned(path)) => path,
+        Err(reject) => {
+            let error = ProxyError::new(ErrorCode::HttpProtocol, format!("{reject}: routes would be ambiguous"));
+            return Err(error.fate(Fate::NotProcessed));
+        }
+    };
+    let text = match uri.query() {
+        Some(query) => format!("{normal}?{query}"),
+        None => normal,
+    };
+    let malformed = |_| ProxyError::new(ErrorCode::HttpProtocol, "malformed request target");
+    let path = PathAndQuery::try_from(text).map_err(malformed)?;
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.path_and_query = Some(path);
+    let internal = |_| ProxyError::new(ErrorCode::HttpProtocol, "malformed request target");
+    *request.uri_mut() = Uri::from_parts(parts).map_err(internal)?;
+    Ok(())
+}
+
+pin_project! {
+    #[project = RoutingProjection]
+    pub(crate) enum RoutingFuture<F> {
+        Sent { #[pin] inner: F, applied: Option<Applied> },
+        Answered { result: Option<Result<Response<Body>, ProxyError>> },
+    }
+}
+
+impl<F> Future for RoutingFuture<F>
+where
+    F: Future<Output = Result<Response<Body>, ProxyError>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            RoutingProjection::Sent { inner, applied } => inner.poll(cx).map_ok(|mut response| {
+                if let Some(Applied { rule, draw }) = applied {
+                    rule.backends.pick(*draw).filters.apply_response(response.headers_mut());
+                    rule.filters.apply_response(response.headers_mut());
+                }
+                response
+            }),
+            RoutingProjection::Answered { result } => match result.take() {
+                Some(result) => Poll::Ready(result),
+                None => Poll::Pending,
+            },
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Serves HTTP on one accepted connection: decodes requests, gives each to the stack, encodes the answers.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use outrigger_proto::ErrorCode;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower::Service;
+
+use crate::error::{Fate, ProxyError};
+use crate::http::call::{Call, Direction, Flow, To};
+use crate::http::dispatch::{CONNECTION_WINDOW, MAX_HEAD, STREAM_WINDOW};
+use crate::http::Body;
+use crate::inbound::Caller;
+use crate::worker::Worker;
+
+/// The HTTP version of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    Http1,
+    Http2,
+}
+
+/// Requests that one HTTP/2 connection may have in flight.
+const MAX_STREAMS: u32 = 256;
+
+/// Between the requests of a peer outside the mesh: a slow or idle one does not hold its connection for ever.
+const UNMESHED_IDLE: Duration = Duration::from_secs(75);
+
+/// What serves one connection.
+pub(crate) struct Server {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) direction: Direction,
+    pub(crate) to: To,
+    /// Who is at the other end (inbound).
+    pub(crate) caller: Option<Arc<Caller>>,
+    pub(crate) version: Version,
+}
+
+impl Server {
+    /// Serves until either side closes, or until the drain lets the last request finish.
+    pub(crate) async fn serve<I, S>(self, io: I, stack: S) -> Result<(), ProxyError>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<Call, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+    {
+        let Self { worker, direction, to, caller, version } = self;
+        let unmeshed = caller.as_ref().is_some_and(|caller| caller.peer.is_none());
+        let service = service_fn(|request: Request<Incoming>| {
+            let grpc = is_grpc(&request);
+            let flow = Arc::new(Flow::new(direction, grpc, caller.clone()));
+            // A stack is a few pointers; the clone takes no allocation.
+            stack.clone().call(Call { request: request.map(Body::incoming), to: to.clone(), flow })
+        });
+        let io = TokioIo::new(io);
+        let result = match version {
+            Version::Http1 => {
+                let mut builder = http1::Builder::new();
+                builder.max_buf_size(MAX_HEAD).auto_date_header(false).half_close(true).pipeline_flush(true);
+                builder.timer(TokioTimer::new()).header_read_timeout(unmeshed.then_some(UNMESHED_IDLE));
+                // A drain tells the client with the next answer (see `respond`), which no request can cross.
+                builder.serve_connection(io, service).with_upgrades().await
+            }
+            Version::Http2 => {
+                let mut connection = std::pin::pin!(
+                    http2::Builder::new(TokioExecutor::new())
+                        .timer(TokioTimer::new())
+                        .initial_stream_window_size(STREAM_WINDOW)
+                        .initial_connection_window_size(CONNECTION_WINDOW)
+                        .max_send_buf_size(STREAM_WINDOW as usize)
+                        .max_concurrent_streams(MAX_STREAMS)
+                        .max_header_list_size(MAX_HEAD as u32)
+                        .keep_alive_interval(Duration::from_secs(10))
+                        .keep_alive_timeout(Duration::from_secs(20))
+                        .auto_date_header(false)
+                        .serve_connection(io, service)
+                );
+                tokio::select! {
+                    result = connection.as_mut() => result,
+                    () = worker.drain.started() => {
+                        // GOAWAY: what is in flight ends, and what is not processed may go elsewhere.
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                }
+            }
+        };
+        result.map_err(|error| {
+            let code = if error.is_parse() { ErrorCode::HttpProtocol } else { ErrorCode::ClientClosed };
+            ProxyError::new(code, format!("{direction:?} connection: {error}")).fate(Fate::MayHaveBeenProcessed)
+        })
+    }
+}
+
+fn is_grpc(request: &Request<Incoming>) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}

@@ -1,0 +1,165 @@
+//! The inbound path, top to bottom: from a peer's connection to the app.
+//!
+//! ```text
+//! peer ─▶ 1 accept ─▶ 2 original destination ─▶ 3 look up ─▶ 4 protocol ─┬▶ mesh TLS: 5 who is it? ─▶ ALPN says HTTP or bytes
+//!                                                                       ├▶ plaintext HTTP (when permitted)
+//!                                                                       └▶ other bytes, the app's own TLS (when permitted)
+//! HTTP, per request: observe ▸ respond ▸ hygiene ▸ 10 connect ─▶ app        bytes, once: 10 connect ▸ copy
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outrigger_identity::{Alpn, Peer, peer_of};
+use outrigger_proto::ErrorCode;
+use outrigger_proto::model::{InboundMode, Protocol};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tower::ServiceBuilder;
+
+use crate::connect::tune;
+use crate::detect::{self, Detected, Prefixed};
+use crate::error::ProxyError;
+use crate::http::{
+    Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To, Version,
+};
+use crate::orig_dst::original_destination;
+use crate::tcp;
+use crate::worker::Worker;
+
+/// How long a peer may take for its part of the handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Who is at the other end of an inbound connection.
+pub(crate) struct Caller {
+    /// `None`: plaintext, from outside the mesh.
+    pub(crate) peer: Option<Peer>,
+    pub(crate) address: SocketAddr,
+}
+
+/// Serves one connection of a peer. `explicit` is the app's address where there is no capture.
+pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<SocketAddr>) -> Result<(), ProxyError> {
+    tune(&io);
+    let app = match explicit {
+        Some(app) => app,
+        None => original_destination(&io)?.0, // 2
+    };
+    let address = io.peer_addr().map_err(|error| ProxyError::new(ErrorCode::ClientClosed, error.to_string()))?;
+    let policy = worker.store.inbound(app.port()).await?; // 3
+    let mut io = Prefixed::new(io);
+    if policy.mode == InboundMode::Strict {
+        // Nothing is dialled and nothing answered before the peer has proved who it is.
+        return match timeout(HANDSHAKE, detect::mesh_hello(&mut io)).await {
+            Ok(true) => serve_meshed(worker, io, app, address).await,
+            Ok(false) | Err(_) => {
+                let detail = format!("{address} came without mesh TLS to port {}, whose mode is strict", app.port());
+                Err(ProxyError::new(ErrorCode::TlsProtocol, detail))
+            }
+        };
+    }
+    let endpoint = worker.store.app(app);
+    let open = async || worker.connector.tcp(app).await;
+    let caller = Arc::new(Caller { peer: None, address });
+    match detect::detect(&mut io, policy.protocol, &policy.server_first, open).await? {
+        // 4
+        Detected::Tls(dialled) => {
+            if detect::mesh_hello(&mut io).await {
+                drop(dialled);
+                return serve_meshed(worker, io, app, address).await;
+            }
+            serve_bytes(&worker, io, app, dialled, &caller).await // the app's own TLS
+        }
+        Detected::Opaque(dialled) => serve_bytes(&worker, io, app, dialled, &caller).await,
+        Detected::Http1 => serve_http(worker, io, To::App(endpoint), caller, Version::Http1, Version::Http1).await,
+        Detected::Http2 => serve_http(worker, io, To::App(endpoint), caller, Version::Http2, Version::Http2).await,
+        Detected::Closed => Ok(()),
+    }
+}
+
+/// Serves a peer of the mesh, once it has proved who it is.
+async fn serve_meshed(
+    worker: Arc<Worker>,
+    io: Prefixed<TcpStream>,
+    app: SocketAddr,
+    address: SocketAddr,
+) -> Result<(), ProxyError> {
+    let (io, peer, alpn) = accept_tls(&worker, io, address).await?; // 5
+    let caller = Arc::new(Caller { peer: Some(peer), address });
+    let to = To::App(worker.store.app(app));
+    match alpn {
+        Alpn::Http1 => serve_http(worker, io, to, caller, Version::Http1, Version::Http1).await,
+        Alpn::Http2 => serve_http(worker, io, to, caller, Version::Http2, Version::Http2).await,
+        Alpn::Http1InHttp2 => serve_http(worker, io, to, caller, Version::Http2, Version::Http1).await,
+        Alpn::Opaque => serve_bytes(&worker, io, app, None, &caller).await,
+    }
+}
+
+async fn accept_tls(
+    worker: &Worker,
+    io: Prefixed<TcpStream>,
+    address: SocketAddr,
+) -> Result<(TlsStream<Prefixed<TcpStream>>, Peer, Alpn), ProxyError> {
+    let tls = worker.tls.ready().await?;
+    let accepted = timeout(HANDSHAKE, TlsAcceptor::from(tls.server.clone()).accept(io)).await;
+    let accepted = accepted.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+    let io = accepted.map_err(|error| ProxyError::handshake(address, &error))?;
+    let (_, session) = io.get_ref();
+    let refused = |why: &str| ProxyError::new(ErrorCode::TlsProtocol, format!("{address}: {why}"));
+    let leaf = session.peer_certificates().and_then(<[_]>::first).ok_or_else(|| refused("no certificate"))?;
+    let peer = peer_of(leaf).map_err(|error| refused(&error.to_string()))?;
+    let alpn = session.alpn_protocol().and_then(Alpn::from_id).ok_or_else(|| refused("no mesh protocol"))?;
+    Ok((io, peer, alpn))
+}
+
+/// Serves HTTP; each request passes the stack. First line is outermost: requests go down, responses up.
+async fn serve_http<I>(
+    worker: Arc<Worker>,
+    io: I,
+    to: To,
+    caller: Arc<Caller>,
+    version: Version,
+    app_version: Version,
+) -> Result<(), ProxyError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let stack = ServiceBuilder::new()
+        .layer_fn(|inner| Observe::new(inner, worker.telemetry.clone())) // sees the final answer, also of our errors
+        .layer(RespondLayer { drain: worker.drain.clone() }) //               ProxyError → status, gRPC status
+        .layer(HygieneLayer) //                                               what may not pass a proxy
+        .layer(RetryLayer) //                                             8   the app's idle connections may end
+        .service(Dispatch::new(&worker, app_version)); //                10   the app
+    Server { worker, direction: Direction::Inbound, to, caller: Some(caller), version }.serve(io, stack).await
+}
+
+/// Copies bytes to the app and back.
+async fn serve_bytes<I>(
+    worker: &Worker,
+    io: I,
+    app: SocketAddr,
+    dialled: Option<Prefixed<TcpStream>>,
+    caller: &Arc<Caller>,
+) -> Result<(), ProxyError>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let dialled = match dialled {
+        Some(dialled) => dialled,
+        None => Prefixed::new(worker.connector.tcp(app).await?), // 10
+    };
+    let record = worker.telemetry.tcp_inbound(caller, app.port());
+    let copied = tcp::copy(io, dialled, |way, bytes| record.copied(way, bytes)).await;
+    record.end(copied.as_ref().err());
+    Ok(())
+}
+
+/// What the control plane says of a port of the own workload.
+pub(crate) struct PortPolicy {
+    pub(crate) mode: InboundMode,
+    pub(crate) protocol: Protocol,
+    pub(crate) server_first: Arc<std::sync::atomic::AtomicBool>,
+}

@@ -1,0 +1,102 @@
+//! Listeners and their accept loops: step 1 of both paths.
+
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use outrigger_daemon::Drain;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::error::ProxyError;
+use crate::http::Direction;
+use crate::telemetry::Telemetry;
+
+/// Connections that wait in the kernel to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// Opens a listener that several workers may share.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Opens the listeners that captured outbound connections are redirected to: loopback only, in both families where
+/// the system has both.
+///
+/// # Errors
+/// When IPv4 cannot be bound.
+pub(crate) fn bind_outbound(port: u16) -> io::Result<Vec<std::net::TcpListener>> {
+    let mut listeners = vec![bind((Ipv4Addr::LOCALHOST, port).into())?];
+    match bind((Ipv6Addr::LOCALHOST, port).into()) {
+        Ok(listener) => listeners.push(listener),
+        Err(error) => tracing::info!(%error, "no IPv6 here"),
+    }
+    Ok(listeners)
+}
+
+/// Opens the listener that captured inbound connections are redirected to.
+///
+/// # Errors
+/// When neither family can be bound.
+pub(crate) fn bind_inbound(port: u16) -> io::Result<std::net::TcpListener> {
+    bind((Ipv6Addr::UNSPECIFIED, port).into()).or_else(|_| bind((Ipv4Addr::UNSPECIFIED, port).into()))
+}
+
+/// Accepts for one listener until the process ends.
+pub(crate) struct Acceptor {
+    pub(crate) direction: Direction,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) drain: Drain,
+    pub(crate) permits: Arc<Semaphore>,
+}
+
+impl Acceptor {
+    pub(crate) async fn run<F, S>(self, listener: TcpListener, serve: S)
+    where
+        S: Fn(TcpStream) -> F,
+        F: Future<Output = Result<(), ProxyError>> + Send + 'static,
+    {
+        loop {
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // A connection that was reset is its own problem; out of descriptors is everybody's.
+                    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+                        tracing::warn!(%error, direction = self.direction.as_str(), "accept failed");
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    continue;
+                }
+            };
+            let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+                self.telemetry.connection_limit(self.direction, peer);
+                continue;
+            };
+            let telemetry = self.telemetry.clone();
+            let direction = self.direction;
+            let serving = serve(stream);
+            // Boxed by the runtime; the permit and the drain hold it to the end.
+            self.drain.spawn(async move {
+                if let Err(error) = serving.await {
+                    telemetry.connection_failed(direction, peer, &error);
+                }
+                drop(permit);
+            });
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The outbound path, top to bottom: from the workload's connection to an endpoint.
+//!
+//! ```text
+//! app ─▶ 1 accept ─▶ 2 original destination ─▶ 3 look up ─▶ 4 protocol ─┬▶ HTTP, per request:
+//!                                                                      │    observe ▸ respond ▸ hygiene ▸ 7 route ▸
+//!                                                                      │    8 timeout ▸ retry ▸ 9 balance ▸
+//!                                                                      │    10 connect ▸ 11 mutual TLS ─▶ [wire]
+//!                                                                      └▶ bytes, once: 7 weights ▸ 9 ▸ 10 ▸ 11 ▸ copy
+//! ```
+
+mod target;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use outrigger_identity::Alpn;
+use outrigger_proto::ErrorCode;
+use outrigger_proto::model::Protocol;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tower::ServiceBuilder;
+
+pub(crate) use target::{Rule, Target, TargetKind};
+
+use crate::balance::{Backend, Endpoint, random};
+use crate::connect::{Io, tune};
+use crate::detect::{self, Detected, Prefixed};
+use crate::error::ProxyError;
+use crate::http::{
+    Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, RoutingLayer, Server, TimeoutLayer, To, Version,
+};
+use crate::orig_dst::{OrigDst, original_destination};
+use crate::route::Destination;
+use crate::tcp;
+use crate::worker::Worker;
+
+/// Attempts to open a connection for bytes: nothing was sent, so another endpoint is always safe.
+const TCP_ATTEMPTS: u32 = 3;
+
+/// Serves one connection of the workload. `explicit` is the destination where there is no capture.
+pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<SocketAddr>) -> Result<(), ProxyError> {
+    tune(&io);
+    let destination = match explicit {
+        Some(destination) => OrigDst(destination),
+        None => original_destination(&io)?, // 2
+    };
+    let target = worker.store.target(destination).await?; // 3
+    let mut io = Prefixed::new(io);
+    let mut via = None;
+    let open = async || open_bytes(&worker, &target, &mut via).await;
+    match detect::detect(&mut io, declared(&target), target.server_first(), open).await? {
+        // 4
+        Detected::Http1 => serve_http(worker, io, target, Version::Http1).await,
+        Detected::Http2 => serve_http(worker, io, target, Version::Http2).await,
+        Detected::Tls(dialled) | Detected::Opaque(dialled) => {
+            let peer = match dialled {
+                // The client took its time: the connection was opened to see who speaks first.
+                Some(peer) => peer,
+                None => Prefixed::new(open_bytes(&worker, &target, &mut via).await?), // 7, 9, 10, 11
+            };
+            serve_bytes(&worker, io, peer, via).await
+        }
+        Detected::Closed => Ok(()),
+    }
+}
+
+/// Serves HTTP; each request passes the stack. First line is outermost: requests go down, responses up.
+async fn serve_http<I>(worker: Arc<Worker>, io: I, target: Arc<Target>, version: Version) -> Result<(), ProxyError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let stack = ServiceBuilder::new()
+        .layer_fn(|inner| Observe::new(inner, worker.telemetry.clone())) // sees the final answer, also of our errors
+        .layer(RespondLayer { drain: worker.drain.clone() }) //               ProxyError → status, gRPC status
+        .layer(HygieneLayer) //                                               what may not pass a proxy
+        .layer(RoutingLayer) //                                           7   rule, filters, backend
+        .layer(TimeoutLayer) //                                           8   the rule's deadline, outside retry
+        .layer(RetryLayer) //                                             8   repeats what is safe, within the budget
+        .service(Dispatch::new(&worker, version)); //                  9–11   endpoint, pool, mutual TLS
+    Server { worker, direction: Direction::Outbound, to: To::Target(target), caller: None, version }.serve(io, stack).await
+}
+
+/// The backend and its endpoint that a connection for bytes leads to.
+type Via = Option<(Arc<Backend>, Arc<Endpoint>)>;
+
+/// Opens a connection for bytes to one of the target's backends, and says to which in `via`.
+async fn open_bytes(worker: &Worker, target: &Target, via: &mut Via) -> Result<Io, ProxyError> {
+    let backend = tcp_backend(target)?;
+    let mut failed = None;
+    let mut last = ProxyError::new(ErrorCode::Internal, "no attempt was made");
+    for _ in 0..TCP_ATTEMPTS {
+        let endpoint = backend.pick(failed.as_ref())?;
+        match worker.connector.open(&endpoint, Alpn::Opaque).await {
+            Ok(io) => {
+                endpoint.succeeded();
+                *via = Some((backend, endpoint));
+                return Ok(io);
+            }
+            Err(error) => {
+                endpoint.failed();
+                failed = Some(endpoint);
+                last = error;
+            }
+        }
+    }
+    Err(last)
+}
+
+fn tcp_backend(target: &Target) -> Result<Arc<Backend>, ProxyError> {
+    let kind = target.kind();
+    match &**kind {
+        TargetKind::Service { tcp: Some(rule), .. } => match &rule.backends.pick(random()).to {
+            Destination::Service { backend, .. } => Ok(backend.clone()),
+            Destination::Invalid(why) => Err(ProxyError::new(ErrorCode::BackendInvalid, why.to_string())),
+        },
+        TargetKind::Service { backend, .. } | TargetKind::Direct { backend, .. } => Ok(backend.clone()),
+        TargetKind::Denied => {
+            let detail = format!("{} is not part of the mesh, and egress is denied", target.destination);
+            Err(ProxyError::new(ErrorCode::RequestDenied, detail))
+        }
+    }
+}
+
+async fn serve_bytes(
+    worker: &Worker,
+    io: Prefixed<TcpStream>,
+    peer: Prefixed<Io>,
+    via: Via,
+) -> Result<(), ProxyError> {
+    let record = worker.telemetry.tcp_outbound(via);
+    let copied = tcp::copy(io, peer, |way, bytes| record.copied(way, bytes)).await;
+    record.end(copied.as_ref().err());
+    Ok(())
+}
+
+/// Returns what is known of the protocol before the first byte.
+fn declared(target: &Target) -> Protocol {
+    match &**target.kind() {
+        TargetKind::Service { protocol, .. } | TargetKind::Direct { protocol, .. } => *protocol,
+        TargetKind::Denied => Protocol::Opaque,
+    }
+}

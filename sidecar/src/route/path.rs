@@ -1,0 +1,233 @@
+//! Paths: the one normal form that is matched and forwarded, and the Gateway API's path modifiers.
+//!
+//! A path that two programs may read in two ways is refused, not guessed at: what the rules saw must be what the app
+//! gets. Everything that has one meaning only passes byte for byte.
+
+use std::borrow::Cow;
+
+use outrigger_proto::model::PathModifier;
+
+/// Resolves dot segments (RFC 3986 section 5.2.4) and refuses what has no single meaning; called before any match.
+///
+/// # Errors
+/// Names what is ambiguous; the request gets status 400.
+pub fn normalize(path: &str) -> Result<Cow<'_, str>, Reject> {
+    let bytes = path.as_bytes();
+    if bytes.first() != Some(&b'/') {
+        // `OPTIONS *` has an asterisk, CONNECT has no path (RFC 9112 section 3.2).
+        return if path.is_empty() || path == "*" { Ok(Cow::Borrowed(path)) } else { Err(Reject::Relative) };
+    }
+    let mut dots = false;
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'/' => dots |= Segment::read(&bytes[at + 1..])? != Segment::Name,
+            b'%' => check_escape(&bytes[at + 1..])?,
+            b'\\' => return Err(Reject::Backslash),
+            0..=0x1f | 0x7f | b'?' | b'#' => return Err(Reject::Character),
+            _ => {}
+        }
+    }
+    Ok(if dots { Cow::Owned(without_dots(path)) } else { Cow::Borrowed(path) })
+}
+
+/// Returns the new path; `prefix` is the length of what the rule's prefix matched, without a trailing `/`.
+pub(super) fn modified(modifier: &PathModifier, path: &str, prefix: usize) -> String {
+    let (start, rest) = match modifier {
+        PathModifier::ReplaceFull(full) => (&**full, ""),
+        PathModifier::ReplacePrefix(start) => {
+            // What follows a matched prefix is empty or starts with `/`, so one `/` of the replacement is too many.
+            (start.strip_suffix('/').unwrap_or(start), path.get(prefix..).unwrap_or(""))
+        }
+    };
+    if start.is_empty() && rest.is_empty() {
+        return "/".to_owned();
+    }
+    let mut new = String::with_capacity(start.len() + rest.len());
+    new.push_str(start);
+    new.push_str(rest);
+    new
+}
+
+/// A path that is refused where L7 rules apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Reject {
+    /// Neither an absolute path nor `*`.
+    #[error("the path does not start with `/`")]
+    Relative,
+    /// `%2f`: one segment for some programs, two for others.
+    #[error("the path holds an encoded slash (%2f)")]
+    EncodedSlash,
+    /// `\` or `%5c`: a slash for some programs.
+    #[error("the path holds a backslash")]
+    Backslash,
+    /// `%00`: the end of the text for some programs.
+    #[error("the path holds an encoded NUL (%00)")]
+    Nul,
+    /// `%` without two hexadecimal digits.
+    #[error("the path holds a `%` that is not followed by two hexadecimal digits")]
+    Escape,
+    /// A control character, `?` or `#`.
+    #[error("the path holds a character that a path cannot hold")]
+    Character,
+    /// `..;x`: the parent directory for programs that take `;` for the start of parameters.
+    #[error("the path holds a dot segment with parameters (`..;`)")]
+    DotParameters,
+}
+
+/// What a path segment is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Segment {
+    Name,
+    Dot,
+    DotDot,
+}
+
+impl Segment {
+    /// Reads the segment at the start of `rest`.
+    fn read(rest: &[u8]) -> Result<Self, Reject> {
+        let mut dots = 0;
+        let mut rest = rest;
+        loop {
+            match rest {
+                [b'.', ..] => rest = &rest[1..],
+                [b'%', b'2', b'e' | b'E', ..] => rest = &rest[3..],
+                _ => break,
+            }
+            dots += 1;
+        }
+        let kind = match dots {
+            1 => Self::Dot,
+            2 => Self::DotDot,
+            _ => return Ok(Self::Name),
+        };
+        match rest.first() {
+            None | Some(b'/') => Ok(kind),
+            Some(b';') => Err(Reject::DotParameters),
+            Some(_) => Ok(Self::Name),
+        }
+    }
+}
+
+fn check_escape(rest: &[u8]) -> Result<(), Reject> {
+    let [high, low, ..] = rest else { return Err(Reject::Escape) };
+    match (high, low) {
+        (b'2', b'f' | b'F') => Err(Reject::EncodedSlash),
+        (b'5', b'c' | b'C') => Err(Reject::Backslash),
+        (b'0', b'0') => Err(Reject::Nul),
+        _ if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => Ok(()),
+        _ => Err(Reject::Escape),
+    }
+}
+
+fn without_dots(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    let mut segments = path[1..].split('/').peekable();
+    while let Some(segment) = segments.next() {
+        let kind = Segment::read(segment.as_bytes()).unwrap_or(Segment::Name);
+        if kind == Segment::Name {
+            out.push('/');
+            out.push_str(segment);
+            continue;
+        }
+        if kind == Segment::DotDot {
+            out.truncate(out.rfind('/').unwrap_or(0));
+        }
+        // `/a/..` names the directory: `/`, not the empty path.
+        if segments.peek().is_none() {
+            out.push('/');
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolves_dot_segments_and_keeps_all_else() {
+        for (path, want) in [
+            ("/", "/"),
+            ("/a/b/", "/a/b/"),
+            ("/a//b", "/a//b"),
+            ("/a;v=1/b", "/a;v=1/b"),
+            ("/caf%C3%A9/%7Euser", "/caf%C3%A9/%7Euser"),
+            ("/%252e%252e/x", "/%252e%252e/x"),
+            ("/.hidden/..x/...", "/.hidden/..x/..."),
+            ("/a/./b", "/a/b"),
+            ("/a/../b", "/b"),
+            ("/a/b/..", "/a/"),
+            ("/a/.", "/a/"),
+            ("/..", "/"),
+            ("/../../etc", "/etc"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a/.%2e/b", "/b"),
+            ("/a/%2e/b", "/a/b"),
+            ("/a//../b", "/a/b"),
+            ("/.//a", "//a"),
+            ("", ""),
+            ("*", "*"),
+        ] {
+            assert_eq!(normalize(path).as_deref(), Ok(want), "{path}");
+        }
+    }
+
+    #[test]
+    fn borrows_a_path_that_is_normal_already() {
+        assert!(matches!(normalize("/items/7"), Ok(Cow::Borrowed("/items/7"))));
+    }
+
+    #[test]
+    fn refuses_what_apps_read_in_two_ways() {
+        for (path, want) in [
+            ("a", Reject::Relative),
+            ("**", Reject::Relative),
+            ("/a%2fb", Reject::EncodedSlash),
+            ("/a%2Fb", Reject::EncodedSlash),
+            ("/a\\b", Reject::Backslash),
+            ("/a%5Cb", Reject::Backslash),
+            ("/a%5cb", Reject::Backslash),
+            ("/a%00", Reject::Nul),
+            ("/a%", Reject::Escape),
+            ("/a%4", Reject::Escape),
+            ("/a%zz", Reject::Escape),
+            ("/a\u{1}", Reject::Character),
+            ("/a#b", Reject::Character),
+            ("/a/..;/b", Reject::DotParameters),
+            ("/a/%2e.;x/b", Reject::DotParameters),
+            ("/a/.;x", Reject::DotParameters),
+        ] {
+            assert_eq!(normalize(path), Err(want), "{path}");
+        }
+    }
+
+    // The table of HTTPPathModifier.replacePrefixMatch in the Gateway API, in its order, and what it leaves open.
+    #[test]
+    fn replaces_a_prefix_as_the_gateway_api_says() {
+        for (path, prefix, replacement, want) in [
+            ("/foo/bar", "/foo", "/xyz", "/xyz/bar"),
+            ("/foo/bar", "/foo", "/xyz/", "/xyz/bar"),
+            ("/foo/bar", "/foo/", "/xyz", "/xyz/bar"),
+            ("/foo/bar", "/foo/", "/xyz/", "/xyz/bar"),
+            ("/foo", "/foo", "/xyz", "/xyz"),
+            ("/foo/", "/foo", "/xyz", "/xyz/"),
+            ("/foo/bar", "/foo", "", "/bar"),
+            ("/foo/", "/foo", "", "/"),
+            ("/foo", "/foo", "", "/"),
+            ("/foo/", "/foo", "/", "/"),
+            ("/foo", "/foo", "/", "/"),
+            ("/foo", "/", "/xyz", "/xyz/foo"),
+            ("/", "/", "/xyz", "/xyz/"),
+        ] {
+            let matched = prefix.trim_end_matches('/').len();
+            let new = modified(&PathModifier::ReplacePrefix(replacement.into()), path, matched);
+            assert_eq!(new, want, "{path} {prefix} {replacement}");
+        }
+    }
+
+    #[test]
+    fn replaces_the_full_path() {
+        assert_eq!(modified(&PathModifier::ReplaceFull("/new".into()), "/old/x", 4), "/new");
+        assert_eq!(modified(&PathModifier::ReplaceFull("".into()), "/old/x", 4), "/");
+    }
+}

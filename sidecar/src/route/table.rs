@@ -1,0 +1,349 @@
+//! The index over all matches of a route set.
+//!
+//! Precedence is the Gateway API's. HTTP: exact path, then the longest prefix, then regular expressions (which the API
+//! leaves open: they come before the prefix `/`, which would hide them), then `/` and no path at all; then a match on
+//! the method, more headers, more query parameters, and the order given. gRPC: longest service, longest method, more
+//! headers, the order given; here too a regular expression stands between a name and no condition.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::RandomState;
+use http::{HeaderMap, Method};
+use outrigger_proto::ServicePort;
+use outrigger_proto::model::{self, PathMatch, Retry, RouteId, RouteSet, StringMatch};
+use regex::bytes::Regex;
+
+use super::filter::Filters;
+use super::matcher::{HeaderMatcher, QueryMatcher, TextMatcher, compile_regex};
+use super::weight::Backends;
+use super::{CompileError, path};
+
+/// The compiled rules of one parent; `B` is what a backend is resolved to.
+#[derive(Debug)]
+pub struct RouteTable<B> {
+    rules: Box<[Arc<Rule<B>>]>,
+    exact: Index,
+    // Without the trailing `/`.
+    prefix: Index,
+    // Regular expressions and matches of any path, in order of precedence.
+    rest: Box<[Candidate]>,
+    // No key of `prefix` holds more slashes: bounds the probes that a path of nothing but slashes can cause.
+    deepest: usize,
+}
+
+impl<B> RouteTable<B> {
+    /// Compiles routes; `backend` resolves each backend of each rule once.
+    ///
+    /// # Errors
+    /// Names the first field that cannot be used.
+    pub fn compile(routes: &RouteSet, mut backend: impl FnMut(&ServicePort) -> B) -> Result<Self, CompileError> {
+        let mut rules = Vec::with_capacity(routes.rules.len());
+        let mut places = Places::default();
+        for (index, rule) in routes.rules.iter().enumerate() {
+            let index = u32::try_from(index).map_err(|_| CompileError::at("rules", "too many").of(rule))?;
+            rules.push(Arc::new(Rule::compile(rule, &mut backend).map_err(|e| e.of(rule))?));
+            places.add(index, rule).map_err(|e| e.of(rule))?;
+        }
+        let Places { exact, prefix, rest } = places;
+        let deepest = prefix.keys().map(|key| slashes(key)).max().unwrap_or(0);
+        Ok(Self { rules: rules.into(), exact: index(exact), prefix: index(prefix), rest: sorted(rest), deepest })
+    }
+
+    /// Finds the rule of the request's best match; `None`: no rule matches, which is `ErrorCode::DestinationNotFound`.
+    ///
+    /// `request.path` has passed [`super::normalize`].
+    #[must_use]
+    pub fn find(&self, request: &RequestView<'_>) -> Option<Found<'_, B>> {
+        let candidate = self.candidate(request)?;
+        let rule = self.rules.get(candidate.rule as usize)?;
+        Some(Found { rule, matched: Matched { place: candidate.place, prefix: candidate.prefix } })
+    }
+
+    /// Returns all rules in the order given; TCPRoutes and TLSRoutes, which have no matches, take the first.
+    #[must_use]
+    pub fn rules(&self) -> &[Arc<Rule<B>>] {
+        &self.rules
+    }
+
+    fn candidate(&self, request: &RequestView<'_>) -> Option<&Candidate> {
+        if let Some(bucket) = self.exact.get(request.path)
+            && let Some(found) = bucket.iter().find(|candidate| candidate.matches(request))
+        {
+            return Some(found);
+        }
+        if self.deepest > 0 {
+            let mut prefix = cut_after(request.path, self.deepest);
+            loop {
+                if let Some(bucket) = self.prefix.get(prefix)
+                    && let Some(found) = bucket.iter().find(|candidate| candidate.matches(request))
+                {
+                    return Some(found);
+                }
+                let Some(slash) = prefix.rfind('/') else { break };
+                prefix = &prefix[..slash];
+            }
+        }
+        self.rest.iter().find(|candidate| candidate.matches(request))
+    }
+}
+
+/// What a match looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestView<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The path after [`super::normalize`].
+    pub path: &'a str,
+    /// The query, undecoded.
+    pub query: Option<&'a str>,
+    /// The request target's authority, when it has one: all of HTTP/2, and HTTP/1's absolute form.
+    pub authority: Option<&'a str>,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+}
+
+impl<'a> From<&'a http::request::Parts> for RequestView<'a> {
+    fn from(parts: &'a http::request::Parts) -> Self {
+        Self {
+            method: &parts.method,
+            path: parts.uri.path(),
+            query: parts.uri.query(),
+            authority: parts.uri.authority().map(http::uri::Authority::as_str),
+            headers: &parts.headers,
+        }
+    }
+}
+
+/// What [`RouteTable::find`] found.
+#[derive(Debug)]
+pub struct Found<'t, B> {
+    /// The rule.
+    pub rule: &'t Arc<Rule<B>>,
+    /// Which of its matches.
+    pub matched: Matched,
+}
+
+/// The match that a request met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matched {
+    /// Place of the match in its rule; 0 for a rule without matches.
+    pub place: u16,
+    /// Bytes of the path that a prefix match covers, without a trailing `/`; filters keep it true.
+    pub prefix: u16,
+}
+
+/// A compiled rule.
+#[derive(Debug)]
+pub struct Rule<B> {
+    /// The route.
+    pub route: Arc<RouteId>,
+    /// Place in the route, from 0.
+    pub index: u32,
+    /// The rule's name, empty when it has none.
+    pub name: Arc<str>,
+    /// Applied before the picked backend's.
+    pub filters: Filters,
+    /// Where its requests go.
+    pub backends: Backends<B>,
+    /// For the whole request, all attempts together; `None`: no limit.
+    pub request_timeout: Option<Duration>,
+    /// For one attempt; `None`: no limit.
+    pub attempt_timeout: Option<Duration>,
+    /// What may be repeated.
+    pub retry: Option<Retry>,
+    patterns: Box<[Box<str>]>,
+}
+
+impl<B> Rule<B> {
+    fn compile(rule: &model::Rule, backend: impl FnMut(&ServicePort) -> B) -> Result<Self, CompileError> {
+        let replaces_prefix = |filters: &[model::Filter]| filters.iter().any(Filters::replaces_prefix);
+        let has_prefix = |m: &model::Match| matches!(m.path, None | Some(PathMatch::Prefix(_)));
+        let replaces = replaces_prefix(&rule.filters) || rule.backends.iter().any(|b| replaces_prefix(&b.filters));
+        if replaces && !rule.matches.iter().all(has_prefix) {
+            return Err(CompileError::at("filters", "a prefix is replaced, but not every match is of a path prefix"));
+        }
+        Ok(Self {
+            route: Arc::clone(&rule.route),
+            index: rule.index,
+            name: Arc::clone(&rule.name),
+            filters: Filters::compile(&rule.filters)?,
+            backends: Backends::compile(&rule.backends, backend)?,
+            request_timeout: rule.request_timeout,
+            attempt_timeout: rule.attempt_timeout,
+            retry: rule.retry.clone(),
+            patterns: rule.matches.iter().map(pattern).collect(),
+        })
+    }
+
+    /// Returns the path as the route wrote it, for span names; empty when the match has none or is of gRPC.
+    #[must_use]
+    pub fn pattern(&self, matched: Matched) -> &str {
+        self.patterns.get(usize::from(matched.place)).map_or("", |pattern| pattern)
+    }
+}
+
+fn pattern(of: &model::Match) -> Box<str> {
+    match &of.path {
+        Some(PathMatch::Exact(path) | PathMatch::Prefix(path) | PathMatch::Regex(path)) => path.clone(),
+        Some(PathMatch::Grpc { .. }) | None => "".into(),
+    }
+}
+
+type Index = HashMap<Box<str>, Box<[Candidate]>, RandomState>;
+
+/// One match of one rule: what its place in the index has not decided yet.
+#[derive(Debug)]
+struct Candidate {
+    rule: u32,
+    place: u16,
+    prefix: u16,
+    // Higher comes first: of what the path condition says, then of the rest in the order of the fields.
+    rank: u8,
+    path: PathCheck,
+    method: Option<Method>,
+    headers: Box<[HeaderMatcher]>,
+    query: Box<[QueryMatcher]>,
+}
+
+impl Candidate {
+    fn matches(&self, request: &RequestView<'_>) -> bool {
+        self.path.matches(request.path)
+            && self.method.as_ref().is_none_or(|method| method == request.method)
+            && self.headers.iter().all(|header| header.matches(request))
+            && self.query.iter().all(|query| query.matches(request))
+    }
+}
+
+/// What remains to be asked of the path.
+#[derive(Debug)]
+enum PathCheck {
+    Done,
+    Regex(Regex),
+    Grpc { service: Option<TextMatcher>, method: Option<TextMatcher> },
+}
+
+impl PathCheck {
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Done => true,
+            Self::Regex(regex) => regex.is_match(path.as_bytes()),
+            Self::Grpc { service, method } => {
+                let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+                let Some((its_service, its_method)) = parts.filter(|(_, method)| !method.contains('/')) else {
+                    return false;
+                };
+                let matches = |want: &Option<TextMatcher>, text: &str| {
+                    want.as_ref().is_none_or(|want| want.matches(text.as_bytes()))
+                };
+                matches(service, its_service) && matches(method, its_method)
+            }
+        }
+    }
+}
+
+/// Candidates by the place in the index where they belong.
+#[derive(Default)]
+struct Places {
+    exact: HashMap<Box<str>, Vec<Candidate>, RandomState>,
+    prefix: HashMap<Box<str>, Vec<Candidate>, RandomState>,
+    rest: Vec<Candidate>,
+}
+
+impl Places {
+    fn add(&mut self, rule: u32, model: &model::Rule) -> Result<(), CompileError> {
+        let any = [model::Match::default()];
+        let matches = if model.matches.is_empty() { &any } else { &*model.matches };
+        for (place, one) in matches.iter().enumerate() {
+            self.add_match(rule, place, one).map_err(|e| e.within(format_args!("matches[{place}]")))?;
+        }
+        Ok(())
+    }
+
+    fn add_match(&mut self, rule: u32, place: usize, of: &model::Match) -> Result<(), CompileError> {
+        let mut candidate = Candidate {
+            rule,
+            place: u16::try_from(place).map_err(|_| CompileError::at("path", "too many matches in one rule"))?,
+            prefix: 0,
+            rank: 0,
+            path: PathCheck::Done,
+            method: of.method.clone(),
+            headers: HeaderMatcher::compile_all(of)?,
+            query: QueryMatcher::compile_all(of)?,
+        };
+        let list = match &of.path {
+            None => &mut self.rest,
+            Some(PathMatch::Exact(path)) => self.exact.entry(rule_path(path)?.into()).or_default(),
+            Some(PathMatch::Prefix(path)) => {
+                let path = rule_path(path)?;
+                let key = path.strip_suffix('/').unwrap_or(&path);
+                candidate.prefix =
+                    u16::try_from(key.len()).map_err(|_| CompileError::at("path", "longer than 65535 bytes"))?;
+                if key.is_empty() { &mut self.rest } else { self.prefix.entry(key.into()).or_default() }
+            }
+            Some(PathMatch::Regex(pattern)) => {
+                candidate.rank = 1;
+                candidate.path = PathCheck::Regex(compile_regex(pattern).map_err(|e| e.within("path"))?);
+                &mut self.rest
+            }
+            Some(PathMatch::Grpc { service, method }) => self.grpc(&mut candidate, service, method)?,
+        };
+        list.push(candidate);
+        Ok(())
+    }
+
+    fn grpc(
+        &mut self,
+        candidate: &mut Candidate,
+        service: &Option<StringMatch>,
+        method: &Option<StringMatch>,
+    ) -> Result<&mut Vec<Candidate>, CompileError> {
+        let rank = |text: &Option<StringMatch>| match text {
+            Some(StringMatch::Exact(_)) => 2,
+            Some(StringMatch::Regex(_)) => 1,
+            None => 0,
+        };
+        candidate.rank = 3 * rank(service) + rank(method);
+        if let (Some(StringMatch::Exact(service)), Some(StringMatch::Exact(method))) = (service, method) {
+            return Ok(self.exact.entry(format!("/{service}/{method}").into()).or_default());
+        }
+        if service.is_none() && method.is_none() {
+            return Ok(&mut self.rest);
+        }
+        let compile = |field: &str, text: &Option<StringMatch>| {
+            text.as_ref().map(TextMatcher::compile).transpose().map_err(|e| e.within(format_args!("path.{field}")))
+        };
+        candidate.path = PathCheck::Grpc { service: compile("service", service)?, method: compile("method", method)? };
+        match service {
+            Some(StringMatch::Exact(service)) => Ok(self.prefix.entry(format!("/{service}").into()).or_default()),
+            Some(StringMatch::Regex(_)) | None => Ok(&mut self.rest),
+        }
+    }
+}
+
+/// Brings a rule's path into the form that requests' paths have when they are matched.
+fn rule_path(text: &str) -> Result<String, CompileError> {
+    let wrong = |problem: &dyn std::fmt::Display| CompileError::at("path", format_args!("`{text}`: {problem}"));
+    let path = path::normalize(text).map_err(|e| wrong(&e))?;
+    if path.starts_with('/') { Ok(path.into_owned()) } else { Err(wrong(&path::Reject::Relative)) }
+}
+
+fn index(places: HashMap<Box<str>, Vec<Candidate>, RandomState>) -> Index {
+    places.into_iter().map(|(key, list)| (key, sorted(list))).collect()
+}
+
+fn sorted(mut list: Vec<Candidate>) -> Box<[Candidate]> {
+    // Stable, so that what ties keeps the order given.
+    list.sort_by_key(|c| std::cmp::Reverse((c.rank, c.method.is_some(), c.headers.len(), c.query.len())));
+    list.into()
+}
+
+fn slashes(path: &str) -> usize {
+    path.bytes().filter(|byte| *byte == b'/').count()
+}
+
+/// Returns the start of `path` that holds `count` slashes, up to the next one.
+fn cut_after(path: &str, count: usize) -> &str {
+    path.match_indices('/').nth(count).map_or(path, |(at, _)| &path[..at])
+}

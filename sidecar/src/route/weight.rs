@@ -1,0 +1,163 @@
+//! The weighted choice between a rule's backends.
+
+use outrigger_proto::ServicePort;
+use outrigger_proto::model::{Backend, BackendRef};
+
+use super::CompileError;
+use super::filter::Filters;
+
+/// A rule's backends.
+#[derive(Debug)]
+pub struct Backends<B> {
+    backends: Box<[WeightedBackend<B>]>,
+    // Running sums of the weights; a backend of weight 0 repeats its neighbour's sum and is never found.
+    sums: Box<[u64]>,
+    nowhere: WeightedBackend<B>,
+}
+
+/// One backend of a rule.
+#[derive(Debug)]
+pub struct WeightedBackend<B> {
+    /// Where its requests go.
+    pub to: Destination<B>,
+    /// Its share is weight / sum of weights.
+    pub weight: u32,
+    /// Applied to its requests, after the rule's filters.
+    pub filters: Filters,
+}
+
+/// Where a backend's requests go.
+#[derive(Debug)]
+pub enum Destination<B> {
+    /// A service's port.
+    Service {
+        /// Which one.
+        service: ServicePort,
+        /// What it was resolved to when the routes were compiled.
+        backend: B,
+    },
+    /// Nowhere, and why: the request gets status 500 (`ErrorCode::BackendInvalid`).
+    Invalid(Box<str>),
+}
+
+impl<B> Backends<B> {
+    pub(super) fn compile(
+        backends: &[Backend],
+        mut resolve: impl FnMut(&ServicePort) -> B,
+    ) -> Result<Self, CompileError> {
+        let mut compiled = Vec::with_capacity(backends.len());
+        let mut sums = Vec::with_capacity(backends.len());
+        let mut sum = 0;
+        for (index, backend) in backends.iter().enumerate() {
+            let filters = Filters::compile_of_backend(&backend.filters)
+                .map_err(|e| e.within(format_args!("backends[{index}]")))?;
+            let to = match &backend.to {
+                BackendRef::Service(service) => {
+                    Destination::Service { service: service.clone(), backend: resolve(service) }
+                }
+                BackendRef::Invalid(why) => Destination::Invalid(why.clone()),
+            };
+            sum += u64::from(backend.weight);
+            sums.push(sum);
+            compiled.push(WeightedBackend { to, weight: backend.weight, filters });
+        }
+        let why = if backends.is_empty() { "the rule has no backends" } else { "all weights of the rule are 0" };
+        let nowhere = WeightedBackend { to: Destination::Invalid(why.into()), weight: 0, filters: Filters::default() };
+        Ok(Self { backends: compiled.into(), sums: sums.into(), nowhere })
+    }
+
+    /// Returns the backend of one request; `random` is evenly distributed.
+    #[must_use]
+    pub fn pick(&self, random: u64) -> &WeightedBackend<B> {
+        if let [only] = &*self.backends
+            && only.weight > 0
+        {
+            return only;
+        }
+        let Some(sum) = self.sums.last().filter(|sum| **sum > 0) else { return &self.nowhere };
+        let point = random % sum;
+        let index = self.sums.partition_point(|sum| *sum <= point);
+        self.backends.get(index).unwrap_or(&self.nowhere)
+    }
+
+    /// Returns all backends in the order of the rule.
+    pub fn iter(&self) -> std::slice::Iter<'_, WeightedBackend<B>> {
+        self.backends.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn backends(weights: &[u32]) -> Backends<usize> {
+        let list: Vec<Backend> =
+            weights.iter().map(|weight| Backend { to: service("web"), weight: *weight, filters: Vec::new() }).collect();
+        let mut index = 0;
+        let resolve = |_: &ServicePort| {
+            index += 1;
+            index - 1
+        };
+        Backends::compile(&list, resolve).unwrap()
+    }
+
+    fn service(name: &str) -> BackendRef {
+        let port = std::num::NonZeroU16::new(80).unwrap();
+        BackendRef::Service(ServicePort { namespace: "shop".into(), name: name.into(), port })
+    }
+
+    fn index(picked: &WeightedBackend<usize>) -> Option<usize> {
+        match &picked.to {
+            Destination::Service { backend, .. } => Some(*backend),
+            Destination::Invalid(_) => None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn shares_are_exactly_the_weights(weights in prop::collection::vec(0..20_u32, 0..6), turn in 0..1000_u64) {
+            let compiled = backends(&weights);
+            let sum: u64 = weights.iter().copied().map(u64::from).sum();
+
+            let mut counts = vec![0_u32; weights.len()];
+            for residue in 0..sum {
+                counts[index(compiled.pick(turn * sum + residue)).unwrap()] += 1;
+            }
+
+            prop_assert_eq!(counts, weights);
+        }
+    }
+
+    #[test]
+    fn goes_nowhere_without_a_positive_weight() {
+        for weights in [&[][..], &[0], &[0, 0]] {
+            assert_eq!(index(backends(weights).pick(7)), None, "{weights:?}");
+        }
+    }
+
+    #[test]
+    fn bears_the_largest_weights() {
+        let compiled = backends(&[u32::MAX, u32::MAX]);
+        assert_eq!(index(compiled.pick(u64::from(u32::MAX) - 1)), Some(0));
+        assert_eq!(index(compiled.pick(u64::from(u32::MAX))), Some(1));
+    }
+
+    #[test]
+    fn an_invalid_backend_keeps_its_share_and_a_dangling_one_of_weight_0_gets_none() {
+        let backend = |to, weight| Backend { to, weight, filters: Vec::new() };
+        let invalid = |why: &str| BackendRef::Invalid(why.into());
+        let list = [backend(service("v1"), 7), backend(invalid("no v2"), 3), backend(invalid("no v3"), 0)];
+        let compiled = Backends::compile(&list, |_| ()).unwrap();
+
+        let picked: Vec<&str> = (0..10)
+            .map(|random| match &compiled.pick(random).to {
+                Destination::Service { service, .. } => &*service.name,
+                Destination::Invalid(why) => why,
+            })
+            .collect();
+
+        assert_eq!(picked, [["v1"; 7].as_slice(), &["no v2"; 3]].concat());
+    }
+}

@@ -1,0 +1,359 @@
+//! What the sidecar knows. The request path reads it; only the sync client writes it.
+//!
+//! Objects that carry live state (balancers, pools) keep their identity while their configuration changes: a new
+//! version of the routes or endpoints meets the same connections.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use ahash::RandomState;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use outrigger_proto::model::{self, Egress, MeshSettings, Protocol};
+use outrigger_proto::{ErrorCode, Key, ServicePort, WorkloadName};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::balance::{Backend, BackendName, Endpoint};
+use crate::error::ProxyError;
+use crate::inbound::PortPolicy;
+use crate::orig_dst::OrigDst;
+use crate::outbound::{Target, TargetKind};
+
+/// How long a connection waits for the answer about a destination that nobody asked about before.
+const LOOKUP: Duration = Duration::from_secs(2);
+
+/// Destinations remembered; beyond it the one unused for the longest time goes.
+pub(crate) const MAX_TARGETS: usize = 4096;
+
+/// Apps (own ports) remembered.
+const MAX_APPS: usize = 1024;
+
+type Map<K, V> = HashMap<K, V, RandomState>;
+
+pub(crate) struct Store {
+    workers: usize,
+    own: WorkloadName,
+    targets: RwLock<Map<SocketAddr, Arc<Target>>>,
+    backends: Mutex<Map<ServicePort, Arc<Backend>>>,
+    apps: RwLock<Map<SocketAddr, Arc<Endpoint>>>,
+    workload: ArcSwapOption<model::Workload>,
+    learned: RwLock<Map<u16, Arc<AtomicBool>>>,
+    settings: ArcSwapOption<MeshSettings>,
+    /// Set by the sync client: is there anyone to ask?
+    connected: watch::Sender<bool>,
+    /// Wakes who waits for a destination.
+    changed: watch::Sender<()>,
+    wanted: mpsc::Sender<SocketAddr>,
+    started: Instant,
+    version: ArcSwap<String>,
+}
+
+impl Store {
+    /// Makes an empty store and the queue of destinations that somebody waits for.
+    pub(crate) fn new(own: WorkloadName, workers: usize) -> (Self, mpsc::Receiver<SocketAddr>) {
+        let (wanted, asked) = mpsc::channel(1024);
+        let store = Self {
+            workers,
+            own,
+            targets: RwLock::default(),
+            backends: Mutex::default(),
+            apps: RwLock::default(),
+            workload: ArcSwapOption::empty(),
+            learned: RwLock::default(),
+            settings: ArcSwapOption::empty(),
+            connected: watch::Sender::new(false),
+            changed: watch::Sender::new(()),
+            wanted,
+            started: Instant::now(),
+            version: ArcSwap::from_pointee(String::new()),
+        };
+        (store, asked)
+    }
+
+    // ---- read by the request path ----
+
+    /// Looks up a destination, asking the control plane when it is new.
+    ///
+    /// # Errors
+    /// E015 when there is no answer and strict egress forbids to go without.
+    pub(crate) async fn target(&self, OrigDst(destination): OrigDst) -> Result<Arc<Target>, ProxyError> {
+        if let Some(target) = self.known(destination) {
+            return Ok(target);
+        }
+        let mut changed = self.changed.subscribe();
+        // A full queue means that the sync client is behind; it looks at the queue before anything else.
+        if self.wanted.send(destination).await.is_ok() {
+            let answered = tokio::time::timeout(LOOKUP, async {
+                loop {
+                    if let Some(target) = self.known(destination) {
+                        return target;
+                    }
+                    if changed.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                }
+            });
+            if let Ok(target) = answered.await {
+                return Ok(target);
+            }
+        }
+        let detail = if *self.connected.borrow() {
+            format!("the control plane did not answer about {destination} within {} s", LOOKUP.as_secs())
+        } else {
+            format!("nothing is known about {destination}, and the control plane is not reachable")
+        };
+        match self.settings.load().as_ref().map(|settings| settings.egress) {
+            Some(Egress::Deny) => Err(ProxyError::new(ErrorCode::ProxyConfiguration, detail)),
+            // Do no harm: without the mesh the connection would have gone there too. Not remembered.
+            Some(Egress::Allow) | None => {
+                tracing::warn!(%destination, detail, "passing through unknown destination");
+                Ok(Arc::new(Target::new(destination, self.unknown(destination))))
+            }
+        }
+    }
+
+    fn known(&self, destination: SocketAddr) -> Option<Arc<Target>> {
+        let targets = self.targets.read();
+        let target = targets.get(&destination)?;
+        target.used(self.seconds());
+        Some(target.clone())
+    }
+
+    /// Returns what applies to a port of the own workload; waits a little for the first configuration.
+    ///
+    /// # Errors
+    /// E015 when there is none: who may come in is not guessed.
+    pub(crate) async fn inbound(&self, port: u16) -> Result<PortPolicy, ProxyError> {
+        let workload = self.own_workload().await?;
+        let mode = workload.mode;
+        let declared = workload.ports.iter().find(|(declared, _)| declared.get() == port);
+        let protocol = declared.map_or(Protocol::Detect, |(_, protocol)| *protocol);
+        if let Some(server_first) = self.learned.read().get(&port) {
+            return Ok(PortPolicy { mode, protocol, server_first: server_first.clone() });
+        }
+        let mut learned = self.learned.write();
+        if learned.len() >= MAX_APPS {
+            learned.clear();
+        }
+        Ok(PortPolicy { mode, protocol, server_first: learned.entry(port).or_default().clone() })
+    }
+
+    async fn own_workload(&self) -> Result<Arc<model::Workload>, ProxyError> {
+        let mut changed = self.changed.subscribe();
+        let wait = async {
+            loop {
+                if let Some(workload) = self.workload() {
+                    return workload;
+                }
+                if changed.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::time::timeout(LOOKUP, wait).await.map_err(|_| {
+            let detail = format!("no configuration for {} yet: is the control plane reachable?", self.own);
+            ProxyError::new(ErrorCode::ProxyConfiguration, detail)
+        })
+    }
+
+    /// Returns the own app behind an address, with its connections.
+    pub(crate) fn app(&self, address: SocketAddr) -> Arc<Endpoint> {
+        if let Some(app) = self.apps.read().get(&address) {
+            return app.clone();
+        }
+        let mut apps = self.apps.write();
+        if apps.len() >= MAX_APPS {
+            // More ports than any app has: somebody is scanning. The pools fill again.
+            apps.clear();
+        }
+        apps.entry(address).or_insert_with(|| Arc::new(Endpoint::local(address, self.workers))).clone()
+    }
+
+    pub(crate) fn own(&self) -> &WorkloadName {
+        &self.own
+    }
+
+    pub(crate) fn workload(&self) -> Option<Arc<model::Workload>> {
+        self.workload.load_full()
+    }
+
+    pub(crate) fn settings(&self) -> Option<Arc<MeshSettings>> {
+        self.settings.load_full()
+    }
+
+    // ---- written by the sync client ----
+
+    pub(crate) fn set_connected(&self, connected: bool) {
+        self.connected.send_replace(connected);
+    }
+
+    pub(crate) fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.subscribe()
+    }
+
+    pub(crate) fn set_settings(&self, settings: MeshSettings) {
+        self.settings.store(Some(Arc::new(settings)));
+    }
+
+    pub(crate) fn set_workload(&self, workload: model::Workload) {
+        self.workload.store(Some(Arc::new(workload)));
+    }
+
+    /// Returns the balancer of a service's port, the same one for as long as anything uses it.
+    pub(crate) fn backend(&self, service: &ServicePort) -> Arc<Backend> {
+        let mut backends = self.backends.lock();
+        let make = || Arc::new(Backend::new(BackendName::Service(service.clone()), Vec::new()));
+        backends.entry(service.clone()).or_insert_with(make).clone()
+    }
+
+    /// Puts a service's endpoints in force; those that stay keep their connections and their record.
+    pub(crate) fn set_endpoints(&self, service: &ServicePort, endpoints: &[model::Endpoint]) {
+        let backend = self.backend(service);
+        let old = backend.endpoints();
+        let keep = |endpoint: &model::Endpoint| {
+            let same = old.iter().find(|old| old.is(endpoint)).cloned();
+            same.unwrap_or_else(|| Arc::new(Endpoint::new(endpoint, self.workers)))
+        };
+        let new: Vec<_> = endpoints.iter().map(keep).collect();
+        for gone in old.iter().filter(|old| !new.iter().any(|new| Arc::ptr_eq(old, new))) {
+            gone.pools().iter().for_each(crate::balance::Pool::clear);
+        }
+        backend.replace(new);
+    }
+
+    /// Puts a destination's kind in force and wakes who waits for it.
+    pub(crate) fn set_target(&self, destination: SocketAddr, kind: TargetKind) {
+        let mut targets = self.targets.write();
+        match targets.get(&destination) {
+            Some(target) => target.replace(kind),
+            None => {
+                let target = Target::new(destination, kind);
+                target.used(self.seconds());
+                targets.insert(destination, Arc::new(target));
+            }
+        }
+    }
+
+    /// Ends an update: what came together is seen together.
+    pub(crate) fn committed(&self, version: String) {
+        self.version.store(Arc::new(version));
+        self.changed.send_replace(());
+    }
+
+    pub(crate) fn remove_target(&self, destination: SocketAddr) {
+        self.targets.write().remove(&destination);
+    }
+
+    pub(crate) fn remove_backend(&self, service: &ServicePort) {
+        if let Some(backend) = self.backends.lock().remove(service) {
+            for endpoint in backend.endpoints().iter() {
+                endpoint.pools().iter().for_each(crate::balance::Pool::clear);
+            }
+        }
+    }
+
+    /// The kind of a destination that the mesh does not know.
+    pub(crate) fn unknown(&self, destination: SocketAddr) -> TargetKind {
+        if self.settings.load().as_ref().is_some_and(|settings| settings.egress == Egress::Deny) {
+            return TargetKind::Denied;
+        }
+        let endpoint = Arc::new(Endpoint::local(destination, self.workers));
+        let backend = Arc::new(Backend::new(BackendName::Unknown, vec![endpoint]));
+        TargetKind::Direct { protocol: Protocol::Opaque, backend }
+    }
+
+    /// The kind of a workload's own address.
+    pub(crate) fn direct(&self, endpoint: &model::Endpoint) -> TargetKind {
+        let name = BackendName::Workload(endpoint.workload.to_string().into());
+        let backend = Backend::new(name, vec![Arc::new(Endpoint::new(endpoint, self.workers))]);
+        TargetKind::Direct { protocol: endpoint.protocol, backend: Arc::new(backend) }
+    }
+
+    /// Destinations unused for `idle` whose connections are gone, and the least used beyond the cap.
+    pub(crate) fn unused(&self, idle: Duration) -> Vec<SocketAddr> {
+        let now = self.seconds();
+        let targets = self.targets.read();
+        let free = targets.iter().filter(|(_, target)| Arc::strong_count(target) == 1);
+        let mut free: Vec<_> = free.map(|(address, target)| (target.last_used(), *address)).collect();
+        free.sort_unstable();
+        let excess = targets.len().saturating_sub(MAX_TARGETS);
+        let old = |(used, _): &(u64, SocketAddr)| now.saturating_sub(*used) >= idle.as_secs();
+        free.iter().enumerate().filter(|(i, target)| *i < excess || old(target)).map(|(_, (_, address))| *address).collect()
+    }
+
+    /// Closes idle connections that have had their time.
+    pub(crate) fn reap(&self) {
+        let reap = |endpoint: &Arc<Endpoint>| endpoint.pools().iter().for_each(|pool| pool.reap(endpoint.idle));
+        for backend in self.backends.lock().values() {
+            backend.endpoints().iter().for_each(reap);
+        }
+        for target in self.targets.read().values() {
+            if let TargetKind::Direct { backend, .. } = &**target.kind() {
+                backend.endpoints().iter().for_each(reap);
+            }
+        }
+        self.apps.read().values().for_each(reap);
+    }
+
+    /// Keys of all destinations.
+    pub(crate) fn addresses(&self) -> Vec<Key> {
+        self.targets.read().keys().map(|address| Key::Address(*address)).collect()
+    }
+
+    /// Describes what is in force, for `/config`.
+    pub(crate) fn describe(&self) -> Vec<(SocketAddr, String)> {
+        let targets = self.targets.read();
+        let mut all: Vec<_> = targets.iter().map(|(address, target)| (*address, target.kind().to_string())).collect();
+        all.sort();
+        all
+    }
+
+    /// Describes the endpoints of every backend, for `/config`.
+    pub(crate) fn backends(&self) -> Vec<Arc<Backend>> {
+        self.backends.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn version(&self) -> Arc<String> {
+        self.version.load_full()
+    }
+
+    fn seconds(&self) -> u64 {
+        self.started.elapsed().as_secs()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn store() -> Store {
+        let own = WorkloadName { namespace: "shop".into(), name: "cart-1".into() };
+        Store::new(own, 1).0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_the_control_plane_an_unknown_destination_passes_through() {
+        let store = store();
+
+        let target = store.target(OrigDst(([192, 0, 2, 1], 443).into())).await.unwrap();
+
+        assert!(matches!(&**target.kind(), TargetKind::Direct { .. }));
+        assert!(store.describe().is_empty(), "what was not answered is not remembered");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unused_destinations_are_let_go_and_used_ones_are_not() {
+        let store = store();
+        let (idle, used): (SocketAddr, SocketAddr) = (([10, 0, 0, 1], 80).into(), ([10, 0, 0, 2], 80).into());
+        store.set_target(idle, store.unknown(idle));
+        store.set_target(used, store.unknown(used));
+        tokio::time::advance(Duration::from_secs(700)).await;
+        let _connection = store.target(OrigDst(used)).await.unwrap();
+
+        assert_eq!(store.unused(Duration::from_secs(600)), [idle]);
+    }
+}

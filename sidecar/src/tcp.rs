@@ -1,0 +1,225 @@
+//! Copies bytes both ways. A connection that has nothing to say holds no buffer: what is read goes through the
+//! thread's own buffer straight to the other side, and only what the other side does not take is kept.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes read at once: several TLS records, and few enough to stay in the cache.
+const CHUNK: usize = 64 * 1024;
+
+/// Chunks copied before others get their turn.
+const TURNS: usize = 16;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
+}
+
+/// A direction of copying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From the first stream to the second.
+    There,
+    /// From the second to the first.
+    Back,
+}
+
+/// Copies both ways until both sides have ended. One side's end is passed on and the other goes on (half-close).
+/// `count` hears of every chunk, so that long connections are seen while they live.
+///
+/// # Errors
+/// The first error of either side; both are closed when the caller drops them.
+pub(crate) async fn copy<A, B>(mut a: A, mut b: B, count: impl Fn(Way, usize)) -> io::Result<()>
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut there = OneWay::default();
+    let mut back = OneWay::default();
+    poll_fn(|cx| {
+        let first = there.poll(cx, &mut a, &mut b, |bytes| count(Way::There, bytes))?;
+        let second = back.poll(cx, &mut b, &mut a, |bytes| count(Way::Back, bytes))?;
+        ready!(first);
+        ready!(second);
+        Poll::Ready(Ok(()))
+    })
+    .await
+}
+
+/// One direction.
+#[derive(Default)]
+struct OneWay {
+    /// What the other side did not take, from `kept_from` on.
+    kept: Vec<u8>,
+    kept_from: usize,
+    /// Written but not flushed: TLS may hold records back.
+    unflushed: bool,
+    end: End,
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum End {
+    #[default]
+    Open,
+    Read,
+    Passed,
+}
+
+impl OneWay {
+    fn poll<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut R,
+        writer: &mut W,
+        count: impl Fn(usize),
+    ) -> Poll<io::Result<()>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        for _ in 0..TURNS {
+            ready!(self.poll_write_kept(cx, writer))?;
+            match self.end {
+                End::Passed => return Poll::Ready(Ok(())),
+                End::Read => {
+                    ready!(Pin::new(&mut *writer).poll_shutdown(cx))?;
+                    self.end = End::Passed;
+                    return Poll::Ready(Ok(()));
+                }
+                End::Open => {}
+            }
+            let step = SCRATCH.with_borrow_mut(|scratch| self.poll_chunk(cx, reader, writer, scratch));
+            match step {
+                Poll::Ready(result) => count(result?),
+                Poll::Pending => {
+                    if self.unflushed {
+                        ready!(Pin::new(&mut *writer).poll_flush(cx))?;
+                        self.unflushed = false;
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        // A fast pair must not starve the thread's other connections.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads and writes what was read; returns how much.
+    fn poll_chunk<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut R,
+        writer: &mut W,
+        scratch: &mut [u8],
+    ) -> Poll<io::Result<usize>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut buffer = ReadBuf::new(scratch);
+        // TLS gives one record at a time: gather what is there, so that it leaves in one write.
+        let mut pending = false;
+        while buffer.remaining() >= 16 * 1024 {
+            let before = buffer.filled().len();
+            match Pin::new(&mut *reader).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if buffer.filled().len() == before => {
+                    self.end = End::Read;
+                    break;
+                }
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) if buffer.filled().is_empty() => return Poll::Ready(Err(error)),
+                // Pass on what came before the error; the next read meets it again.
+                Poll::Ready(Err(_)) => break,
+                Poll::Pending => {
+                    pending = true;
+                    break;
+                }
+            }
+        }
+        let filled = buffer.filled();
+        if filled.is_empty() {
+            return if pending { Poll::Pending } else { Poll::Ready(Ok(0)) };
+        }
+        let mut written = 0;
+        while written < filled.len() {
+            match Pin::new(&mut *writer).poll_write(cx, &filled[written..])? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(n) => written += n,
+                Poll::Pending => {
+                    self.kept.extend_from_slice(&filled[written..]);
+                    break;
+                }
+            }
+        }
+        self.unflushed = true;
+        Poll::Ready(Ok(filled.len()))
+    }
+
+    fn poll_write_kept<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Poll<io::Result<()>> {
+        while self.kept_from < self.kept.len() {
+            match ready!(Pin::new(&mut *writer).poll_write(cx, &self.kept[self.kept_from..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n => self.kept_from += n,
+            }
+        }
+        if self.kept_from > 0 {
+            // Given back: most connections are idle most of the time.
+            self.kept = Vec::new();
+            self.kept_from = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn carries_all_bytes_both_ways_and_passes_each_end_on() {
+        let (mut client, a) = duplex(1000);
+        let (mut server, b) = duplex(700);
+        let copying = tokio::spawn(copy(a, b, |_, _| {}));
+        let data: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
+
+        let expected = data.clone();
+        let serve = tokio::spawn(async move {
+            let mut got = Vec::new();
+            server.read_to_end(&mut got).await.unwrap();
+            assert!(got == expected, "bytes differ");
+            // The client has ended its side; the server may still answer.
+            server.write_all(b"bye").await.unwrap();
+            server.shutdown().await.unwrap();
+        });
+        client.write_all(&data).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+
+        serve.await.unwrap();
+        assert_eq!(answer, b"bye");
+        copying.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_idle_pair_holds_no_buffer() {
+        let (_client, mut a) = duplex(10);
+        let (_server, mut b) = duplex(10);
+        let mut way = OneWay::default();
+
+        poll_fn(|cx| {
+            assert!(way.poll(cx, &mut a, &mut b, |_| {}).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+
+        assert_eq!(way.kept.capacity(), 0);
+    }
+}

@@ -1,0 +1,24 @@
+//! What one worker thread has at hand. Workers share configuration, which they only read, and nothing else on the
+//! request path: connections, pools and timers are each worker's own.
+
+use std::sync::Arc;
+
+use outrigger_daemon::Drain;
+
+use crate::connect::Connector;
+use crate::http::Wire;
+use crate::sync::Store;
+use crate::telemetry::Telemetry;
+use crate::tls::TlsState;
+
+pub(crate) struct Worker {
+    /// Place among the workers, for pools.
+    pub(crate) id: usize,
+    pub(crate) store: Arc<Store>,
+    pub(crate) tls: Arc<TlsState>,
+    pub(crate) connector: Arc<Connector>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    /// Started on SIGTERM: peers are told to leave.
+    pub(crate) drain: Drain,
+    pub(crate) wire: Wire,
+}
