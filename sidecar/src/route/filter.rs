@@ -397,4 +397,16 @@ mod tests {
         assert_eq!(Filters::compile(&[rewrite(Some("a b"), None)]).unwrap_err().field, "filters[0].hostname");
         assert_eq!(Filters::compile(&[rewrite(Some("u@b"), None)]).unwrap_err().field, "filters[0].hostname");
     }
+
+    #[test]
+    fn a_rule_has_one_redirect_at_most_and_no_rewrite_beside_it() {
+        let redirect = || {
+            let status = http::StatusCode::FOUND;
+            Filter::Redirect(model::Redirect { scheme: None, hostname: None, path: None, port: None, status })
+        };
+        assert!(Filters::compile(&[redirect()]).unwrap().redirect().is_some());
+        assert!(Filters::compile(&[redirect(), redirect()]).is_err());
+        assert!(Filters::compile(&[redirect(), rewrite(Some("other"), None)]).is_err());
+        assert!(Filters::compile_of_backend(&[redirect()]).is_err());
+    }
 }

@@ -1,7 +1,7 @@
 //! Routing: a request's path, method, headers and query → a rule → a weighted backend (step 7 of the request path).
 //!
 //! A [`RouteTable`] is compiled when a service's routes change and then only read: [`RouteTable::find`] gives the rule,
-//! [`Backends::pick`] the backend, [`Filters`] change the request. Paths pass [`normalize`] first. There is no I/O
+//! [`Backends::pick`] the backend, [`Filters`] change the request. Paths pass [`normalize_uri`] first. There is no I/O
 //! here; what a backend is resolved to is the caller's.
 
 mod filter;
@@ -18,7 +18,7 @@ use std::fmt;
 use outrigger_proto::model;
 
 pub use filter::{Filters, UriTooLong};
-pub use path::{Reject, normalize};
+pub use path::{Reject, normalize, normalize_uri};
 pub use redirect::{Redirect, RequestOrigin};
 pub use table::{Found, Matched, RequestView, RouteTable, Rule};
 pub use weight::{Backends, Destination, WeightedBackend};

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use http::uri::{PathAndQuery, Uri};
 use outrigger_proto::model::PathModifier;
 
 /// Resolves dot segments (RFC 3986 section 5.2.4) and refuses what has no single meaning; called before any match.
@@ -28,6 +29,24 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, Reject> {
         }
     }
     Ok(if dots { Cow::Owned(without_dots(path)) } else { Cow::Borrowed(path) })
+}
+
+/// Brings a request target's path into the normal form, so that what is matched is what is forwarded.
+///
+/// # Errors
+/// Names what is ambiguous; the target is unchanged.
+pub fn normalize_uri(uri: &mut Uri) -> Result<(), Reject> {
+    let Cow::Owned(mut path) = normalize(uri.path())? else { return Ok(()) };
+    if let Some(query) = uri.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    // Made of a valid path by leaving parts out.
+    let path = PathAndQuery::try_from(path).map_err(|_| Reject::Character)?;
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path);
+    *uri = Uri::from_parts(parts).map_err(|_| Reject::Character)?;
+    Ok(())
 }
 
 /// Returns the new path; `prefix` is the length of what the rule's prefix matched, without a trailing `/`.
@@ -175,6 +194,22 @@ mod tests {
     #[test]
     fn borrows_a_path_that_is_normal_already() {
         assert!(matches!(normalize("/items/7"), Ok(Cow::Borrowed("/items/7"))));
+    }
+
+    #[test]
+    fn normalizes_a_request_target_in_every_form() {
+        for (target, want) in [
+            ("/a/../b?x=../y", "/b?x=../y"),
+            ("http://web:80/a/%2e%2e/b", "http://web:80/b"),
+            ("http://web:80", "http://web:80/"),
+            ("web:80", "web:80"),
+            ("*", "*"),
+        ] {
+            let mut uri: Uri = target.parse().unwrap();
+            normalize_uri(&mut uri).unwrap();
+            assert_eq!(uri.to_string(), want);
+        }
+        assert_eq!(normalize_uri(&mut "/a%2fb".parse().unwrap()), Err(Reject::EncodedSlash));
     }
 
     #[test]
