@@ -20,7 +20,7 @@ pub(super) async fn start(pods: &Pods, folder: &Path) -> Result<Started> {
     std::fs::create_dir_all(&config)?;
     std::fs::write(config.join("mesh.yaml"), MESH)?;
     let control_plane = control_plane(pods, folder)?;
-    wait_for(&folder.join("ca/trust-anchors.pem")).await?;
+    wait_for(&folder.join("ca/root.pem")).await?;
     let outbound = sidecar(pods, Place::A, folder, "client", pods::CONTROL_FROM_A).await?;
     let inbound = sidecar(pods, Place::B, folder, "server", pods::CONTROL_FROM_B).await?;
     let version = version_of(&program, "--version").await?;
@@ -56,7 +56,7 @@ async fn sidecar(pods: &Pods, place: Place, folder: &Path, workload: &str, contr
         .args(["control-plane", "token", "--workload", &format!("bench/{workload}"), "--ca-dir"])
         .arg(folder.join("ca"));
     std::fs::write(&token, succeed(&mut issue).await.context("issue a join token")?)?;
-    std::fs::copy(folder.join("ca/trust-anchors.pem"), &anchors)?;
+    std::fs::copy(folder.join("ca/root.pem"), &anchors)?;
     for path in [&own, &token, &anchors] {
         std::os::unix::fs::chown(path, Some(PROXY_UID), Some(PROXY_UID))?;
     }
