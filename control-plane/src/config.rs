@@ -1,0 +1,153 @@
+//! Settings that are fixed for the life of the process. Everything else comes from the objects.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use outrigger_daemon::logging;
+use outrigger_identity::TrustDomain;
+use outrigger_proto::WorkloadName;
+use outrigger_proto::model::{Egress, InboundMode};
+
+use crate::ca;
+
+/// The control plane of the Outrigger service mesh.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "outrigger-control-plane")]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Serve certificates and configuration to sidecars.
+    Run(RunArgs),
+    /// Mint a join token for a workload and print it: good once, for that workload only.
+    Token(TokenArgs),
+    /// Print the version.
+    Version,
+}
+
+/// Settings of `run`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RunArgs {
+    /// What to serve.
+    #[command(flatten)]
+    pub config: Config,
+
+    /// What is logged, as a tracing filter: `info`, or `info,outrigger_control_plane=debug`.
+    #[arg(long, env = "OUTRIGGER_LOG_FILTER", default_value = "info")]
+    pub log_filter: String,
+
+    /// How log lines look: `text` or `json`.
+    #[arg(long, env = "OUTRIGGER_LOG_FORMAT", default_value = "text")]
+    pub log_format: logging::Format,
+}
+
+/// What one control plane serves, and where.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Config {
+    /// Folder of the YAML objects; read again when it changes.
+    #[arg(long, env = "OUTRIGGER_CONFIG_DIR", value_name = "DIR")]
+    pub config_dir: PathBuf,
+
+    /// Folder of the certificate authority; made when it is missing. Its `root.pem` is what sidecars need to trust us.
+    #[arg(long, env = "OUTRIGGER_CA_DIR", value_name = "DIR")]
+    pub ca_dir: PathBuf,
+
+    /// Where sidecars connect to.
+    #[arg(long, env = "OUTRIGGER_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:4180")]
+    pub listen: SocketAddr,
+
+    /// Where /ready, /live, /metrics, /config and /sidecars are. Keep it on loopback: it asks nobody for a password.
+    #[arg(long, env = "OUTRIGGER_ADMIN", value_name = "IP:PORT", default_value = "127.0.0.1:4182")]
+    pub admin: SocketAddr,
+
+    /// The first part of every identity.
+    #[arg(long, env = "OUTRIGGER_TRUST_DOMAIN", value_name = "NAME", default_value = "mesh.local")]
+    pub trust_domain: TrustDomain,
+
+    /// Who may dial workloads that do not say: `permissive` (mesh TLS, and plaintext) or `strict` (mesh TLS only).
+    #[arg(long, env = "OUTRIGGER_INBOUND_MODE", default_value = "permissive", value_parser = inbound)]
+    pub inbound_mode: InboundMode,
+
+    /// Whether workloads may dial what the mesh does not know: `allow` or `deny`.
+    #[arg(long, env = "OUTRIGGER_EGRESS", default_value = "allow", value_parser = egress)]
+    pub egress: Egress,
+
+    /// How long a workload's certificate is valid, such as `24h`. Sidecars renew near half of it.
+    #[arg(long, env = "OUTRIGGER_LEAF_LIFETIME", default_value = "24h", value_parser = leaf_lifetime)]
+    pub leaf_lifetime: Duration,
+}
+
+/// Settings of `token`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TokenArgs {
+    /// The workload, as NAMESPACE/NAME.
+    pub workload: WorkloadName,
+
+    /// Folder of the certificate authority, the one that the control plane runs with.
+    #[arg(long, env = "OUTRIGGER_CA_DIR", value_name = "DIR")]
+    pub ca_dir: PathBuf,
+
+    /// How long the token is good for, such as `10m`.
+    #[arg(long, default_value = "10m", value_parser = duration)]
+    pub lifetime: Duration,
+}
+
+impl Config {
+    /// The defaults, for two folders and ports that the system chooses.
+    #[must_use]
+    pub fn for_folders(config_dir: PathBuf, ca_dir: PathBuf) -> Self {
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            config_dir,
+            ca_dir,
+            listen: any_port,
+            admin: any_port,
+            #[expect(clippy::expect_used, reason = "a literal")]
+            trust_domain: "mesh.local".parse().expect("mesh.local is a trust domain"),
+            inbound_mode: InboundMode::Permissive,
+            egress: Egress::Allow,
+            leaf_lifetime: LEAF_LIFETIME,
+        }
+    }
+}
+
+fn inbound(text: &str) -> Result<InboundMode, String> {
+    match text {
+        "permissive" => Ok(InboundMode::Permissive),
+        "strict" => Ok(InboundMode::Strict),
+        _ => Err("neither `permissive` nor `strict`".to_owned()),
+    }
+}
+
+fn egress(text: &str) -> Result<Egress, String> {
+    match text {
+        "allow" => Ok(Egress::Allow),
+        "deny" => Ok(Egress::Deny),
+        _ => Err("neither `allow` nor `deny`".to_owned()),
+    }
+}
+
+fn leaf_lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = duration(text)?;
+    // Shorter, and renewals would chase one another; longer than the issuer makes no sense.
+    let (least, most) = (Duration::from_secs(10), Duration::from_secs(30 * 24 * 60 * 60));
+    if !(least..=most).contains(&lifetime) {
+        return Err("must be from 10s to 30d".to_owned());
+    }
+    Ok(lifetime)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().map_err(|e| e.to_string())?;
+    Duration::try_from(parsed).ok().filter(|parsed| !parsed.is_zero()).ok_or_else(|| "must be more than 0s".to_owned())
+}
+
+const LEAF_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+const _: () = assert!(ca::TOKEN_LIFETIME.as_secs() == 10 * 60, "the default of --lifetime says 10m");

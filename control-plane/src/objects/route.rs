@@ -1,0 +1,109 @@
+//! HTTPRoute, GRPCRoute, TLSRoute and TCPRoute in one form: what the four have in common, and matches by kind.
+//!
+//! Everything that the API allows is read. What the mesh cannot do yet stays visible (`unsupported`), so that the rule
+//! can be refused with a reason.
+
+mod backend;
+mod filter;
+mod matches;
+mod written;
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use outrigger_proto::model::RouteKind;
+use serde::Deserialize;
+
+use super::Metadata;
+use super::duration;
+
+pub use backend::BackendRef;
+pub use filter::{Filter, Header, HeaderModifier, PathModifier, Redirect, UrlRewrite};
+pub use matches::{GrpcMatch, GrpcMethod, HttpMatch, Matches, NamedMatch, PathKind, StringKind};
+pub(super) use written::{WrittenGrpc, WrittenHttp, WrittenTcp, WrittenTls};
+
+/// A route of any kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Name, namespace, age.
+    pub meta: Metadata,
+    /// Which of the four.
+    pub kind: RouteKind,
+    /// What it attaches to.
+    pub parents: Vec<ParentRef>,
+    /// Meaningless on a route of a Service; kept to tell so.
+    pub hostnames: Vec<String>,
+    /// Its rules.
+    pub rules: Vec<Rule>,
+}
+
+/// What a route attaches to.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ParentRef {
+    /// API group; unset means that of a Gateway.
+    pub group: Option<String>,
+    /// Kind; unset means Gateway.
+    pub kind: Option<String>,
+    /// The route's own namespace when unset.
+    pub namespace: Option<String>,
+    /// Name.
+    pub name: String,
+    /// A port's name.
+    pub section_name: Option<String>,
+    /// A port's number.
+    pub port: Option<NonZeroU16>,
+}
+
+impl ParentRef {
+    /// Says whether it names a Service. `core` is what much documentation writes for the empty group.
+    #[must_use]
+    pub fn is_service(&self) -> bool {
+        matches!(self.group.as_deref(), Some("" | "core")) && self.kind.as_deref() == Some("Service")
+    }
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// The rule's name (GEP-995), empty when it has none.
+    pub name: String,
+    /// Which requests.
+    pub matches: Matches,
+    /// What happens to them.
+    pub filters: Vec<Filter>,
+    /// Where they go.
+    pub backends: Vec<BackendRef>,
+    /// How long they may take.
+    pub timeouts: Timeouts,
+    /// What is repeated.
+    pub retry: Option<Retry>,
+    /// A field that is valid, set, and not implemented.
+    pub unsupported: Option<&'static str>,
+}
+
+/// Time limits (GEP-1742).
+#[derive(Clone, Debug, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Timeouts {
+    /// For the whole request; zero is no limit.
+    #[serde(default, deserialize_with = "duration::optional")]
+    pub request: Option<Duration>,
+    /// For one attempt; zero is no limit.
+    #[serde(default, deserialize_with = "duration::optional")]
+    pub backend_request: Option<Duration>,
+}
+
+/// Retries (GEP-1731).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Statuses that are repeated.
+    #[serde(default)]
+    pub codes: Vec<u16>,
+    /// Attempts beyond the first; 1 when unset.
+    pub attempts: Option<u32>,
+    /// Least wait between attempts.
+    #[serde(default, deserialize_with = "duration::optional")]
+    pub backoff: Option<Duration>,
+}

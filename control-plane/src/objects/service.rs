@@ -1,0 +1,107 @@
+//! Service, as far as the mesh reads it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+
+use serde::Deserialize;
+
+use super::meta::null_is_default;
+use super::{IntOrName, Metadata};
+
+/// A Kubernetes Service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Name, labels, annotations.
+    pub meta: Metadata,
+    /// Labels of the workloads behind it.
+    pub selector: BTreeMap<String, String>,
+    /// Its virtual addresses; none when headless.
+    pub addresses: Vec<IpAddr>,
+    /// Its ports.
+    pub ports: Vec<ServicePort>,
+}
+
+impl Service {
+    /// Finds a port by number.
+    #[must_use]
+    pub fn port(&self, port: NonZeroU16) -> Option<&ServicePort> {
+        self.ports.iter().find(|candidate| candidate.port == port)
+    }
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServicePort {
+    /// Empty when the service has only one.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub name: String,
+    /// What clients dial.
+    pub port: NonZeroU16,
+    /// Where the workload listens; the port itself when unset.
+    pub target_port: Option<IntOrName>,
+    /// What it carries.
+    pub app_protocol: Option<String>,
+    /// TCP, UDP or SCTP.
+    #[serde(default = "tcp")]
+    pub protocol: String,
+}
+
+fn tcp() -> String {
+    "TCP".to_owned()
+}
+
+/// The object as written.
+#[derive(Deserialize)]
+pub(super) struct Written {
+    metadata: Metadata,
+    #[serde(default, deserialize_with = "null_is_default")]
+    spec: Spec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    #[serde(default, deserialize_with = "null_is_default")]
+    selector: BTreeMap<String, String>,
+    #[serde(rename = "clusterIP")]
+    cluster_ip: Option<ClusterIp>,
+    #[serde(rename = "clusterIPs", default, deserialize_with = "null_is_default")]
+    cluster_ips: Vec<ClusterIp>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    ports: Vec<ServicePort>,
+}
+
+impl From<Written> for Service {
+    fn from(written: Written) -> Self {
+        let Spec { selector, cluster_ip, cluster_ips, kind, mut ports } = written.spec;
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        // An ExternalName has no address of its own.
+        if kind.as_deref() != Some("ExternalName") {
+            for ClusterIp(address) in cluster_ip.into_iter().chain(cluster_ips) {
+                addresses.extend(address.filter(|address| !addresses.contains(address)));
+            }
+        }
+        // The mesh carries TCP; a UDP port of the same number is another thing.
+        ports.retain(|port| port.protocol.eq_ignore_ascii_case("tcp"));
+        Self { meta: written.metadata, selector, addresses, ports }
+    }
+}
+
+/// An address, or `None` / empty for a headless service.
+struct ClusterIp(Option<IpAddr>);
+
+impl<'de> Deserialize<'de> for ClusterIp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() || text == "None" {
+            return Ok(Self(None));
+        }
+        text.parse()
+            .map(|address| Self(Some(address)))
+            .map_err(|_| serde::de::Error::invalid_value(serde::de::Unexpected::Str(&text), &"an IP address or `None`"))
+    }
+}

@@ -1,0 +1,195 @@
+//! Which routes apply to a service's port, in which order, and where their backends lead (GAMMA: GEP-1294, 1324, 1686).
+//!
+//! Producer routes are of the service's own namespace and apply to all clients; consumer routes apply to the clients of
+//! their namespace, in place of the producer's. Within one set only the strongest kind counts: GRPC, HTTP, TLS, TCP.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use outrigger_proto::model::RouteKind;
+use outrigger_proto::wire;
+use outrigger_proto::wire::backend::Backend as To;
+
+use crate::objects::{BackendRef, ParentRef, Service, ServicePort};
+use crate::snapshot::Snapshot;
+use crate::state::{PreparedBackend, PreparedRoute, wire_kind};
+
+/// Returns the producer routes and the consumer routes of a service's port.
+pub(super) fn sets(
+    snapshot: &Snapshot,
+    service: &Service,
+    port: &ServicePort,
+) -> (Option<wire::RouteSet>, Vec<wire::ConsumerRoutes>) {
+    let mut by_namespace = attached(snapshot, service, port);
+    let producers = by_namespace.remove(&*service.meta.namespace);
+    let consumers = by_namespace.into_iter().filter_map(|(namespace, routes)| {
+        Some(wire::ConsumerRoutes { namespace: namespace.to_owned(), routes: Some(set(snapshot, routes)?) })
+    });
+    let consumers = consumers.collect();
+    (producers.and_then(|routes| set(snapshot, routes)), consumers)
+}
+
+/// Something that is not as the route's author meant it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Problem {
+    /// The route.
+    pub object: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.object, self.reason)
+    }
+}
+
+/// Returns the problems of all routes.
+#[must_use]
+pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for prepared in snapshot.state.routes.values().flat_map(|routes| routes.iter()) {
+        let route = &prepared.route;
+        let object = format!("{} {}/{}", route.kind.as_str(), route.meta.namespace, route.meta.name);
+        let mut add = |reason: String| problems.push(Problem { object: object.clone(), reason });
+        for problem in &prepared.problems {
+            add(problem.clone());
+        }
+        for parent in &route.parents {
+            if let Some(reason) = parent_problem(snapshot, prepared, parent) {
+                add(reason);
+            }
+        }
+        for rule in &prepared.rules {
+            for backend in rule.backends.iter().flatten() {
+                if let Err(reason) = resolve(snapshot, prepared, &backend.reference) {
+                    add(format!("rule {}: {reason}", rule.wire.index));
+                }
+            }
+        }
+    }
+    problems
+}
+
+/// Says why a parentRef has no effect; `None` when it has.
+fn parent_problem(snapshot: &Snapshot, prepared: &PreparedRoute, parent: &ParentRef) -> Option<String> {
+    if !parent.is_service() {
+        return None; // a Gateway's, not ours to judge
+    }
+    let namespace = parent.namespace.as_deref().unwrap_or(&prepared.route.meta.namespace);
+    let Some(service) = snapshot.state.services.get(namespace, &parent.name) else {
+        return Some(format!("NoMatchingParent: Service {namespace}/{} does not exist", parent.name));
+    };
+    let mut ports = service.ports.iter().filter(|port| names_port(parent, port)).peekable();
+    if ports.peek().is_none() {
+        return Some(format!("NoMatchingParent: Service {namespace}/{} has no such port", parent.name));
+    }
+    let route = &prepared.route;
+    ports.find_map(|port| {
+        let routes = attached(snapshot, service, port).remove(&*route.meta.namespace)?;
+        let winner = strongest(&routes)?;
+        let name = format!("{namespace}/{}:{}", parent.name, port.port);
+        (winner != route.kind).then(|| format!("Conflicted: a {} has precedence on Service {name}", winner.as_str()))
+    })
+}
+
+/// The routes of a service's port by their namespace.
+fn attached<'a>(
+    snapshot: &'a Snapshot,
+    service: &Service,
+    port: &ServicePort,
+) -> BTreeMap<&'a str, Vec<&'a Arc<PreparedRoute>>> {
+    let mut by_namespace: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for prepared in snapshot.routes_of(service) {
+        let own = &*prepared.route.meta.namespace;
+        let applies = |parent: &&ParentRef| {
+            parent.is_service()
+                && parent.namespace.as_deref().unwrap_or(own) == &*service.meta.namespace
+                && parent.name == *service.meta.name
+                && names_port(parent, port)
+        };
+        if prepared.route.parents.iter().any(|parent| applies(&parent)) {
+            by_namespace.entry(own).or_default().push(prepared);
+        }
+    }
+    by_namespace
+}
+
+fn names_port(parent: &ParentRef, port: &ServicePort) -> bool {
+    parent.port.is_none_or(|number| number == port.port)
+        && parent.section_name.as_deref().is_none_or(|name| name == port.name)
+}
+
+fn strongest(routes: &[&Arc<PreparedRoute>]) -> Option<RouteKind> {
+    let order = [RouteKind::Grpc, RouteKind::Http, RouteKind::Tls, RouteKind::Tcp];
+    order.into_iter().find(|kind| routes.iter().any(|prepared| prepared.route.kind == *kind))
+}
+
+/// Joins the rules of all routes of the strongest kind: the oldest route first, then by name, then as written.
+fn set(snapshot: &Snapshot, mut routes: Vec<&Arc<PreparedRoute>>) -> Option<wire::RouteSet> {
+    let kind = strongest(&routes)?;
+    routes.retain(|prepared| prepared.route.kind == kind);
+    routes.sort_by_cached_key(|prepared| {
+        let meta = &prepared.route.meta;
+        // A route without a date (from a file) counts as the youngest.
+        let age = meta.creation_timestamp.unwrap_or(jiff::Timestamp::MAX);
+        (age, format!("{}/{}", meta.namespace, meta.name))
+    });
+    let rules = routes.iter().flat_map(|prepared| prepared.rules.iter().map(move |rule| (prepared, rule)));
+    let rules = rules.map(|(prepared, rule)| {
+        let backends = match &rule.backends {
+            Ok(backends) => resolved(snapshot, prepared, &rule.wire, backends),
+            Err(reason) => vec![invalid(reason.clone(), 1)],
+        };
+        wire::Rule { backends, ..rule.wire.clone() }
+    });
+    let rules = rules.collect();
+    Some(wire::RouteSet { kind: wire_kind(kind).into(), rules })
+}
+
+fn resolved(
+    snapshot: &Snapshot,
+    prepared: &PreparedRoute,
+    rule: &wire::Rule,
+    backends: &[PreparedBackend],
+) -> Vec<wire::Backend> {
+    let redirects = rule.filters.iter().any(|f| matches!(f.filter, Some(wire::filter::Filter::Redirect(_))));
+    if backends.is_empty() && !redirects {
+        return vec![invalid("the rule has no backends".to_owned(), 1)];
+    }
+    let one = |backend: &PreparedBackend| {
+        let weight = backend.reference.weight;
+        match resolve(snapshot, prepared, &backend.reference) {
+            Ok(service) => {
+                wire::Backend { backend: Some(To::Service(service)), weight, filters: backend.filters.clone() }
+            }
+            Err(reason) => invalid(reason, weight),
+        }
+    };
+    backends.iter().map(one).collect()
+}
+
+fn invalid(reason: String, weight: u32) -> wire::Backend {
+    wire::Backend { backend: Some(To::Invalid(reason)), weight, filters: Vec::new() }
+}
+
+/// Finds a backend's service and port, in whatever namespace: a mesh needs no ReferenceGrant.
+fn resolve(snapshot: &Snapshot, route: &PreparedRoute, backend: &BackendRef) -> Result<wire::ServiceRef, String> {
+    if !backend.is_service() {
+        return Err(format!("InvalidKind: backend {} is a {}, not a Service", backend.name, backend.kind));
+    }
+    let namespace = backend.namespace.as_deref().unwrap_or(&route.route.meta.namespace);
+    let name = &backend.name;
+    let Some(port) = backend.port.map(NonZeroU16::get) else {
+        return Err(format!("UnsupportedValue: backend Service {namespace}/{name} needs a port"));
+    };
+    let Some(service) = snapshot.state.services.get(namespace, name) else {
+        return Err(format!("BackendNotFound: Service {namespace}/{name} does not exist"));
+    };
+    if !service.ports.iter().any(|candidate| candidate.port.get() == port) {
+        return Err(format!("BackendNotFound: Service {namespace}/{name} has no port {port}"));
+    }
+    Ok(wire::ServiceRef { namespace: namespace.to_owned(), name: name.clone(), port: port.into() })
+}

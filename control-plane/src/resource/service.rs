@@ -1,0 +1,74 @@
+//! A service's port: what it carries, and the routes that apply to it.
+
+use std::sync::Arc;
+
+use outrigger_proto::wire::backend::Backend as To;
+use outrigger_proto::{MAX_UPDATE_BYTES, ServicePort, wire};
+use tracing::error;
+
+use super::{Resource, address, encode, routes};
+use crate::snapshot::Snapshot;
+use crate::state::declared;
+
+/// An encoded service with what it leads to.
+#[derive(Clone, Debug)]
+pub(super) struct Compiled {
+    pub(super) resource: Resource,
+    /// Backends of all its routes, sorted, each once.
+    pub(super) backends: Arc<[ServicePort]>,
+}
+
+/// Compiles a service's port; `None` when there is no such thing.
+pub(super) fn compiled(snapshot: &Snapshot, port: &ServicePort) -> Option<Compiled> {
+    let service = snapshot.state.services.get(&port.namespace, &port.name)?;
+    let service_port = service.port(port.port)?;
+    Some(snapshot.memo.service(port, || {
+        let (routes, consumers) = routes::sets(snapshot, service, service_port);
+        let mut message = wire::Service {
+            service: Some(wire::ServiceRef {
+                namespace: port.namespace.to_string(),
+                name: port.name.to_string(),
+                port: port.port.get().into(),
+            }),
+            protocol: declared(service_port.app_protocol.as_deref(), &service_port.name).into(),
+            routes,
+            consumers,
+        };
+        let mut resource = encode(&message);
+        if resource.value.len() > MAX_SERVICE {
+            // Half the routes would send requests where nobody wants them: all get an error that says why.
+            error!(service = %port, bytes = resource.value.len(), limit = MAX_SERVICE, "the routes are too large");
+            let reason = format!("the routes of {port} are larger than {MAX_SERVICE} bytes: split or shorten them");
+            message.routes.iter_mut().for_each(|set| refuse_all(set, &reason));
+            message.consumers.iter_mut().filter_map(|c| c.routes.as_mut()).for_each(|set| refuse_all(set, &reason));
+            resource = encode(&message);
+        }
+        Compiled { backends: backends(&message).into(), resource }
+    }))
+}
+
+fn refuse_all(set: &mut wire::RouteSet, reason: &str) {
+    set.rules.truncate(1);
+    for rule in &mut set.rules {
+        let backend = wire::Backend { backend: Some(To::Invalid(reason.to_owned())), weight: 1, filters: Vec::new() };
+        *rule = wire::Rule { route: rule.route.take(), backends: vec![backend], ..wire::Rule::default() };
+    }
+}
+
+fn backends(service: &wire::Service) -> Vec<ServicePort> {
+    let consumers = service.consumers.iter().filter_map(|consumer| consumer.routes.as_ref());
+    let rules = service.routes.iter().chain(consumers).flat_map(|set| &set.rules);
+    let mut backends: Vec<ServicePort> = rules
+        .flat_map(|rule| &rule.backends)
+        .filter_map(|backend| match &backend.backend {
+            Some(To::Service(service)) => address::service_port(service),
+            Some(To::Invalid(_)) | None => None,
+        })
+        .collect();
+    backends.sort_unstable();
+    backends.dedup();
+    backends
+}
+
+/// Leaves room for the rest of the update.
+const MAX_SERVICE: usize = MAX_UPDATE_BYTES - 4096;

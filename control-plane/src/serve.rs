@@ -1,0 +1,165 @@
+//! The gRPC server: our own accept loop, TLS by the mesh's own rules, and the two calls of `Mesh`.
+//!
+//! ```text
+//! accept ─▶ TLS (a leaf is asked for, not demanded) ─▶ HTTP/2 ─▶ Sync     needs a leaf      sync, subscription
+//!                                                            └─▶ Certify  leaf or token     certify, limit
+//! ```
+
+mod caller;
+mod certify;
+mod limit;
+mod metrics;
+mod sidecars;
+mod subscription;
+mod sync;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use outrigger_daemon::Drain;
+use outrigger_proto::wire;
+use outrigger_proto::wire::mesh_server::MeshServer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tonic::codegen::Service;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{debug, warn};
+
+use caller::Caller;
+
+pub(crate) use certify::Certifier;
+pub(crate) use metrics::Metrics;
+pub(crate) use sidecars::Sidecars;
+pub(crate) use sync::{Streams, Updates};
+
+/// The `Mesh` service.
+#[derive(Debug)]
+pub(crate) struct Mesh {
+    /// Answers `Sync`.
+    pub(crate) streams: Streams,
+    /// Answers `Certify`.
+    pub(crate) certifier: Certifier,
+}
+
+#[tonic::async_trait]
+impl wire::mesh_server::Mesh for Mesh {
+    type SyncStream = Updates;
+
+    async fn sync(&self, request: Request<Streaming<wire::SyncRequest>>) -> Result<Response<Updates>, Status> {
+        let caller = Caller::of(&request)?;
+        self.streams.open(&caller, request.into_inner()).map(Response::new)
+    }
+
+    async fn certify(&self, request: Request<wire::CertifyRequest>) -> Result<Response<wire::CertifyResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        self.certifier.certify(&caller, request.into_inner()).await.map(Response::new)
+    }
+}
+
+/// Accepts connections until the drain starts.
+pub(crate) async fn accept(listener: TcpListener, tls: Arc<ArcSwap<rustls::ServerConfig>>, mesh: Mesh, drain: Drain) {
+    let service = MeshServer::new(mesh).max_decoding_message_size(MAX_REQUEST);
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = drain.started() => return,
+        };
+        match accepted {
+            Ok((io, address)) => {
+                // The configuration of this moment: certificates change while the listener stays.
+                let acceptor = TlsAcceptor::from(tls.load_full());
+                let (service, drain_too) = (service.clone(), drain.clone());
+                drain.spawn(async move {
+                    connection(io, address, acceptor, service, drain_too).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: others must be closed first.
+                warn!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    io: TcpStream,
+    address: std::net::SocketAddr,
+    acceptor: TlsAcceptor,
+    service: MeshServer<Mesh>,
+    drain: Drain,
+) {
+    let _ = io.set_nodelay(true);
+    let io = match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(io)).await {
+        Ok(Ok(io)) => io,
+        Ok(Err(error)) => {
+            debug!(%address, %error, "TLS handshake failed");
+            return;
+        }
+        Err(_) => {
+            debug!(%address, limit = ?HANDSHAKE_LIMIT, "TLS handshake took too long");
+            return;
+        }
+    };
+    let leaf = io.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let caller = match Caller::new(address, leaf) {
+        Ok(caller) => caller,
+        Err(error) => {
+            debug!(%address, %error, "the client's leaf names nobody"); // the handshake has refused it before
+            return;
+        }
+    };
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(caller.clone());
+        let mut service = service.clone();
+        async move { Ok::<_, Infallible>(service.call(request).await.unwrap_or_else(|never| match never {})) }
+    });
+    let connection = hyper::server::conn::http2::Builder::new(Tracked(drain.clone()))
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(16)
+        .max_send_buf_size(64 * 1024)
+        .max_header_list_size(16 * 1024)
+        // Finds peers that are gone without a word.
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .serve_connection(TokioIo::new(io), service);
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        served = &mut connection => served,
+        () = drain.started() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        debug!(%address, %error, "connection failed");
+    }
+}
+
+/// Runs what hyper spawns under the drain, so that nothing is left behind.
+#[derive(Clone)]
+struct Tracked(Drain);
+
+impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Tracked {
+    fn execute(&self, future: F) {
+        self.0.spawn(async move {
+            future.await;
+        });
+    }
+}
+
+/// A Hello of a sidecar with all subscriptions and what it holds is below 2 MiB.
+const MAX_REQUEST: usize = 4 * 1024 * 1024;
+
+const MAX_CONNECTIONS: usize = 16 * 1024;
+
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);

@@ -1,0 +1,54 @@
+//! Who is at the other end of a connection.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime};
+
+use outrigger_identity::{Peer, PeerError, peer_of};
+use rustls_pki_types::CertificateDer;
+use tonic::{Request, Status};
+
+/// The other end: where it is, and who it has proved to be.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) address: IpAddr,
+    pub(super) leaf: Option<Leaf>,
+}
+
+/// The leaf that the TLS handshake has verified.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf {
+    pub(super) peer: Peer,
+    not_after: SystemTime,
+}
+
+impl Caller {
+    /// Reads the leaf that the handshake has accepted.
+    pub(super) fn new(address: SocketAddr, leaf: Option<&CertificateDer<'_>>) -> Result<Self, PeerError> {
+        let leaf = match leaf {
+            Some(leaf) => Some(Leaf { peer: peer_of(leaf)?, not_after: not_after(leaf)? }),
+            None => None,
+        };
+        Ok(Self { address: address.ip().to_canonical(), leaf })
+    }
+
+    /// Finds the caller of a request.
+    pub(super) fn of<T>(request: &Request<T>) -> Result<Self, Status> {
+        let caller = request.extensions().get::<Self>();
+        caller.cloned().ok_or_else(|| Status::internal("the connection's peer is not known"))
+    }
+
+    /// Returns the leaf if it is still valid: connections outlive the handshake that checked it.
+    pub(super) fn valid_leaf(&self, now: SystemTime) -> Result<&Leaf, Status> {
+        let leaf = self.leaf.as_ref().ok_or_else(|| Status::unauthenticated("no leaf: mutual TLS is needed"))?;
+        if now >= leaf.not_after {
+            return Err(Status::unauthenticated("leaf expired: connect anew with the next one"));
+        }
+        Ok(leaf)
+    }
+}
+
+fn not_after(leaf: &CertificateDer<'_>) -> Result<SystemTime, PeerError> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(leaf).map_err(|_| PeerError::Malformed)?;
+    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).map_err(|_| PeerError::Malformed)?;
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}

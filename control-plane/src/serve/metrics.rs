@@ -1,0 +1,162 @@
+//! What the control plane counts.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The control plane's metrics. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metrics(Arc<Families>);
+
+#[derive(Debug, Default)]
+struct Families {
+    sidecars: Gauge,
+    snapshot_version: Gauge,
+    snapshot_time: Gauge<f64, AtomicU64>,
+    source_errors: Gauge,
+    route_problems: Gauge,
+    updates: Counter,
+    resources: Counter,
+    acks: Counter,
+    nacks: Counter,
+    issued: Counter,
+    refused: Family<Labels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    reason: Refusal,
+}
+
+impl Metrics {
+    /// Registers all metrics.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let m = &self.0;
+        registry.register("outrigger_control_sidecars", "Connected sidecars", m.sidecars.clone());
+        registry.register("outrigger_control_snapshot_version", "Snapshots made", m.snapshot_version.clone());
+        registry.register(
+            "outrigger_control_snapshot_timestamp_seconds",
+            "When the latest snapshot was made",
+            m.snapshot_time.clone(),
+        );
+        registry.register(
+            "outrigger_control_source_errors",
+            "Files that cannot be read; their last good objects are in force",
+            m.source_errors.clone(),
+        );
+        registry.register("outrigger_control_route_problems", "Problems of routes", m.route_problems.clone());
+        registry.register("outrigger_control_updates", "Updates sent to sidecars", m.updates.clone());
+        registry.register("outrigger_control_resources", "Resources sent to sidecars", m.resources.clone());
+        registry.register("outrigger_control_acks", "Resources that sidecars took", m.acks.clone());
+        registry.register("outrigger_control_nacks", "Resources that sidecars refused", m.nacks.clone());
+        registry.register("outrigger_control_certificates_issued", "Leaves signed", m.issued.clone());
+        registry.register("outrigger_control_certificates_refused", "Leaves refused", m.refused.clone());
+        // From the start: an alert on a series that is not there never fires.
+        for reason in Refusal::ALL {
+            drop(m.refused.get_or_create(&Labels { reason }));
+        }
+    }
+
+    /// Notes a new snapshot.
+    pub(crate) fn snapshot(&self, version: u64, source_errors: usize, route_problems: usize) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.0.snapshot_version.set(i64::try_from(version).unwrap_or(i64::MAX));
+        self.0.snapshot_time.set(now.as_secs_f64());
+        self.0.source_errors.set(i64::try_from(source_errors).unwrap_or(i64::MAX));
+        self.0.route_problems.set(i64::try_from(route_problems).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn connected(&self) {
+        self.0.sidecars.inc();
+    }
+
+    pub(super) fn disconnected(&self) {
+        self.0.sidecars.dec();
+    }
+
+    pub(super) fn sent(&self, resources: usize) {
+        self.0.updates.inc();
+        self.0.resources.inc_by(u64::try_from(resources).unwrap_or(0));
+    }
+
+    pub(super) fn acked(&self, resources: usize) {
+        self.0.acks.inc_by(u64::try_from(resources).unwrap_or(0));
+    }
+
+    pub(super) fn nacked(&self) {
+        self.0.nacks.inc();
+    }
+
+    pub(super) fn issued(&self) {
+        self.0.issued.inc();
+    }
+
+    pub(super) fn refused(&self, reason: Refusal) {
+        self.0.refused.get_or_create(&Labels { reason }).inc();
+    }
+}
+
+/// Why a certificate was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Refusal {
+    TokenMalformed,
+    TokenForged,
+    TokenExpired,
+    TokenReplayed,
+    OtherAddress,
+    WorkloadUnknown,
+    IdentityChanged,
+    NoProof,
+    Csr,
+    TooMany,
+    NotReady,
+    Internal,
+}
+
+impl Refusal {
+    const ALL: [Self; 12] = [
+        Self::TokenMalformed,
+        Self::TokenForged,
+        Self::TokenExpired,
+        Self::TokenReplayed,
+        Self::OtherAddress,
+        Self::WorkloadUnknown,
+        Self::IdentityChanged,
+        Self::NoProof,
+        Self::Csr,
+        Self::TooMany,
+        Self::NotReady,
+        Self::Internal,
+    ];
+
+    /// The words that start the status message, the log line's `reason` and the metric's label. They are stable:
+    /// sidecars, tests and runbooks look for them.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::TokenMalformed => "token malformed",
+            Self::TokenForged => "token forged",
+            Self::TokenExpired => "token expired",
+            Self::TokenReplayed => "token replayed",
+            Self::OtherAddress => "token from another address",
+            Self::WorkloadUnknown => "workload unknown",
+            Self::IdentityChanged => "identity changed",
+            Self::NoProof => "no proof of identity",
+            Self::Csr => "csr invalid",
+            Self::TooMany => "too many requests",
+            Self::NotReady => "not ready",
+            Self::Internal => "internal error",
+        }
+    }
+}
+
+impl EncodeLabelValue for Refusal {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.reason(), encoder)
+    }
+}

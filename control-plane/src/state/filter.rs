@@ -1,0 +1,121 @@
+//! Turns filters into wire form, or says why they cannot be kept.
+
+use outrigger_proto::model::RouteKind;
+use outrigger_proto::wire;
+
+use crate::objects::{BackendRef, Filter, HeaderModifier, Matches, PathKind, PathModifier, Redirect, Rule, UrlRewrite};
+
+/// Turns a rule's filters into wire form.
+pub(super) fn of_rule(kind: RouteKind, rule: &Rule) -> Result<Vec<wire::Filter>, String> {
+    let redirects = rule.filters.iter().any(|filter| matches!(filter, Filter::Redirect(_)));
+    if redirects && rule.filters.iter().any(|filter| matches!(filter, Filter::Rewrite(_))) {
+        return Err("RequestRedirect and URLRewrite exclude each other".to_owned());
+    }
+    if redirects && !rule.backends.is_empty() {
+        return Err("a rule with a RequestRedirect can have no backendRefs".to_owned());
+    }
+    if needs_prefix(rule) && !matches_one_prefix(&rule.matches) {
+        return Err("replacePrefixMatch needs exactly one match, of type PathPrefix".to_owned());
+    }
+    list(kind, &rule.filters)
+}
+
+/// Turns a backend's filters into wire form.
+pub(super) fn of_backend(kind: RouteKind, backend: &BackendRef) -> Result<Vec<wire::Filter>, String> {
+    if backend.filters.iter().any(|filter| matches!(filter, Filter::Redirect(_))) {
+        return Err(format!("backend {}: RequestRedirect is not supported on a backend", backend.name));
+    }
+    list(kind, &backend.filters).map_err(|reason| format!("backend {}: {reason}", backend.name))
+}
+
+/// Says whether a filter replaces the path prefix that the rule matched.
+pub(super) fn needs_prefix(rule: &Rule) -> bool {
+    let mut filters = rule.filters.iter().chain(rule.backends.iter().flat_map(|backend| &backend.filters));
+    filters.any(|filter| match filter {
+        Filter::Redirect(redirect) => matches!(redirect.path, Some(PathModifier::Prefix(_))),
+        Filter::Rewrite(rewrite) => matches!(rewrite.path, Some(PathModifier::Prefix(_))),
+        Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::Unsupported(_) => false,
+    })
+}
+
+fn matches_one_prefix(matches: &Matches) -> bool {
+    match matches {
+        Matches::Http(matches) => match &matches[..] {
+            [] => true, // the default is the prefix `/`
+            [only] => only.path.kind == PathKind::PathPrefix,
+            _ => false,
+        },
+        Matches::Grpc(_) | Matches::All => false,
+    }
+}
+
+fn list(kind: RouteKind, filters: &[Filter]) -> Result<Vec<wire::Filter>, String> {
+    let mut seen = Vec::new();
+    let mut list = Vec::with_capacity(filters.len());
+    for filter in filters {
+        if seen.contains(&std::mem::discriminant(filter)) {
+            return Err("a filter type is given twice".to_owned());
+        }
+        seen.push(std::mem::discriminant(filter));
+        list.push(wire::Filter { filter: Some(one(kind, filter)?) });
+    }
+    Ok(list)
+}
+
+fn one(kind: RouteKind, filter: &Filter) -> Result<wire::filter::Filter, String> {
+    match filter {
+        Filter::RequestHeaders(headers) => Ok(wire::filter::Filter::RequestHeaders(header_modifier(headers))),
+        Filter::ResponseHeaders(headers) => Ok(wire::filter::Filter::ResponseHeaders(header_modifier(headers))),
+        Filter::Redirect(_) | Filter::Rewrite(_) if kind != RouteKind::Http => {
+            Err(format!("a {} can neither redirect nor rewrite", kind.as_str()))
+        }
+        Filter::Redirect(redirect) => self::redirect(redirect).map(wire::filter::Filter::Redirect),
+        Filter::Rewrite(rewrite) => self::rewrite(rewrite).map(wire::filter::Filter::Rewrite),
+        Filter::Unsupported(name) => Err(format!("the filter {name} is not supported")),
+    }
+}
+
+fn header_modifier(headers: &HeaderModifier) -> wire::HeaderModifier {
+    let header =
+        |header: &crate::objects::Header| wire::Header { name: header.name.clone(), value: header.value.clone() };
+    wire::HeaderModifier {
+        set: headers.set.iter().map(header).collect(),
+        add: headers.add.iter().map(header).collect(),
+        remove: headers.remove.clone(),
+    }
+}
+
+fn redirect(redirect: &Redirect) -> Result<wire::Redirect, String> {
+    let scheme = redirect.scheme.clone().unwrap_or_default();
+    if !matches!(scheme.as_str(), "" | "http" | "https") {
+        return Err(format!("scheme `{scheme}` is neither http nor https"));
+    }
+    Ok(wire::Redirect {
+        scheme,
+        hostname: hostname(redirect.hostname.as_deref())?,
+        path: redirect.path.as_ref().map(path),
+        port: redirect.port.map_or(0, |port| port.get().into()),
+        status: redirect.status_code.unwrap_or(302).into(),
+    })
+}
+
+fn rewrite(rewrite: &UrlRewrite) -> Result<wire::Rewrite, String> {
+    Ok(wire::Rewrite { hostname: hostname(rewrite.hostname.as_deref())?, path: rewrite.path.as_ref().map(path) })
+}
+
+fn path(path: &PathModifier) -> wire::PathModifier {
+    let path = match path {
+        PathModifier::Full(path) => wire::path_modifier::Path::ReplaceFull(path.clone()),
+        PathModifier::Prefix(path) => wire::path_modifier::Path::ReplacePrefix(path.clone()),
+    };
+    wire::PathModifier { path: Some(path) }
+}
+
+/// A host goes into a header or an address as it is: nothing but host characters may pass.
+fn hostname(name: Option<&str>) -> Result<String, String> {
+    let name = name.unwrap_or_default();
+    if name.len() > 253 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.') {
+        return Err(format!("`{name}` is not a host name"));
+    }
+    Ok(name.to_owned())
+}

@@ -1,0 +1,65 @@
+//! Objects by namespace and name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Objects of one kind. Clones share each namespace's map until one of them changes.
+#[derive(Debug)]
+pub struct Namespaced<T>(BTreeMap<Arc<str>, Arc<Named<T>>>);
+
+type Named<T> = BTreeMap<Arc<str>, Arc<T>>;
+
+impl<T> Namespaced<T> {
+    /// Finds an object.
+    #[must_use]
+    pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<T>> {
+        self.0.get(namespace)?.get(name)
+    }
+
+    /// Returns the objects of one namespace, by name.
+    pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<T>> {
+        self.0.get(namespace).into_iter().flat_map(|objects| objects.values())
+    }
+
+    /// Returns all objects, by namespace and name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.0.values().flat_map(|objects| objects.values())
+    }
+
+    /// Counts all objects.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.values().map(|objects| objects.len()).sum()
+    }
+
+    /// Says whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, namespace: Arc<str>, name: Arc<str>, object: Arc<T>) {
+        Arc::make_mut(self.0.entry(namespace).or_default()).insert(name, object);
+    }
+
+    pub(super) fn remove(&mut self, namespace: &str, name: &str) {
+        let Some(objects) = self.0.get_mut(namespace) else { return };
+        Arc::make_mut(objects).remove(name);
+        if objects.is_empty() {
+            self.0.remove(namespace);
+        }
+    }
+}
+
+impl<T> Default for Namespaced<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+// By hand: a derive would ask for `T: Clone`.
+impl<T> Clone for Namespaced<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}

@@ -1,0 +1,69 @@
+//! The one task that changes the state: takes events, makes a snapshot, publishes it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use outrigger_daemon::Drain;
+use outrigger_identity::TrustBundle;
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use crate::resource::{Problem, problems};
+use crate::serve::Metrics;
+use crate::snapshot::Snapshot;
+use crate::state::{Event, Settings, State};
+
+/// Takes in what sources tell and what the CA trusts.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    /// What the sources tell.
+    pub(crate) events: mpsc::Receiver<Vec<Event>>,
+    /// What the CA trusts.
+    pub(crate) bundle: watch::Receiver<TrustBundle>,
+    /// Where snapshots go.
+    pub(crate) snapshots: watch::Sender<Arc<Snapshot>>,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+}
+
+impl Writer {
+    /// Runs until the drain starts or all sources are gone.
+    pub(crate) async fn run(mut self, drain: Drain) {
+        let mut state = self.snapshots.borrow().state.clone();
+        let mut known: BTreeSet<Problem> = BTreeSet::new();
+        loop {
+            tokio::select! {
+                () = drain.started() => return,
+                batch = self.events.recv() => {
+                    let Some(batch) = batch else { return };
+                    batch.into_iter().for_each(|event| state.apply(event));
+                    // Whatever else has come meanwhile goes into the same snapshot.
+                    while let Ok(batch) = self.events.try_recv() {
+                        batch.into_iter().for_each(|event| state.apply(event));
+                    }
+                }
+                changed = self.bundle.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let bundle = self.bundle.borrow_and_update().clone();
+                    state.set(Settings { bundle, ..state.settings.clone() });
+                }
+            }
+            known = self.publish(&state, &known);
+        }
+    }
+
+    fn publish(&self, state: &State, known: &BTreeSet<Problem>) -> BTreeSet<Problem> {
+        let snapshot = Snapshot::new(state.clone(), Some(&*self.snapshots.borrow()));
+        let problems: BTreeSet<Problem> = problems(&snapshot).into_iter().collect();
+        for problem in problems.difference(known) {
+            warn!(object = problem.object, reason = problem.reason, "a route is not in force as written");
+        }
+        self.metrics.snapshot(snapshot.version, state.source_errors.len(), problems.len());
+        let (services, workloads) = (state.services.len(), state.workloads.len());
+        info!(version = snapshot.version, services, workloads, problems = problems.len(), "new snapshot");
+        self.snapshots.send_replace(Arc::new(snapshot));
+        problems
+    }
+}

@@ -1,0 +1,106 @@
+//! Who gets a leaf, and who does not.
+
+use std::time::{Duration, SystemTime};
+
+use outrigger_identity::KeyPair;
+use tonic::Code;
+
+use super::client::{ControlPlane, SHOP, credentials};
+
+#[tokio::test]
+async fn a_token_gives_the_workload_its_identity_and_renewal_keeps_it() {
+    let plane = ControlPlane::start().await;
+
+    let first = plane.join("shop/web-1").await;
+
+    assert_eq!(first.peer().identity.as_str(), "spiffe://mesh.local/ns/shop/sa/web");
+    assert_eq!(first.peer().workload.as_deref(), Some("web-1"));
+    assert_eq!(first.chain().len(), 2);
+
+    let key = KeyPair::generate().unwrap();
+    let answer = plane.certify(Some(&first), key.csr().unwrap(), String::new()).await.unwrap();
+
+    assert_eq!(answer.trust_anchors.len(), 1);
+    assert_eq!(credentials(&key, answer).peer(), first.peer());
+}
+
+async fn refusal(plane: &ControlPlane, token: String) -> (Code, String) {
+    let csr = KeyPair::generate().unwrap().csr().unwrap();
+    let status = plane.certify(None, csr, token).await.expect_err("a certificate was issued");
+    (status.code(), status.message().to_owned())
+}
+
+#[tokio::test]
+async fn refuses_a_replayed_token_even_after_a_restart() {
+    let plane = ControlPlane::start().await;
+    let token = plane.token("shop/web-1");
+    let csr = || KeyPair::generate().unwrap().csr().unwrap();
+    plane.certify(None, csr(), token.clone()).await.unwrap();
+
+    let (code, message) = refusal(&plane, token.clone()).await;
+    assert_eq!(code, Code::PermissionDenied);
+    assert!(message.starts_with("token replayed"), "{message}");
+
+    let plane = plane.restart().await;
+    let (_, message) = refusal(&plane, token).await;
+    assert!(message.starts_with("token replayed"), "{message}");
+}
+
+#[tokio::test]
+async fn refuses_tokens_that_prove_nothing() {
+    let plane = ControlPlane::start().await;
+    let other = ControlPlane::start().await;
+
+    for (token, reason) in [
+        (String::new(), "no proof of identity"),
+        ("rubbish".to_owned(), "token malformed"),
+        (other.token("shop/web-1"), "token forged"),
+        (plane.token_until("shop/web-1", SystemTime::now() - Duration::from_secs(1)), "token expired"),
+        (plane.token("shop/nobody"), "workload unknown"),
+        (plane.token("shop/far"), "token from another address"),
+    ] {
+        let (_, message) = refusal(&plane, token).await;
+        assert!(message.starts_with(reason), "{message} instead of {reason}");
+    }
+    plane.page_with("/metrics", "outrigger_control_certificates_refused_total{reason=\"token forged\"} 1").await;
+}
+
+#[tokio::test]
+async fn a_broken_request_does_not_use_up_its_token() {
+    let plane = ControlPlane::start().await;
+    let token = plane.token("shop/web-1");
+
+    let status = plane.certify(None, b"rubbish".to_vec(), token.clone()).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().starts_with("csr invalid"), "{}", status.message());
+
+    plane.certify(None, KeyPair::generate().unwrap().csr().unwrap(), token).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_workload_that_is_gone_or_another_by_now_does_not_renew() {
+    let plane = ControlPlane::start().await;
+    let own = plane.join("shop/web-1").await;
+    let csr = || KeyPair::generate().unwrap().csr().unwrap();
+
+    plane.objects.save("shop.yaml", &SHOP.replace("serviceAccountName: web", "serviceAccountName: admin"));
+    plane.page_with("/config", "\"snapshot\": 3").await;
+    let status = plane.certify(Some(&own), csr(), String::new()).await.unwrap_err();
+    assert!(status.message().starts_with("identity changed"), "{}", status.message());
+
+    plane.objects.save("shop.yaml", &SHOP.replace("name: web-1", "name: web-2"));
+    plane.page_with("/config", "shop/web-2").await;
+    let status = plane.certify(Some(&own), csr(), String::new()).await.unwrap_err();
+    assert!(status.message().starts_with("workload unknown"), "{}", status.message());
+}
+
+#[tokio::test]
+async fn two_control_planes_do_not_share_a_ca_directory() {
+    let plane = ControlPlane::start().await;
+    let config =
+        outrigger_control_plane::Config::for_folders(plane.objects.path().to_owned(), plane.ca.path().to_owned());
+
+    let error = outrigger_control_plane::start(config, outrigger_daemon::Drain::new()).await.unwrap_err();
+
+    assert!(error.to_string().contains("in use by another control plane"), "{error}");
+}

@@ -1,0 +1,231 @@
+//! A sidecar's side of the wire.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use hyper_util::rt::TokioIo;
+use outrigger_control_plane::ca::Tokens;
+use outrigger_control_plane::{Config, Running, start};
+use outrigger_daemon::Drain;
+use outrigger_identity::{Credentials, Identity, KeyPair, TrustBundle, control_plane_client_config};
+use outrigger_proto::wire;
+use outrigger_proto::wire::mesh_client::MeshClient;
+use outrigger_proto::wire::sync_request::Message as Request;
+use outrigger_proto::wire::sync_response::Message as Response;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
+
+use super::folder::Folder;
+
+pub(crate) const SHOP: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  clusterIP: 10.96.0.1
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080, appProtocol: http}]
+---
+apiVersion: outrigger.io/v1alpha1
+kind: Workload
+metadata: {name: web-1, namespace: shop, labels: {app: web}}
+spec: {address: 127.0.0.1, serviceAccountName: web}
+---
+apiVersion: outrigger.io/v1alpha1
+kind: Workload
+metadata: {name: far, namespace: shop}
+spec: {address: 10.1.0.9}
+";
+
+/// A control plane with its folders.
+pub(crate) struct ControlPlane {
+    pub(crate) objects: Folder,
+    pub(crate) ca: Folder,
+    pub(crate) running: Running,
+}
+
+impl ControlPlane {
+    pub(crate) async fn start() -> Self {
+        let (objects, ca) = (Folder::new(), Folder::new());
+        objects.save("shop.yaml", SHOP);
+        let running = run(&objects, &ca).await;
+        Self { objects, ca, running }
+    }
+
+    /// Stops it and starts another one on the same folders.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { objects, ca, running } = self;
+        running.stop().await;
+        let running = run(&objects, &ca).await;
+        Self { objects, ca, running }
+    }
+
+    pub(crate) fn bundle(&self) -> TrustBundle {
+        let pem = std::fs::read(self.ca.path().join("root.pem")).unwrap();
+        TrustBundle::from_pem("mesh.local".parse().unwrap(), &pem).unwrap()
+    }
+
+    pub(crate) fn token(&self, workload: &str) -> String {
+        self.token_until(workload, SystemTime::now() + Duration::from_secs(600))
+    }
+
+    pub(crate) fn token_until(&self, workload: &str, end: SystemTime) -> String {
+        let lifetime = Duration::from_secs(600);
+        let tokens = Tokens::open(self.ca.path()).unwrap();
+        tokens.mint(&workload.parse().unwrap(), lifetime, end - lifetime).unwrap()
+    }
+
+    pub(crate) async fn client(&self, own: Option<&Credentials>) -> MeshClient<Channel> {
+        connect(self.running.listen, own, &self.bundle()).await
+    }
+
+    /// Joins as a workload.
+    pub(crate) async fn join(&self, workload: &str) -> Credentials {
+        let key = KeyPair::generate().unwrap();
+        let answer = self.certify(None, key.csr().unwrap(), self.token(workload)).await.unwrap();
+        credentials(&key, answer)
+    }
+
+    pub(crate) async fn certify(
+        &self,
+        own: Option<&Credentials>,
+        csr: Vec<u8>,
+        token: String,
+    ) -> Result<wire::CertifyResponse, Status> {
+        let mut client = self.client(own).await;
+        let answer = client.certify(wire::CertifyRequest { csr: csr.into(), token }).await;
+        answer.map(tonic::Response::into_inner)
+    }
+
+    /// Reads an admin page.
+    pub(crate) async fn page(&self, path: &str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut io = tokio::net::TcpStream::connect(self.running.admin).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+        io.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        io.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// Reads an admin page until it says what is expected.
+    pub(crate) async fn page_with(&self, path: &str, expected: &str) -> String {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let page = self.page(path).await;
+            if page.contains(expected) {
+                return page;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{path} never said {expected}, but:\n{page}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+async fn run(objects: &Folder, ca: &Folder) -> Running {
+    let config = Config::for_folders(objects.path().to_owned(), ca.path().to_owned());
+    let mut running = start(config, Drain::new()).await.unwrap();
+    while !running.latest.take().state.synced() {
+        assert!(running.latest.changed().await);
+    }
+    running
+}
+
+pub(crate) fn credentials(key: &KeyPair, answer: wire::CertifyResponse) -> Credentials {
+    Credentials::new(key, answer.chain.into_iter().map(|der| der.to_vec().into()).collect()).unwrap()
+}
+
+async fn connect(address: SocketAddr, own: Option<&Credentials>, bundle: &TrustBundle) -> MeshClient<Channel> {
+    let expected: Identity = "spiffe://mesh.local/ns/outrigger-system/sa/outrigger-control-plane".parse().unwrap();
+    let tls = Arc::new(control_plane_client_config(own, bundle, &expected).unwrap());
+    let connector = tower::service_fn(move |_| {
+        let tls = tokio_rustls::TlsConnector::from(tls.clone());
+        async move {
+            let io = tokio::net::TcpStream::connect(address).await?;
+            let io = tls.connect(address.ip().into(), io).await?;
+            Ok::<_, std::io::Error>(TokioIo::new(io))
+        }
+    });
+    let endpoint = Endpoint::from_static("http://control-plane");
+    MeshClient::new(endpoint.connect_with_connector(connector).await.unwrap())
+}
+
+/// A sidecar's stream, with what it holds.
+pub(crate) struct Sidecar {
+    pub(crate) requests: mpsc::Sender<wire::SyncRequest>,
+    updates: Streaming<wire::SyncResponse>,
+    pub(crate) held: BTreeMap<String, (u64, bytes::Bytes)>,
+    /// Keys that came with the last commit.
+    pub(crate) changed: Vec<String>,
+}
+
+impl Sidecar {
+    pub(crate) async fn connect(plane: &ControlPlane, own: &Credentials, roots: &[&str]) -> Self {
+        Self::resume(plane, own, roots, BTreeMap::new()).await
+    }
+
+    pub(crate) async fn resume(
+        plane: &ControlPlane,
+        own: &Credentials,
+        roots: &[&str],
+        held: BTreeMap<String, (u64, bytes::Bytes)>,
+    ) -> Self {
+        let (requests, outgoing) = mpsc::channel(16);
+        let hello = wire::Hello {
+            sidecar_version: "test".to_owned(),
+            subscriptions: roots.iter().map(|&root| root.to_owned()).collect(),
+            held: held.iter().map(|(key, (version, _))| wire::Held { key: key.clone(), version: *version }).collect(),
+            ..wire::Hello::default()
+        };
+        requests.send(request(Request::Hello(hello))).await.unwrap();
+        let mut client = plane.client(Some(own)).await;
+        let mut updates = client.sync(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
+        let welcome = updates.message().await.unwrap().unwrap().message;
+        assert!(matches!(welcome, Some(Response::Welcome(_))), "{welcome:?}");
+        Self { requests, updates, held, changed: Vec::new() }
+    }
+
+    pub(crate) async fn send(&self, message: Request) {
+        self.requests.send(request(message)).await.unwrap();
+    }
+
+    /// Reads up to the next commit; returns how many updates that took.
+    pub(crate) async fn commit(&mut self) -> Result<usize, Status> {
+        self.changed.clear();
+        let mut updates = 0;
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.updates.message()).await.expect("no update came")?;
+            let Some(wire::SyncResponse { message: Some(Response::Update(update)) }) = message else {
+                return Err(Status::aborted("the stream ended"));
+            };
+            updates += 1;
+            assert!(prost::Message::encoded_len(&update) <= outrigger_proto::MAX_UPDATE_BYTES);
+            for resource in update.resources {
+                self.changed.push(resource.key.clone());
+                self.held.insert(resource.key, (resource.version, resource.value));
+            }
+            for key in update.removed {
+                assert!(self.held.remove(&key).is_some(), "{key} was not held");
+                self.changed.push(key);
+            }
+            if update.commit {
+                return Ok(updates);
+            }
+        }
+    }
+
+    pub(crate) fn decode<M: prost::Message + Default>(&self, key: &str) -> M {
+        M::decode(self.held[key].1.clone()).unwrap()
+    }
+}
+
+fn request(message: Request) -> wire::SyncRequest {
+    wire::SyncRequest { message: Some(message) }
+}
+
+/// Far more than anything takes, so that only what never comes fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
