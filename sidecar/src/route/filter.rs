@@ -11,7 +11,7 @@ use super::{CompileError, Matched};
 
 /// The filters of a rule or of a backend; the default has none.
 #[derive(Debug, Default)]
-pub struct Filters {
+pub(crate) struct Filters {
     request: Box<[RequestFilter]>,
     response: Box<[HeaderChange]>,
     redirect: Option<Redirect>,
@@ -63,7 +63,7 @@ impl Filters {
 
     /// Returns the redirect that answers in place of a backend.
     #[must_use]
-    pub fn redirect(&self) -> Option<&Redirect> {
+    pub(crate) fn redirect(&self) -> Option<&Redirect> {
         self.redirect.as_ref()
     }
 
@@ -71,7 +71,7 @@ impl Filters {
     ///
     /// # Errors
     /// When the new path does not fit a URI; the head is then half changed.
-    pub fn apply_request(&self, parts: &mut request::Parts, matched: &mut Matched) -> Result<(), UriTooLong> {
+    pub(crate) fn apply_request(&self, parts: &mut request::Parts, matched: &mut Matched) -> Result<(), UriTooLong> {
         for filter in &self.request {
             match filter {
                 RequestFilter::Headers(change) => change.apply(&mut parts.headers),
@@ -82,7 +82,7 @@ impl Filters {
     }
 
     /// Changes a response's headers, filter by filter.
-    pub fn apply_response(&self, headers: &mut HeaderMap) {
+    pub(crate) fn apply_response(&self, headers: &mut HeaderMap) {
         for change in &self.response {
             change.apply(headers);
         }
@@ -92,7 +92,7 @@ impl Filters {
 /// A rewritten path together with the query is longer than a URI may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the rewritten path and the query are longer than 65534 bytes")]
-pub struct UriTooLong;
+pub(crate) struct UriTooLong;
 
 #[derive(Debug)]
 enum RequestFilter {

@@ -1,7 +1,7 @@
 //! Routing: a request's path, method, headers and query → a rule → a weighted backend (step 7 of the request path).
 //!
 //! A [`RouteTable`] is compiled when a service's routes change and then only read: [`RouteTable::find`] gives the rule,
-//! [`Backends::pick`] the backend, [`Filters`] change the request. Paths pass [`normalize_uri`] first. There is no I/O
+//! [`weight::Backends::pick`] the backend, [`filter::Filters`] change the request. Paths pass [`normalize`] first. There is no I/O
 //! here; what a backend is resolved to is the caller's.
 
 mod filter;
@@ -17,22 +17,21 @@ use std::fmt;
 
 use outrigger_proto::model;
 
-pub use filter::{Filters, UriTooLong};
-pub use path::{Reject, normalize, normalize_uri};
-pub use redirect::{Redirect, RequestOrigin};
-pub use table::{Found, Matched, RequestView, RouteTable, Rule};
-pub use weight::{Backends, Destination, WeightedBackend};
+pub(crate) use path::normalize;
+pub(crate) use redirect::RequestOrigin;
+pub(crate) use table::{Matched, RequestView, RouteTable, Rule};
+pub(crate) use weight::Destination;
 
 /// Routes that cannot be used; the reason travels to the control plane in a nack.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{route}: {field}: {problem}")]
-pub struct CompileError {
+pub(crate) struct CompileError {
     /// The route and its rule, such as `HTTPRoute shop/web rule 1`.
-    pub route: String,
+    pub(crate) route: String,
     /// Path of the field within the rule, such as `matches[0].headers[1].regex`.
-    pub field: String,
+    pub(crate) field: String,
     /// What is wrong with it.
-    pub problem: String,
+    pub(crate) problem: String,
 }
 
 impl CompileError {

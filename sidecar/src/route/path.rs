@@ -5,14 +5,13 @@
 
 use std::borrow::Cow;
 
-use http::uri::{PathAndQuery, Uri};
 use outrigger_proto::model::PathModifier;
 
 /// Resolves dot segments (RFC 3986 section 5.2.4) and refuses what has no single meaning; called before any match.
 ///
 /// # Errors
 /// Names what is ambiguous; the request gets status 400.
-pub fn normalize(path: &str) -> Result<Cow<'_, str>, Reject> {
+pub(crate) fn normalize(path: &str) -> Result<Cow<'_, str>, Reject> {
     let bytes = path.as_bytes();
     if bytes.first() != Some(&b'/') {
         // `OPTIONS *` has an asterisk, CONNECT has no path (RFC 9112 section 3.2).
@@ -29,24 +28,6 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, Reject> {
         }
     }
     Ok(if dots { Cow::Owned(without_dots(path)) } else { Cow::Borrowed(path) })
-}
-
-/// Brings a request target's path into the normal form, so that what is matched is what is forwarded.
-///
-/// # Errors
-/// Names what is ambiguous; the target is unchanged.
-pub fn normalize_uri(uri: &mut Uri) -> Result<(), Reject> {
-    let Cow::Owned(mut path) = normalize(uri.path())? else { return Ok(()) };
-    if let Some(query) = uri.query() {
-        path.push('?');
-        path.push_str(query);
-    }
-    // Made of a valid path by leaving parts out.
-    let path = PathAndQuery::try_from(path).map_err(|_| Reject::Character)?;
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(path);
-    *uri = Uri::from_parts(parts).map_err(|_| Reject::Character)?;
-    Ok(())
 }
 
 /// Returns the new path; `prefix` is the length of what the rule's prefix matched, without a trailing `/`.
@@ -69,7 +50,7 @@ pub(super) fn modified(modifier: &PathModifier, path: &str, prefix: usize) -> St
 
 /// A path that is refused where L7 rules apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Reject {
+pub(crate) enum Reject {
     /// Neither an absolute path nor `*`.
     #[error("the path does not start with `/`")]
     Relative,
@@ -194,22 +175,6 @@ mod tests {
     #[test]
     fn borrows_a_path_that_is_normal_already() {
         assert!(matches!(normalize("/items/7"), Ok(Cow::Borrowed("/items/7"))));
-    }
-
-    #[test]
-    fn normalizes_a_request_target_in_every_form() {
-        for (target, want) in [
-            ("/a/../b?x=../y", "/b?x=../y"),
-            ("http://web:80/a/%2e%2e/b", "http://web:80/b"),
-            ("http://web:80", "http://web:80/"),
-            ("web:80", "web:80"),
-            ("*", "*"),
-        ] {
-            let mut uri: Uri = target.parse().unwrap();
-            normalize_uri(&mut uri).unwrap();
-            assert_eq!(uri.to_string(), want);
-        }
-        assert_eq!(normalize_uri(&mut "/a%2fb".parse().unwrap()), Err(Reject::EncodedSlash));
     }
 
     #[test]

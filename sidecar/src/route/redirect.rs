@@ -8,13 +8,13 @@ use http::uri::Authority;
 use http::{Response, StatusCode, request};
 use outrigger_proto::model::{self, PathModifier};
 
-use super::filter::compile_path;
+use super::filter::{UriTooLong, compile_path};
 use super::path;
-use super::{CompileError, Matched, UriTooLong};
+use super::{CompileError, Matched};
 
 /// A compiled redirect.
 #[derive(Debug)]
-pub struct Redirect {
+pub(crate) struct Redirect {
     scheme: Option<Scheme>,
     hostname: Option<Box<str>>,
     path: Option<PathModifier>,
@@ -24,11 +24,11 @@ pub struct Redirect {
 
 /// How the client reached the service.
 #[derive(Debug, Clone, Copy)]
-pub struct RequestOrigin {
+pub(crate) struct RequestOrigin {
     /// The client speaks TLS of its own, which ends at this proxy.
-    pub https: bool,
+    pub(crate) https: bool,
     /// The port that the client dialled.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 impl Redirect {
@@ -53,7 +53,7 @@ impl Redirect {
     ///
     /// # Errors
     /// When the new location is no header value: a rewritten path on top of one that was as long as a URI may be.
-    pub fn respond(
+    pub(crate) fn respond(
         &self,
         parts: &request::Parts,
         matched: Matched,

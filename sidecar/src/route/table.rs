@@ -22,7 +22,7 @@ use super::{CompileError, path};
 
 /// The compiled rules of one parent; `B` is what a backend is resolved to.
 #[derive(Debug)]
-pub struct RouteTable<B> {
+pub(crate) struct RouteTable<B> {
     rules: Box<[Arc<Rule<B>>]>,
     exact: Index,
     // Without the trailing `/`.
@@ -38,7 +38,7 @@ impl<B> RouteTable<B> {
     ///
     /// # Errors
     /// Names the first field that cannot be used.
-    pub fn compile(routes: &RouteSet, mut backend: impl FnMut(&ServicePort) -> B) -> Result<Self, CompileError> {
+    pub(crate) fn compile(routes: &RouteSet, mut backend: impl FnMut(&ServicePort) -> B) -> Result<Self, CompileError> {
         let mut rules = Vec::with_capacity(routes.rules.len());
         let mut places = Places::default();
         for (index, rule) in routes.rules.iter().enumerate() {
@@ -55,7 +55,7 @@ impl<B> RouteTable<B> {
     ///
     /// `request.path` has passed [`super::normalize`].
     #[must_use]
-    pub fn find(&self, request: &RequestView<'_>) -> Option<Found<'_, B>> {
+    pub(crate) fn find(&self, request: &RequestView<'_>) -> Option<Found<'_, B>> {
         let candidate = self.candidate(request)?;
         let rule = self.rules.get(candidate.rule as usize)?;
         Some(Found { rule, matched: Matched { place: candidate.place, prefix: candidate.prefix } })
@@ -63,7 +63,7 @@ impl<B> RouteTable<B> {
 
     /// Returns all rules in the order given; TCPRoutes and TLSRoutes, which have no matches, take the first.
     #[must_use]
-    pub fn rules(&self) -> &[Arc<Rule<B>>] {
+    pub(crate) fn rules(&self) -> &[Arc<Rule<B>>] {
         &self.rules
     }
 
@@ -91,17 +91,17 @@ impl<B> RouteTable<B> {
 
 /// What a match looks at.
 #[derive(Debug, Clone, Copy)]
-pub struct RequestView<'a> {
+pub(crate) struct RequestView<'a> {
     /// The method.
-    pub method: &'a Method,
+    pub(crate) method: &'a Method,
     /// The path after [`super::normalize`].
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// The query, undecoded.
-    pub query: Option<&'a str>,
+    pub(crate) query: Option<&'a str>,
     /// The request target's authority, when it has one: all of HTTP/2, and HTTP/1's absolute form.
-    pub authority: Option<&'a str>,
+    pub(crate) authority: Option<&'a str>,
     /// The headers.
-    pub headers: &'a HeaderMap,
+    pub(crate) headers: &'a HeaderMap,
 }
 
 impl<'a> From<&'a http::request::Parts> for RequestView<'a> {
@@ -118,41 +118,41 @@ impl<'a> From<&'a http::request::Parts> for RequestView<'a> {
 
 /// What [`RouteTable::find`] found.
 #[derive(Debug)]
-pub struct Found<'t, B> {
+pub(crate) struct Found<'t, B> {
     /// The rule.
-    pub rule: &'t Arc<Rule<B>>,
+    pub(crate) rule: &'t Arc<Rule<B>>,
     /// Which of its matches.
-    pub matched: Matched,
+    pub(crate) matched: Matched,
 }
 
 /// The match that a request met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Matched {
+pub(crate) struct Matched {
     /// Place of the match in its rule; 0 for a rule without matches.
-    pub place: u16,
+    pub(crate) place: u16,
     /// Bytes of the path that a prefix match covers, without a trailing `/`; filters keep it true.
-    pub prefix: u16,
+    pub(crate) prefix: u16,
 }
 
 /// A compiled rule.
 #[derive(Debug)]
-pub struct Rule<B> {
+pub(crate) struct Rule<B> {
     /// The route.
-    pub route: Arc<RouteId>,
+    pub(crate) route: Arc<RouteId>,
     /// Place in the route, from 0.
-    pub index: u32,
+    pub(crate) index: u32,
     /// The rule's name, empty when it has none.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// Applied before the picked backend's.
-    pub filters: Filters,
+    pub(crate) filters: Filters,
     /// Where its requests go.
-    pub backends: Backends<B>,
+    pub(crate) backends: Backends<B>,
     /// For the whole request, all attempts together; `None`: no limit.
-    pub request_timeout: Option<Duration>,
+    pub(crate) request_timeout: Option<Duration>,
     /// For one attempt; `None`: no limit.
-    pub attempt_timeout: Option<Duration>,
+    pub(crate) attempt_timeout: Option<Duration>,
     /// What may be repeated.
-    pub retry: Option<Retry>,
+    pub(crate) retry: Option<Retry>,
     patterns: Box<[Box<str>]>,
 }
 
@@ -179,7 +179,7 @@ impl<B> Rule<B> {
 
     /// Returns the path as the route wrote it, for span names; empty when the match has none or is of gRPC.
     #[must_use]
-    pub fn pattern(&self, matched: Matched) -> &str {
+    pub(crate) fn pattern(&self, matched: Matched) -> &str {
         self.patterns.get(usize::from(matched.place)).map_or("", |pattern| pattern)
     }
 }

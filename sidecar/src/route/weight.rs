@@ -8,7 +8,7 @@ use super::filter::Filters;
 
 /// A rule's backends.
 #[derive(Debug)]
-pub struct Backends<B> {
+pub(crate) struct Backends<B> {
     backends: Box<[WeightedBackend<B>]>,
     // Running sums of the weights; a backend of weight 0 repeats its neighbour's sum and is never found.
     sums: Box<[u64]>,
@@ -17,22 +17,20 @@ pub struct Backends<B> {
 
 /// One backend of a rule.
 #[derive(Debug)]
-pub struct WeightedBackend<B> {
+pub(crate) struct WeightedBackend<B> {
     /// Where its requests go.
-    pub to: Destination<B>,
+    pub(crate) to: Destination<B>,
     /// Its share is weight / sum of weights.
-    pub weight: u32,
+    pub(crate) weight: u32,
     /// Applied to its requests, after the rule's filters.
-    pub filters: Filters,
+    pub(crate) filters: Filters,
 }
 
 /// Where a backend's requests go.
 #[derive(Debug)]
-pub enum Destination<B> {
+pub(crate) enum Destination<B> {
     /// A service's port.
     Service {
-        /// Which one.
-        service: ServicePort,
         /// What it was resolved to when the routes were compiled.
         backend: B,
     },
@@ -52,9 +50,7 @@ impl<B> Backends<B> {
             let filters = Filters::compile_of_backend(&backend.filters)
                 .map_err(|e| e.within(format_args!("backends[{index}]")))?;
             let to = match &backend.to {
-                BackendRef::Service(service) => {
-                    Destination::Service { service: service.clone(), backend: resolve(service) }
-                }
+                BackendRef::Service(service) => Destination::Service { backend: resolve(service) },
                 BackendRef::Invalid(why) => Destination::Invalid(why.clone()),
             };
             sum += u64::from(backend.weight);
@@ -68,7 +64,7 @@ impl<B> Backends<B> {
 
     /// Returns the backend of one request; `random` is evenly distributed.
     #[must_use]
-    pub fn pick(&self, random: u64) -> &WeightedBackend<B> {
+    pub(crate) fn pick(&self, random: u64) -> &WeightedBackend<B> {
         if let [only] = &*self.backends
             && only.weight > 0
         {
@@ -78,11 +74,6 @@ impl<B> Backends<B> {
         let point = random % sum;
         let index = self.sums.partition_point(|sum| *sum <= point);
         self.backends.get(index).unwrap_or(&self.nowhere)
-    }
-
-    /// Returns all backends in the order of the rule.
-    pub fn iter(&self) -> std::slice::Iter<'_, WeightedBackend<B>> {
-        self.backends.iter()
     }
 }
 
@@ -110,7 +101,7 @@ mod tests {
 
     fn index(picked: &WeightedBackend<usize>) -> Option<usize> {
         match &picked.to {
-            Destination::Service { backend, .. } => Some(*backend),
+            Destination::Service { backend } => Some(*backend),
             Destination::Invalid(_) => None,
         }
     }
@@ -149,11 +140,11 @@ mod tests {
         let backend = |to, weight| Backend { to, weight, filters: Vec::new() };
         let invalid = |why: &str| BackendRef::Invalid(why.into());
         let list = [backend(service("v1"), 7), backend(invalid("no v2"), 3), backend(invalid("no v3"), 0)];
-        let compiled = Backends::compile(&list, |_| ()).unwrap();
+        let compiled = Backends::compile(&list, |service| service.name.clone()).unwrap();
 
         let picked: Vec<&str> = (0..10)
             .map(|random| match &compiled.pick(random).to {
-                Destination::Service { service, .. } => &*service.name,
+                Destination::Service { backend } => &**backend,
                 Destination::Invalid(why) => why,
             })
             .collect();
