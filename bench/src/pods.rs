@@ -2,8 +2,7 @@
 //!
 //! ```text
 //! pod A (client)  eth0 10.77.0.1 ───── 10.77.0.2 eth0  pod B (server: app on :8080)
-//!                 ctl 10.77.1.2                  ctl 10.77.2.2
-//!                        └── 10.77.1.1  control  10.77.2.1 ──┘
+//!                 ctl  └───── control, 10.77.1.1 ─────┘ ctl
 //! ```
 //! Made with `ip`, as root, and not with the sandbox crate: its bridge would stand between the pods, in every figure.
 
@@ -18,10 +17,8 @@ use tokio::process::Command;
 pub(crate) const SERVICE: SocketAddr = address([10, 77, 9, 9], 80);
 /// Where the app listens, in pod B.
 pub(crate) const APP: SocketAddr = address([10, 77, 0, 2], 8080);
-/// The control plane, as pod A reaches it.
-pub(crate) const CONTROL_FROM_A: SocketAddr = address([10, 77, 1, 1], 15010);
-/// The control plane, as pod B reaches it.
-pub(crate) const CONTROL_FROM_B: SocketAddr = address([10, 77, 2, 1], 15010);
+/// The control plane.
+pub(crate) const CONTROL: SocketAddr = address([10, 77, 1, 1], 15010);
 /// Whose traffic the capture leaves alone.
 pub(crate) const PROXY_UID: u32 = 4140;
 
@@ -69,11 +66,20 @@ impl Pods {
         }
         let (a, b, control) = (Place::A, Place::B, Place::Control);
         pods.cable((a, "eth0", "10.77.0.1/24"), (b, "eth0", "10.77.0.2/24")).await?;
-        pods.cable((control, "to-a", "10.77.1.1/24"), (a, "ctl", "10.77.1.2/24")).await?;
-        pods.cable((control, "to-b", "10.77.2.1/24"), (b, "ctl", "10.77.2.2/24")).await?;
+        // A pod has one address, and the control plane takes a token from that address only.
+        pods.cable((control, "to-a", "10.77.1.1/32"), (a, "ctl", "10.77.0.1/32")).await?;
+        pods.cable((control, "to-b", "10.77.1.1/32"), (b, "ctl", "10.77.0.2/32")).await?;
+        pods.route(a, "10.77.1.1 dev ctl src 10.77.0.1").await?;
+        pods.route(b, "10.77.1.1 dev ctl src 10.77.0.2").await?;
+        pods.route(control, "10.77.0.1 dev to-a").await?;
+        pods.route(control, "10.77.0.2 dev to-b").await?;
         // Dialling the service must get as far as the capture.
-        ip(&format!("-n {} route add default via 10.77.0.2", pods.namespace(a))).await?;
+        pods.route(a, "default via 10.77.0.2").await?;
         Ok(pods)
+    }
+
+    async fn route(&self, place: Place, route: &str) -> Result<()> {
+        ip(&format!("-n {} route add {route}", self.namespace(place))).await
     }
 
     async fn cable(&self, one: (Place, &str, &str), two: (Place, &str, &str)) -> Result<()> {

@@ -1,13 +1,18 @@
 //! `cargo xtask bench`: builds what ships and hands over to the bench program, which does the measuring.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::{step, workspace};
 
-/// `cargo xtask bench`; the bench program's own `--help` has the details.
+/// `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to measure and how: passed on to the bench program.
+    /// The build profile of the sidecar that is measured; images ship `dist`.
+    #[arg(long, default_value = "dist")]
+    profile: String,
+    /// What to measure and how, such as `data-plane --quick`: passed on to the bench program; `-- --help` says more.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, default_value = "--help")]
     rest: Vec<String>,
 }
@@ -18,15 +23,23 @@ pub(crate) struct Args {
 /// When something does not build, or a limit is missed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let root = workspace::root()?;
-    let build = ["build", "--profile", "dist", "--package", "outrigger-cli", "--package", "outrigger-bench"];
-    step::announce("building with the dist profile (several minutes the first time)");
-    step::run(workspace::cargo(&root).args(build))?;
-    let programs = workspace::target_dir(&root).join("dist");
+    let build = |profile: &str, packages: &[&str]| {
+        step::announce(&format!("building {} with the profile {profile}", packages.join(" and ")));
+        let packages = packages.iter().flat_map(|package| ["--package", package]);
+        step::run(workspace::cargo(&root).args(["build", "--quiet", "--bins", "--profile", profile]).args(packages))
+    };
+    build("release", &["outrigger-control-plane", "outrigger-bench"])?;
+    build(&args.profile, &["outrigger-sidecar"])?;
+    let built = |profile: &str, program: &str| {
+        let folder = if profile == "dev" { "debug" } else { profile };
+        workspace::target_dir(&root).join(folder).join(program)
+    };
     step::run(
-        std::process::Command::new(programs.join("outrigger-bench"))
+        Command::new(built("release", "outrigger-bench"))
             .current_dir(&root)
             .args(&args.rest)
-            .env("OUTRIGGER_BIN", programs.join("outrigger"))
+            .env("OUTRIGGER_SIDECAR_BIN", built(&args.profile, "outrigger-sidecar"))
+            .env("OUTRIGGER_CONTROL_PLANE_BIN", built("release", "outrigger-control-plane"))
             .env("OUTRIGGER_BENCH_CACHE", workspace::cache_dir()?),
     )
 }

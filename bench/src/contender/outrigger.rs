@@ -1,9 +1,9 @@
 //! Outrigger: the binary that images ship, with a control plane of its own; its configuration is `bench/outrigger`.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use tokio::process::Child;
 
 use super::{Started, succeed, version_of};
@@ -14,24 +14,32 @@ const TRUST_DOMAIN: &str = "mesh.local";
 
 /// Starts the control plane and both sidecars, and takes over the pods' traffic.
 pub(super) async fn start(pods: &Pods, folder: &Path) -> Result<Started> {
-    let program = folder.join("outrigger");
-    std::fs::copy(built()?, &program).context("copy the outrigger binary")?;
+    for name in ["OUTRIGGER_SIDECAR_BIN", "OUTRIGGER_CONTROL_PLANE_BIN"] {
+        let built =
+            std::env::var_os(name).with_context(|| format!("{name} is not set: run this by `cargo xtask bench`"))?;
+        std::fs::copy(&built, folder.join(program(name)))
+            .with_context(|| format!("copy {}", Path::new(&built).display()))?;
+    }
     let config = folder.join("config");
     std::fs::create_dir_all(&config)?;
     std::fs::write(config.join("mesh.yaml"), MESH)?;
     let control_plane = control_plane(pods, folder)?;
     wait_for(&folder.join("ca/root.pem")).await?;
-    let outbound = sidecar(pods, Place::A, folder, "client", pods::CONTROL_FROM_A).await?;
-    let inbound = sidecar(pods, Place::B, folder, "server", pods::CONTROL_FROM_B).await?;
-    let version = version_of(&program, "--version").await?;
+    let outbound = sidecar(pods, Place::A, folder, "client").await?;
+    let inbound = sidecar(pods, Place::B, folder, "server").await?;
+    let version = version_of(&folder.join("sidecar"), "--version").await?;
     Ok(Started { version, sidecars: Some((outbound, inbound)), others: vec![control_plane] })
 }
 
+fn program(variable: &str) -> &'static str {
+    if variable.contains("SIDECAR") { "sidecar" } else { "control-plane" }
+}
+
 fn control_plane(pods: &Pods, folder: &Path) -> Result<Child> {
-    let listen = SocketAddr::from(([0, 0, 0, 0], pods::CONTROL_FROM_A.port()));
+    let listen = SocketAddr::from(([0, 0, 0, 0], pods::CONTROL.port()));
     let log = std::fs::File::create(folder.join("control-plane.log"))?;
-    pods.command(Place::Control, User::Root, &folder.join("outrigger"))
-        .args(["control-plane", "run", "--config-dir"])
+    pods.command(Place::Control, User::Root, &folder.join("control-plane"))
+        .args(["run", "--config-dir"])
         .arg(folder.join("config"))
         .arg("--ca-dir")
         .arg(folder.join("ca"))
@@ -42,19 +50,17 @@ fn control_plane(pods: &Pods, folder: &Path) -> Result<Child> {
         .context("start the control plane")
 }
 
-async fn sidecar(pods: &Pods, place: Place, folder: &Path, workload: &str, control: SocketAddr) -> Result<Child> {
-    let program = folder.join("outrigger");
+async fn sidecar(pods: &Pods, place: Place, folder: &Path, workload: &str) -> Result<Child> {
+    let program = folder.join("sidecar");
     let mut init = pods.command(place, User::Root, &program);
-    init.args(["sidecar", "init", "--proxy-uid", &PROXY_UID.to_string()]);
+    init.args(["init", "--proxy-uid", &PROXY_UID.to_string()]);
     succeed(&mut init).await.context("take over the pod's traffic")?;
 
     let own = folder.join(workload);
     std::fs::create_dir_all(&own)?;
-    let (token, anchors) = (own.join("token"), own.join("trust-anchors.pem"));
-    let mut issue = pods.command(Place::Control, User::Root, &program);
-    issue
-        .args(["control-plane", "token", "--workload", &format!("bench/{workload}"), "--ca-dir"])
-        .arg(folder.join("ca"));
+    let (token, anchors) = (own.join("token"), own.join("root.pem"));
+    let mut issue = pods.command(Place::Control, User::Root, &folder.join("control-plane"));
+    issue.args(["token", &format!("bench/{workload}"), "--ca-dir"]).arg(folder.join("ca"));
     std::fs::write(&token, succeed(&mut issue).await.context("issue a join token")?)?;
     std::fs::copy(folder.join("ca/root.pem"), &anchors)?;
     for path in [&own, &token, &anchors] {
@@ -63,14 +69,14 @@ async fn sidecar(pods: &Pods, place: Place, folder: &Path, workload: &str, contr
 
     let log = std::fs::File::create(folder.join(format!("{workload}.log")))?;
     pods.command(place, User::Proxy, &program)
-        .args(["sidecar", "run", "--workload", &format!("bench/{workload}"), "--control-plane", &control.to_string()])
+        .args(["run", "--workload", &format!("bench/{workload}"), "--control-plane", &pods::CONTROL.to_string()])
         .args(["--trust-domain", TRUST_DOMAIN, "--trust-anchors"])
         .arg(&anchors)
         .arg("--token-file")
         .arg(&token)
         .arg("--state-dir")
         .arg(own.join("state"))
-        .args(["--admin", "127.0.0.1:4191"])
+        .args(["--access-log", "off"])
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
@@ -85,14 +91,4 @@ async fn wait_for(path: &Path) -> Result<()> {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     anyhow::bail!("the control plane wrote no {} in 5 s; its log is beside it", path.display())
-}
-
-/// The binary to measure: as named, or the one beside this program.
-fn built() -> Result<PathBuf> {
-    if let Some(named) = std::env::var_os("OUTRIGGER_BIN") {
-        return Ok(PathBuf::from(named));
-    }
-    let beside = std::env::current_exe()?.with_file_name("outrigger");
-    ensure!(beside.exists(), "no {}: run this by `cargo xtask bench`", beside.display());
-    Ok(beside)
 }
