@@ -12,7 +12,7 @@ use socket2::SockRef;
 
 /// The address that the client dialled. IPv4 is always IPv4, also on a socket that speaks both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct OrigDst(pub SocketAddr);
+pub(crate) struct OrigDst(pub(crate) SocketAddr);
 
 impl fmt::Display for OrigDst {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,7 +22,7 @@ impl fmt::Display for OrigDst {
 
 /// Why a connection has no original destination.
 #[derive(Debug, thiserror::Error)]
-pub enum OrigDstError {
+pub(crate) enum OrigDstError {
     /// The client dialled the proxy itself: close the connection and say so, never forward it.
     #[error("the connection was made to the proxy's own address {listener}, not captured on its way elsewhere")]
     NotRedirected {
@@ -38,7 +38,7 @@ pub enum OrigDstError {
 ///
 /// # Errors
 /// [`OrigDstError::NotRedirected`] when it was going to the proxy itself.
-pub fn original_destination(stream: &impl AsFd) -> Result<OrigDst, OrigDstError> {
+pub(crate) fn original_destination(stream: &impl AsFd) -> Result<OrigDst, OrigDstError> {
     let socket = SockRef::from(stream);
     let local = address(socket.local_addr())?;
     // The option follows the address family on the wire: a v4-mapped connection has its entry under IPv4.
@@ -60,7 +60,7 @@ pub fn original_destination(stream: &impl AsFd) -> Result<OrigDst, OrigDstError>
 ///
 /// # Errors
 /// When the socket is no longer connected.
-pub fn reaches_own_workload(stream: &impl AsFd) -> io::Result<bool> {
+pub(crate) fn reaches_own_workload(stream: &impl AsFd) -> io::Result<bool> {
     let socket = SockRef::from(stream);
     let ip = |address: socket2::SockAddr| address.as_socket().map(|address| address.ip().to_canonical());
     let (local, peer) = (ip(socket.local_addr()?), ip(socket.peer_addr()?));
