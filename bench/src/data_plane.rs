@@ -37,7 +37,7 @@ pub(crate) async fn run(args: &Args) -> Result<std::process::ExitCode> {
     let folder = Folder::make()?;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let report = tokio::select! {
-        report = measure(args, &folder.0) => report?,
+        report = measure(args, folder.path()) => report?,
         _ = interrupt.recv() => anyhow::bail!("interrupted"),
         _ = terminate.recv() => anyhow::bail!("terminated"),
     };
@@ -93,10 +93,10 @@ async fn measure(args: &Args, folder: &Path) -> Result<Report> {
 
 /// A folder for the run's files; every user may look in, and it goes with the run.
 #[derive(Debug)]
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn make() -> Result<Self> {
+    pub(crate) fn make() -> Result<Self> {
         use std::os::unix::fs::DirBuilderExt as _;
         let temporary = std::env::temp_dir();
         for name in pods::left_behind(&temporary, "outrigger-bench") {
@@ -105,6 +105,10 @@ impl Folder {
         let path = temporary.join(format!("outrigger-bench-{}", std::process::id()));
         std::fs::DirBuilder::new().mode(0o755).create(&path).with_context(|| format!("make {}", path.display()))?;
         Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 }
 

@@ -7,6 +7,7 @@ mod cases;
 mod contender;
 mod data_plane;
 mod echo;
+mod footprint;
 mod histogram;
 mod load;
 mod memory;
@@ -32,6 +33,8 @@ struct Args {
 enum Command {
     /// The request path: direct, Outrigger and Envoy side by side, in network namespaces of their own (root).
     DataPlane(data_plane::Args),
+    /// A sidecar before any request: size, time to ready, memory.
+    Footprint(footprint::Args),
     /// The client app.
     #[command(hide = true)]
     Load(load::Args),
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         |runtime| -> Result<ExitCode> {
             match Args::parse().command {
                 Command::DataPlane(args) => runtime.block_on(data_plane::run(&args)),
+                Command::Footprint(args) => runtime.block_on(footprint::run(&args)),
                 Command::Load(args) => runtime.block_on(load::run(&args)).map(|()| ExitCode::SUCCESS),
                 Command::Hold(args) => runtime.block_on(load::hold(&args)).map(|()| ExitCode::SUCCESS),
                 Command::Echo(args) => runtime.block_on(echo::run(&args)).map(|()| ExitCode::SUCCESS),

@@ -189,7 +189,7 @@ impl Report {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for reading")]
-fn mib(kib: u64) -> f64 {
+pub(crate) fn mib(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }
 

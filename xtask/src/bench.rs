@@ -11,10 +11,10 @@ use crate::{step, workspace};
 pub(crate) struct Args {
     /// The build profile of the sidecar that is measured; images ship `dist`.
     #[arg(long, default_value = "dist")]
-    profile: String,
+    pub(crate) profile: String,
     /// What to measure and how, such as `data-plane --quick`: passed on to the bench program; `-- --help` says more.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, default_value = "--help")]
-    rest: Vec<String>,
+    pub(crate) rest: Vec<String>,
 }
 
 /// Runs the bench program on the binaries that images ship.

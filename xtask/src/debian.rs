@@ -1,40 +1,60 @@
 //! The programs from outside that tests run against: installed when we may, named when we may not.
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
 use crate::{step, workspace};
 
-/// A program and the Debian (and Ubuntu) package that has it.
-type Needed = (&'static str, &'static str);
+/// Something the tests need, and the package of Debian (and Ubuntu) that has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Needed {
+    what: What,
+    package: &'static str,
+}
 
-/// What the end-to-end tests run against, besides what cargo builds.
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Program(&'static str),
+    /// A module of Debian's Python that is packaged by itself.
+    PythonModule(&'static str),
+}
+
+const fn program(name: &'static str, package: &'static str) -> Needed {
+    Needed { what: What::Program(name), package }
+}
+
+/// What the end-to-end tests run against, besides what they build themselves.
 pub(crate) const FOR_TESTS: &[Needed] = &[
-    ("nft", "nftables"),
-    ("ip", "iproute2"),
-    ("curl", "curl"),
-    ("nghttp", "nghttp2-client"),
-    ("h2load", "nghttp2-client"),
-    ("redis-server", "redis-server"),
-    ("redis-cli", "redis-tools"),
-    ("python3", "python3"),
-    ("openssl", "openssl"),
-    ("go", "golang-go"),
+    program("nft", "nftables"),
+    program("ip", "iproute2"),
+    program("curl", "curl"),
+    program("openssl", "openssl"),
+    program("nghttp", "nghttp2-client"),
+    program("h2load", "nghttp2-client"),
+    program("redis-server", "redis-server"),
+    program("redis-cli", "redis-tools"),
+    program("mariadbd", "mariadb-server-core"),
+    program("mariadb", "mariadb-client-core"),
+    program("initdb", "postgresql"),
+    program("psql", "postgresql-client"),
+    program("python3", "python3"),
+    Needed { what: What::PythonModule("ensurepip"), package: "python3-venv" },
 ];
 
-/// Sees to it that every program is there.
+/// Sees to it that everything is there.
 ///
 /// # Errors
-/// Says what to install, when a program is missing and we are not root on Debian or Ubuntu, or the installation fails.
+/// Says what to install, when something is missing and we are not root on Debian or Ubuntu, or the installation fails.
 pub(crate) fn install(needed: &[Needed]) -> Result<()> {
-    let missing = missing(needed, workspace::on_path);
+    let missing = missing(needed, present);
     if missing.is_empty() {
         return Ok(());
     }
     let packages = missing.join(" ");
     if !workspace::is_root() || !workspace::on_path("apt-get") {
-        bail!("programs that the tests need are missing; install them: apt-get install {packages}");
+        bail!("the tests need programs that are not here; install them: apt-get install {packages}");
     }
     step::announce(&format!("installing {packages}"));
     // The lists of a fresh machine are empty or old; on one that has them, the first try saves the download.
@@ -47,16 +67,35 @@ pub(crate) fn install(needed: &[Needed]) -> Result<()> {
 
 fn apt() -> Command {
     let mut command = Command::new("apt-get");
-    command.args(["-qq", "-y", "-o", "Dpkg::Use-Pty=0"]).env("DEBIAN_FRONTEND", "noninteractive");
-    // Services that a package would start have no place in a test machine; policy-rc.d is not ours to write.
+    command.args(["-qq", "-y", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=120"]);
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    // The tests start their own servers: in this runlevel the packages' services stay down.
     command.env("RUNLEVEL", "1");
     command
 }
 
-/// The packages of the programs that are not there, each once.
-fn missing(needed: &[Needed], present: impl Fn(&str) -> bool) -> Vec<&'static str> {
+fn present(what: What) -> bool {
+    match what {
+        What::Program(name) => workspace::on_path(name) || among_postgres(name),
+        What::PythonModule(name) => Command::new("python3")
+            .args(["-c", &format!("import {name}")])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success()),
+    }
+}
+
+/// Debian keeps PostgreSQL's programs out of PATH, in a folder for each version.
+fn among_postgres(program: &str) -> bool {
+    let versions = Path::new("/usr/lib/postgresql").read_dir().into_iter().flatten().flatten();
+    versions.into_iter().any(|version| version.path().join("bin").join(program).is_file())
+}
+
+/// The packages of what is not there, each once.
+fn missing(needed: &[Needed], present: impl Fn(What) -> bool) -> Vec<&'static str> {
     let mut packages: Vec<&str> =
-        needed.iter().filter(|(program, _)| !present(program)).map(|(_, package)| *package).collect();
+        needed.iter().filter(|needed| !present(needed.what)).map(|needed| needed.package).collect();
     packages.sort_unstable();
     packages.dedup();
     packages
@@ -68,9 +107,10 @@ mod tests {
 
     #[test]
     fn names_each_missing_package_once() {
-        let needed = [("nghttp", "nghttp2-client"), ("curl", "curl"), ("h2load", "nghttp2-client")];
+        let needed =
+            [program("nghttp", "nghttp2-client"), program("curl", "curl"), program("h2load", "nghttp2-client")];
 
-        let packages = missing(&needed, |program| program == "curl");
+        let packages = missing(&needed, |what| matches!(what, What::Program("curl")));
 
         assert_eq!(packages, ["nghttp2-client"]);
     }

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test of the project. What CI runs besides format and lints, it runs.
 //!
-//! Suites: `unit` (beside the code), `doc`, and one for each file of `tests/tests/` (`netns`, …), end to end.
+//! Suites: `unit` (beside the code), `doc`, `peers` (the programs from outside, without a mesh between them), and every
+//! integration test: those of single crates, and in `tests/tests` those of all together.
 
 use std::path::Path;
 
@@ -41,10 +42,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("no suite {unknown}; there are: {}", suites.join(", "));
     }
     let wanted = |suite: &str| args.only.is_empty() || args.only.iter().any(|name| name == suite);
-    let end_to_end = suites.iter().any(|suite| is_end_to_end(suite) && wanted(suite));
+    let with_programs = suites.iter().any(|suite| needs_programs(suite) && wanted(suite));
 
     let mut steps = Steps::default();
-    if end_to_end && !args.no_install {
+    if with_programs && !args.no_install {
         steps.step("programs to test against", || debian::install(debian::FOR_TESTS));
     }
     // With all targets at once, so that every later cargo command finds the same features and builds nothing again.
@@ -63,40 +64,52 @@ fn run_suite(steps: &mut Steps, root: &Path, suite: &str, filter: Option<&str>) 
     let mut command = workspace::cargo(root);
     command.args(["test", "--quiet", "--no-fail-fast", "--workspace"]);
     match suite {
-        "unit" => command.args(["--lib", "--bins"]),
-        "doc" => command.arg("--doc"),
-        end_to_end => command.args(["--test", end_to_end]),
+        "unit" => command.args(["--lib", "--bins", "--", "--skip", PEERS]),
+        "doc" => command.args(["--doc", "--"]),
+        "peers" => command.args(["--lib", "--", PEERS]),
+        end_to_end => command.args(["--test", end_to_end, "--"]),
     };
-    if is_end_to_end(suite) {
-        let programs = workspace::target_dir(root).join("debug");
-        command.env("OUTRIGGER_BIN", programs.join("outrigger"));
-        command.env("OUTRIGGER_SIDECAR_BIN", programs.join("outrigger-sidecar"));
-        // Root can make network namespaces anywhere: a test that skips itself then would hide something.
-        if workspace::is_root() {
-            command.env("OUTRIGGER_REQUIRE_NETNS", "1");
-        }
+    let programs = workspace::target_dir(root).join("debug");
+    command.env("OUTRIGGER_BIN", programs.join("outrigger"));
+    command.env("OUTRIGGER_SIDECAR_BIN", programs.join("outrigger-sidecar"));
+    // Root can make network namespaces and install programs: a test that skips itself then would hide something.
+    if workspace::is_root() {
+        command.env("OUTRIGGER_REQUIRE_NETNS", "1").env("OUTRIGGER_REQUIRE_PEERS", "1");
     }
-    command.args(["--"]).args(filter);
+    command.args(filter);
     steps.test_step(suite, &mut command);
 }
 
-fn is_end_to_end(suite: &str) -> bool {
+/// Those among the unit tests that try the programs from outside by themselves, and build some of them.
+const PEERS: &str = "peers::tests";
+
+fn needs_programs(suite: &str) -> bool {
     !matches!(suite, "unit" | "doc")
 }
 
-/// The suites there are: the fast ones first.
+/// The suites there are: the fast ones first, then those of single crates, then end to end.
 fn suites(root: &Path) -> Result<Vec<String>> {
     let mut suites = Vec::new();
-    let dir = root.join("tests/tests");
-    if dir.is_dir() {
-        for entry in dir.read_dir().with_context(|| format!("read {}", dir.display()))? {
-            let path = entry?.path();
-            let is_test = path.extension().is_some_and(|ext| ext == "rs") || path.join("main.rs").is_file();
-            let name = path.file_stem().and_then(|stem| stem.to_str());
-            suites.extend(name.filter(|_| is_test).map(str::to_owned));
+    for entry in root.read_dir().with_context(|| format!("read {}", root.display()))? {
+        let dir = entry?.path();
+        if dir.join("Cargo.toml").is_file() && dir.join("tests").is_dir() {
+            suites
+                .extend(integration_tests(&dir.join("tests"))?.into_iter().map(|name| (dir.ends_with("tests"), name)));
         }
     }
     suites.sort_unstable();
-    suites.splice(0..0, ["unit".to_owned(), "doc".to_owned()]);
-    Ok(suites)
+    let suites = suites.into_iter().map(|(_, name)| name);
+    Ok(["unit", "doc", "peers"].into_iter().map(str::to_owned).chain(suites).collect())
+}
+
+/// The test targets that cargo finds in a folder.
+fn integration_tests(folder: &Path) -> Result<Vec<String>> {
+    let mut tests = Vec::new();
+    for entry in folder.read_dir().with_context(|| format!("read {}", folder.display()))? {
+        let path = entry?.path();
+        let is_test = path.extension().is_some_and(|ext| ext == "rs") || path.join("main.rs").is_file();
+        let name = path.file_stem().and_then(|stem| stem.to_str());
+        tests.extend(name.filter(|_| is_test).map(str::to_owned));
+    }
+    Ok(tests)
 }
