@@ -164,3 +164,6 @@ pub enum AuthorityError {
     #[error("cannot make the control plane's own certificate")]
     Own,
 }
+
+#[cfg(test)]
+mod tests;

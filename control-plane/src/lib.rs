@@ -12,6 +12,8 @@
 mod app;
 pub mod ca;
 mod config;
+#[cfg(test)]
+mod fixture;
 pub mod objects;
 pub mod pages;
 pub mod resource;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::resource::problems;
 use crate::snapshot::Snapshot;
+use crate::state::Reading;
 
 /// Returns the page of `/config`.
 #[must_use]
@@ -31,6 +32,7 @@ pub fn config(snapshot: &Snapshot) -> Value {
         "version": 1,
         "snapshot": snapshot.version,
         "synced": state.synced(),
+        "complete": state.reading() == Reading::Wholly,
         "trustDomain": state.settings.bundle.domain().as_str(),
         "trustAnchors": state.settings.bundle.anchors().len(),
         "counts": counts,

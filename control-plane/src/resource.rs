@@ -6,6 +6,7 @@
 mod address;
 mod endpoints;
 mod memo;
+mod problems;
 mod routes;
 mod service;
 mod workload;
@@ -17,7 +18,7 @@ use prost::Message;
 use crate::snapshot::Snapshot;
 
 pub use memo::Memo;
-pub use routes::{Problem, problems};
+pub use problems::{Problem, problems};
 
 /// An encoded resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,3 +97,6 @@ fn version(value: &[u8]) -> u64 {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, value);
     digest.as_ref().iter().take(8).fold(0, |version, byte| version << 8 | u64::from(*byte))
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,6 +107,11 @@ impl Latest {
         self.0.borrow_and_update().clone()
     }
 
+    /// Completes when the sources have told what existed at the start; `false` when they never will.
+    pub async fn synced(&mut self) -> bool {
+        self.0.wait_for(|snapshot| snapshot.state.synced()).await.is_ok()
+    }
+
     /// Completes when there is a snapshot that was not taken; `false` when there will be none.
     pub async fn changed(&mut self) -> bool {
         self.0.changed().await.is_ok()

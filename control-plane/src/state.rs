@@ -4,6 +4,7 @@
 
 mod filter;
 mod namespaced;
+mod path;
 mod protocol;
 mod rule;
 
@@ -29,8 +30,19 @@ pub enum Event {
     Remove(ObjectId),
     /// What the source could not read, in place of what it said before.
     SourceErrors(Vec<String>),
-    /// Everything that existed at the start has been told.
-    Synced,
+    /// Everything that existed at the start has been told, as far as it could be read.
+    Synced(Reading),
+}
+
+/// How much of what existed at the start is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reading {
+    /// The sources are still reading.
+    Started,
+    /// Something cannot be read, and never could since the start: what it says is not known.
+    Partly,
+    /// All of it.
+    Wholly,
 }
 
 /// Settings that no object holds.
@@ -53,7 +65,7 @@ pub struct State {
     pub(crate) workloads: Namespaced<Workload>,
     pub(crate) routes: BTreeMap<RouteKind, Namespaced<PreparedRoute>>,
     pub(crate) source_errors: Arc<[String]>,
-    synced: bool,
+    reading: Reading,
 }
 
 impl State {
@@ -67,14 +79,20 @@ impl State {
             workloads: Namespaced::default(),
             routes: BTreeMap::new(),
             source_errors: Arc::default(),
-            synced: false,
+            reading: Reading::Started,
         }
     }
 
-    /// Says whether everything that existed at the start has been read.
+    /// Says how much of what existed at the start is known.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        self.reading
+    }
+
+    /// Says whether all that could be read at the start has been read.
     #[must_use]
     pub fn synced(&self) -> bool {
-        self.synced
+        self.reading != Reading::Started
     }
 
     /// Takes in one event.
@@ -83,7 +101,7 @@ impl State {
             Event::Put(object) => self.put(object),
             Event::Remove(id) => self.remove(&id),
             Event::SourceErrors(errors) => self.source_errors = errors.into(),
-            Event::Synced => self.synced = true,
+            Event::Synced(reading) => self.reading = self.reading.max(reading),
         }
     }
 

@@ -58,7 +58,7 @@ impl Writer {
         let snapshot = Snapshot::new(state.clone(), Some(&*self.snapshots.borrow()));
         let problems: BTreeSet<Problem> = problems(&snapshot).into_iter().collect();
         for problem in problems.difference(known) {
-            warn!(object = problem.object, reason = problem.reason, "a route is not in force as written");
+            warn!(object = problem.object, reason = problem.reason, "an object is not in force as written");
         }
         self.metrics.snapshot(snapshot.version, state.source_errors.len(), problems.len());
         let (services, workloads) = (state.services.len(), state.workloads.len());

@@ -66,7 +66,7 @@ impl UsedTokens {
 }
 
 fn prune_at(entries: usize) -> usize {
-    2 * entries.max(512)
+    2 * entries.max(64)
 }
 
 /// Writes the list anew without what has expired, and opens it to append.

@@ -4,7 +4,6 @@
 //! their namespace, in place of the producer's. Within one set only the strongest kind counts: GRPC, HTTP, TLS, TCP.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -31,72 +30,8 @@ pub(super) fn sets(
     (producers.and_then(|routes| set(snapshot, routes)), consumers)
 }
 
-/// Something that is not as the route's author meant it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Problem {
-    /// The route.
-    pub object: String,
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.object, self.reason)
-    }
-}
-
-/// Returns the problems of all routes.
-#[must_use]
-pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for prepared in snapshot.state.routes.values().flat_map(|routes| routes.iter()) {
-        let route = &prepared.route;
-        let object = format!("{} {}/{}", route.kind.as_str(), route.meta.namespace, route.meta.name);
-        let mut add = |reason: String| problems.push(Problem { object: object.clone(), reason });
-        for problem in &prepared.problems {
-            add(problem.clone());
-        }
-        for parent in &route.parents {
-            if let Some(reason) = parent_problem(snapshot, prepared, parent) {
-                add(reason);
-            }
-        }
-        for rule in &prepared.rules {
-            for backend in rule.backends.iter().flatten() {
-                if let Err(reason) = resolve(snapshot, prepared, &backend.reference) {
-                    add(format!("rule {}: {reason}", rule.wire.index));
-                }
-            }
-        }
-    }
-    problems
-}
-
-/// Says why a parentRef has no effect; `None` when it has.
-fn parent_problem(snapshot: &Snapshot, prepared: &PreparedRoute, parent: &ParentRef) -> Option<String> {
-    if !parent.is_service() {
-        return None; // a Gateway's, not ours to judge
-    }
-    let namespace = parent.namespace.as_deref().unwrap_or(&prepared.route.meta.namespace);
-    let Some(service) = snapshot.state.services.get(namespace, &parent.name) else {
-        return Some(format!("NoMatchingParent: Service {namespace}/{} does not exist", parent.name));
-    };
-    let mut ports = service.ports.iter().filter(|port| names_port(parent, port)).peekable();
-    if ports.peek().is_none() {
-        return Some(format!("NoMatchingParent: Service {namespace}/{} has no such port", parent.name));
-    }
-    let route = &prepared.route;
-    ports.find_map(|port| {
-        let routes = attached(snapshot, service, port).remove(&*route.meta.namespace)?;
-        let winner = strongest(&routes)?;
-        let name = format!("{namespace}/{}:{}", parent.name, port.port);
-        (winner != route.kind).then(|| format!("Conflicted: a {} has precedence on Service {name}", winner.as_str()))
-    })
-}
-
 /// The routes of a service's port by their namespace.
-fn attached<'a>(
+pub(super) fn attached<'a>(
     snapshot: &'a Snapshot,
     service: &Service,
     port: &ServicePort,
@@ -117,12 +52,12 @@ fn attached<'a>(
     by_namespace
 }
 
-fn names_port(parent: &ParentRef, port: &ServicePort) -> bool {
+pub(super) fn names_port(parent: &ParentRef, port: &ServicePort) -> bool {
     parent.port.is_none_or(|number| number == port.port)
         && parent.section_name.as_deref().is_none_or(|name| name == port.name)
 }
 
-fn strongest(routes: &[&Arc<PreparedRoute>]) -> Option<RouteKind> {
+pub(super) fn strongest(routes: &[&Arc<PreparedRoute>]) -> Option<RouteKind> {
     let order = [RouteKind::Grpc, RouteKind::Http, RouteKind::Tls, RouteKind::Tcp];
     order.into_iter().find(|kind| routes.iter().any(|prepared| prepared.route.kind == *kind))
 }
@@ -176,7 +111,11 @@ fn invalid(reason: String, weight: u32) -> wire::Backend {
 }
 
 /// Finds a backend's service and port, in whatever namespace: a mesh needs no ReferenceGrant.
-fn resolve(snapshot: &Snapshot, route: &PreparedRoute, backend: &BackendRef) -> Result<wire::ServiceRef, String> {
+pub(super) fn resolve(
+    snapshot: &Snapshot,
+    route: &PreparedRoute,
+    backend: &BackendRef,
+) -> Result<wire::ServiceRef, String> {
     if !backend.is_service() {
         return Err(format!("InvalidKind: backend {} is a {}, not a Service", backend.name, backend.kind));
     }

@@ -5,9 +5,8 @@ use std::num::NonZeroU16;
 use outrigger_identity::Identity;
 use outrigger_proto::model::InboundMode;
 use outrigger_proto::wire;
-use tracing::warn;
 
-use crate::objects::{IntOrName, ServicePort, Workload};
+use crate::objects::{IntOrName, Metadata, ServicePort, Workload};
 use crate::snapshot::Snapshot;
 use crate::state::declared;
 
@@ -95,18 +94,22 @@ fn ports(snapshot: &Snapshot, workload: &Workload) -> Vec<wire::WorkloadPort> {
 fn mode(snapshot: &Snapshot, workload: &Workload) -> InboundMode {
     let state = &snapshot.state;
     let namespace = state.namespaces.get(&*workload.meta.namespace);
-    let own = workload.meta.annotations.get(INBOUND);
-    let value = own.or_else(|| namespace.and_then(|namespace| namespace.meta.annotations.get(INBOUND)));
-    match value.map(String::as_str) {
+    let own = annotated(&workload.meta).or_else(|| namespace.and_then(|namespace| annotated(&namespace.meta)));
+    match own {
         None => state.settings.inbound,
-        Some("permissive") => InboundMode::Permissive,
-        Some("strict") => InboundMode::Strict,
-        Some(other) => {
-            // What is not understood must not open the door.
-            let workload = workload.meta.workload_name();
-            warn!(%workload, value = other, "annotation {INBOUND} is neither strict nor permissive: strict it is");
-            InboundMode::Strict
-        }
+        Some(Ok(mode)) => mode,
+        // What is not understood must not open the door.
+        Some(Err(_)) => InboundMode::Strict,
+    }
+}
+
+/// Returns the mode that an annotation sets, or its value when that means nothing.
+pub(super) fn annotated(meta: &Metadata) -> Option<Result<InboundMode, &str>> {
+    match meta.annotations.get(INBOUND).map(String::as_str) {
+        None => None,
+        Some("permissive") => Some(Ok(InboundMode::Permissive)),
+        Some("strict") => Some(Ok(InboundMode::Strict)),
+        Some(other) => Some(Err(other)),
     }
 }
 
@@ -118,7 +121,7 @@ fn service_name(workload: &Workload) -> &str {
     meta.annotations.get("resource.opentelemetry.io/service.name").or_else(label).map_or(&*meta.name, String::as_str)
 }
 
-const INBOUND: &str = "config.outrigger.io/inbound";
+pub(super) const INBOUND: &str = "config.outrigger.io/inbound";
 
 /// Keeps the resource small, whatever services select the workload.
 const MAX_PORTS: usize = 1024;

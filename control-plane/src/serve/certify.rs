@@ -16,6 +16,7 @@ use super::limit::Limit;
 use super::metrics::{Metrics, Refusal};
 use crate::ca::{Authority, Claims, PublicKey, Subject, TokenError, Tokens, UsedTokens};
 use crate::snapshot::Latest;
+use crate::state::Reading;
 
 /// Answers `Certify`.
 #[derive(Debug)]
@@ -127,7 +128,12 @@ impl Certifier {
     fn subject(&self, name: &WorkloadName) -> Result<(Subject, IpAddr), (Refusal, String)> {
         let snapshot = self.latest.get();
         let Some(workload) = snapshot.state.workloads.get(&name.namespace, &name.name) else {
-            return Err((Refusal::WorkloadUnknown, format!("there is no Workload {name}")));
+            let refusal = match snapshot.state.reading() {
+                Reading::Wholly => Refusal::WorkloadUnknown,
+                // It may be in what cannot be read.
+                Reading::Started | Reading::Partly => Refusal::NotReady,
+            };
+            return Err((refusal, format!("there is no Workload {name}")));
         };
         let identity = identity(self.authority.domain(), name, &workload.service_account)?;
         Ok((Subject { identity, workload: Some(name.clone()) }, workload.address))

@@ -1,12 +1,13 @@
 //! What one sidecar wants, what it has, and the difference.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use outrigger_proto::{Key, MAX_UPDATE_BYTES, wire};
 use prost::Message;
 
 use crate::resource::{closure, resource};
 use crate::snapshot::Snapshot;
+use crate::state::Reading;
 
 /// The subscriptions of one stream.
 #[derive(Debug, Default)]
@@ -14,6 +15,8 @@ pub(super) struct Subscriptions {
     roots: BTreeSet<Key>,
     // Versions that the sidecar has, or will have once it has read what was sent.
     held: HashMap<Key, u64>,
+    // What the sidecar brought from before, while our own knowledge has holes: it may know better.
+    frozen: HashSet<Key>,
 }
 
 impl Subscriptions {
@@ -23,7 +26,8 @@ impl Subscriptions {
             if self.held.len() >= MAX_HELD {
                 return Err(TooMany { what: "held resources", limit: MAX_HELD });
             }
-            self.held.insert(key, version);
+            self.held.insert(key.clone(), version);
+            self.frozen.insert(key);
         }
         Ok(())
     }
@@ -54,11 +58,16 @@ impl Subscriptions {
 
     /// Returns what the sidecar lacks of this snapshot, and counts it as sent. No part is larger than the limit.
     pub(super) fn difference(&mut self, snapshot: &Snapshot) -> Vec<wire::Update> {
+        if snapshot.state.reading() == Reading::Wholly {
+            self.frozen.clear();
+        }
         let mut wanted: HashMap<Key, u64> = HashMap::with_capacity(self.held.len());
+        // A file that is broken since our start must not take away what it said before.
+        wanted.extend(self.frozen.iter().filter_map(|key| Some((key.clone(), *self.held.get(key)?))));
         let mut updates = Parts::default();
         for key in self.roots.iter().flat_map(|root| closure(snapshot, root)) {
             if wanted.contains_key(&key) {
-                continue; // another root leads to it too
+                continue; // another root leads to it too, or it is frozen
             }
             let Some(resource) = resource(snapshot, &key) else { continue };
             if self.held.get(&key) != Some(&resource.version) {
@@ -134,3 +143,135 @@ const FIELD: usize = 8;
 
 /// `commit` and what wraps the update.
 const ENVELOPE: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{self, service, snapshot, workload};
+    use crate::snapshot::Snapshot;
+
+    fn keys(texts: &[&str]) -> Vec<Key> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    /// What one difference tells: keys with resources, and removed keys.
+    fn told(updates: &[wire::Update]) -> (Vec<&str>, Vec<&str>) {
+        let resources = updates.iter().flat_map(|update| &update.resources);
+        let removed = updates.iter().flat_map(|update| &update.removed);
+        (resources.map(|resource| resource.key.as_str()).collect(), removed.map(String::as_str).collect())
+    }
+
+    fn shop() -> Snapshot {
+        snapshot(&(service("web", "10.96.0.1") + &workload("web-1", "web", "10.1.0.1")))
+    }
+
+    const WEB: [&str; 3] = ["address/10.96.0.1:80", "service/shop/web/80", "endpoints/shop/web/80/0"];
+
+    #[test]
+    fn tells_each_difference_once() {
+        let before = shop();
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.subscribe(keys(&["address/10.96.0.1:80", "service/shop/web/80"])).unwrap();
+
+        let first = subscriptions.difference(&before);
+        assert_eq!(told(&first).0, WEB, "what two roots lead to comes once");
+        assert!(first[0].commit);
+        assert_eq!(subscriptions.difference(&before), []);
+
+        let after = fixture::next(&before, &workload("web-2", "web", "10.1.0.2"));
+        assert_eq!(told(&subscriptions.difference(&after)), (vec![WEB[2]], vec![]));
+        assert_eq!(subscriptions.difference(&after), []);
+    }
+
+    #[test]
+    fn a_resumed_sidecar_gets_only_what_differs() {
+        let before = shop();
+        let mut first = Subscriptions::default();
+        first.subscribe(keys(&WEB[..1])).unwrap();
+        first.difference(&before);
+        let after = fixture::next(&before, &workload("web-2", "web", "10.1.0.2"));
+
+        let mut second = Subscriptions::default();
+        second.resume(first.held.clone()).unwrap();
+        second.resume([("service/shop/old/80".parse().unwrap(), 1)]).unwrap();
+        second.subscribe(keys(&WEB[..1])).unwrap();
+
+        assert_eq!(told(&second.difference(&after)), (vec![WEB[2]], vec!["service/shop/old/80"]));
+    }
+
+    #[test]
+    fn an_unsubscribed_root_goes_with_what_only_it_needed() {
+        let snapshot = shop();
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.subscribe(keys(&["mesh", WEB[0]])).unwrap();
+        subscriptions.difference(&snapshot);
+
+        subscriptions.unsubscribe(keys(&WEB[..1]));
+
+        let updates = subscriptions.difference(&snapshot);
+        assert_eq!(told(&updates), (vec![], vec![WEB[0], WEB[2], WEB[1]]));
+        assert!(updates[0].commit);
+    }
+
+    #[test]
+    fn what_a_sidecar_brought_stays_while_something_is_unreadable() {
+        let mut state = shop().state;
+        state.apply(crate::state::Event::Remove(
+            crate::objects::read(&service("web", "10.96.0.1")).unwrap().objects[0].id(),
+        ));
+        let whole = Snapshot::new(state, None);
+        let mut partly = crate::state::State::new(fixture::settings());
+        partly.apply(crate::state::Event::Synced(Reading::Partly));
+        let partly = Snapshot::new(partly, None);
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.resume(keys(&WEB).into_iter().map(|key| (key, 1))).unwrap();
+        subscriptions.subscribe(keys(&["mesh", WEB[0]])).unwrap();
+
+        assert_eq!(told(&subscriptions.difference(&partly)), (vec!["mesh"], vec![]));
+
+        let (resources, removed) = (vec!["address/10.96.0.1:80"], vec![WEB[2], WEB[1]]);
+        let updates = subscriptions.difference(&whole);
+        let (mut told, gone) = told(&updates);
+        told.retain(|key| *key != "mesh");
+        assert_eq!((told, gone), (resources, removed));
+    }
+
+    #[test]
+    fn no_part_is_larger_than_the_limit_and_the_last_one_commits() {
+        let objects: String = (0..4000)
+            .map(|n| {
+                workload(&format!("web-with-a-rather-long-name-{n}"), "web", &format!("10.1.{}.{}", n / 250, n % 250))
+            })
+            .collect();
+        let snapshot = snapshot(&(service("web", "10.96.0.1") + &objects));
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.subscribe(keys(&WEB[..1])).unwrap();
+
+        let updates = subscriptions.difference(&snapshot);
+
+        assert!(updates.len() > 1, "{}", updates.len());
+        for update in &updates {
+            let response = wire::SyncResponse { message: Some(wire::sync_response::Message::Update(update.clone())) };
+            assert!(response.encoded_len() <= MAX_UPDATE_BYTES, "{}", response.encoded_len());
+        }
+        let commits: Vec<bool> = updates.iter().map(|update| update.commit).collect();
+        assert_eq!(commits.iter().filter(|commit| **commit).count(), 1);
+        assert_eq!(commits.last(), Some(&true));
+    }
+
+    #[test]
+    fn subscriptions_and_held_resources_are_limited() {
+        let address = |number: usize| format!("address/10.0.{}.{}:80", number / 256, number % 256).parse().unwrap();
+        let mut subscriptions = Subscriptions::default();
+
+        subscriptions.subscribe((0..MAX_ROOTS).map(address)).unwrap();
+        subscriptions.subscribe([address(0)]).unwrap();
+        assert!(subscriptions.subscribe([address(MAX_ROOTS)]).is_err());
+
+        let held = |number: usize| {
+            (Key::Address(std::net::SocketAddr::from(([10, 0, 0, 1], u16::try_from(number).unwrap()))), 1)
+        };
+        assert!(subscriptions.resume((0..MAX_HELD).map(held)).is_ok());
+        assert!(subscriptions.resume([("mesh".parse().unwrap(), 1)]).is_err());
+    }
+}

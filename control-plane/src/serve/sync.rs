@@ -82,13 +82,21 @@ impl Streams {
             asked: true,
         };
         stream.hello(hello)?;
+        // Before all objects are read, everything that the sidecar holds would seem to be gone.
+        let going_away = || Status::unavailable("the control plane is going away: connect anew");
+        let mut latest = self.latest.clone();
+        tokio::select! {
+            synced = latest.synced() => if !synced { return Err(going_away()) },
+            () = responses.closed() => return Ok(()),
+            () = self.drain.started() => return Err(going_away()),
+        }
         let welcome = wire::Welcome { control_plane_version: VERSION.to_owned(), capabilities: Vec::new() };
         if responses.send(Ok(response(Response::Welcome(welcome)))).await.is_err() {
             return Ok(());
         }
         let ended = tokio::select! {
             ended = stream.serve(&mut requests, responses) => ended,
-            () = self.drain.started() => Err(Status::unavailable("the control plane is going away: connect anew")),
+            () = self.drain.started() => Err(going_away()),
         };
         info!(%workload, %identity, "sidecar disconnected");
         ended

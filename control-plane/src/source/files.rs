@@ -66,7 +66,7 @@ async fn change(changes: &mut mpsc::Receiver<()>, folder: &mut Folder) {
 /// Reads the folder off the runtime's threads; `None` only when the runtime shuts down.
 async fn scan(mut folder: Folder) -> Option<(Folder, folder::Scan)> {
     let scanning = tokio::task::spawn_blocking(move || {
-        let scan = folder.scan();
+        let scan = folder.scan(std::time::Instant::now());
         (folder, scan)
     });
     scanning.await.ok()

@@ -3,7 +3,10 @@
 use outrigger_proto::model::RouteKind;
 use outrigger_proto::wire;
 
-use crate::objects::{BackendRef, Filter, HeaderModifier, Matches, PathKind, PathModifier, Redirect, Rule, UrlRewrite};
+use super::path;
+use crate::objects::{
+    BackendRef, Filter, Header, HeaderModifier, Matches, PathKind, PathModifier, Redirect, Rule, UrlRewrite,
+};
 
 /// Turns a rule's filters into wire form.
 pub(super) fn of_rule(kind: RouteKind, rule: &Rule) -> Result<Vec<wire::Filter>, String> {
@@ -64,8 +67,8 @@ fn list(kind: RouteKind, filters: &[Filter]) -> Result<Vec<wire::Filter>, String
 
 fn one(kind: RouteKind, filter: &Filter) -> Result<wire::filter::Filter, String> {
     match filter {
-        Filter::RequestHeaders(headers) => Ok(wire::filter::Filter::RequestHeaders(header_modifier(headers))),
-        Filter::ResponseHeaders(headers) => Ok(wire::filter::Filter::ResponseHeaders(header_modifier(headers))),
+        Filter::RequestHeaders(headers) => header_modifier(headers).map(wire::filter::Filter::RequestHeaders),
+        Filter::ResponseHeaders(headers) => header_modifier(headers).map(wire::filter::Filter::ResponseHeaders),
         Filter::Redirect(_) | Filter::Rewrite(_) if kind != RouteKind::Http => {
             Err(format!("a {} can neither redirect nor rewrite", kind.as_str()))
         }
@@ -75,14 +78,25 @@ fn one(kind: RouteKind, filter: &Filter) -> Result<wire::filter::Filter, String>
     }
 }
 
-fn header_modifier(headers: &HeaderModifier) -> wire::HeaderModifier {
-    let header =
-        |header: &crate::objects::Header| wire::Header { name: header.name.clone(), value: header.value.clone() };
-    wire::HeaderModifier {
+fn header_modifier(headers: &HeaderModifier) -> Result<wire::HeaderModifier, String> {
+    let written = headers.set.iter().chain(&headers.add).map(|header| &header.name);
+    for name in written.chain(&headers.remove) {
+        // What frames a message or belongs to one connection is the proxy's own (RFC 9110 section 7.6.1).
+        match name.to_ascii_lowercase().as_str() {
+            "host" => return Err("`Host` is changed by a URLRewrite's hostname, not as a header".to_owned()),
+            "connection" | "content-length" | "te" | "transfer-encoding" | "upgrade" | "trailer" | "keep-alive"
+            | "proxy-connection" => {
+                return Err(format!("the header `{name}` belongs to one connection and cannot be changed"));
+            }
+            _ => {}
+        }
+    }
+    let header = |header: &Header| wire::Header { name: header.name.clone(), value: header.value.clone() };
+    Ok(wire::HeaderModifier {
         set: headers.set.iter().map(header).collect(),
         add: headers.add.iter().map(header).collect(),
         remove: headers.remove.clone(),
-    }
+    })
 }
 
 fn redirect(redirect: &Redirect) -> Result<wire::Redirect, String> {
@@ -93,22 +107,27 @@ fn redirect(redirect: &Redirect) -> Result<wire::Redirect, String> {
     Ok(wire::Redirect {
         scheme,
         hostname: hostname(redirect.hostname.as_deref())?,
-        path: redirect.path.as_ref().map(path),
+        path: redirect.path.as_ref().map(path_modifier).transpose()?,
         port: redirect.port.map_or(0, |port| port.get().into()),
         status: redirect.status_code.unwrap_or(302).into(),
     })
 }
 
 fn rewrite(rewrite: &UrlRewrite) -> Result<wire::Rewrite, String> {
-    Ok(wire::Rewrite { hostname: hostname(rewrite.hostname.as_deref())?, path: rewrite.path.as_ref().map(path) })
+    Ok(wire::Rewrite {
+        hostname: hostname(rewrite.hostname.as_deref())?,
+        path: rewrite.path.as_ref().map(path_modifier).transpose()?,
+    })
 }
 
-fn path(path: &PathModifier) -> wire::PathModifier {
-    let path = match path {
+fn path_modifier(modifier: &PathModifier) -> Result<wire::PathModifier, String> {
+    let (PathModifier::Full(text) | PathModifier::Prefix(text)) = modifier;
+    path::check_replacement(text)?;
+    let path = match modifier {
         PathModifier::Full(path) => wire::path_modifier::Path::ReplaceFull(path.clone()),
         PathModifier::Prefix(path) => wire::path_modifier::Path::ReplacePrefix(path.clone()),
     };
-    wire::PathModifier { path: Some(path) }
+    Ok(wire::PathModifier { path: Some(path) })
 }
 
 /// A host goes into a header or an address as it is: nothing but host characters may pass.

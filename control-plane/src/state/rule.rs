@@ -10,7 +10,7 @@ use outrigger_proto::wire;
 use outrigger_proto::wire::r#match::Path;
 use outrigger_proto::wire::value_match::Value;
 
-use super::filter;
+use super::{filter, path};
 use crate::objects::{BackendRef, HttpMatch, Matches, NamedMatch, PathKind, Route, Rule, StringKind};
 
 /// A route with its rules in wire form, but for the backends.
@@ -128,6 +128,9 @@ fn full(bare: &wire::Rule, kind: RouteKind, rule: &Rule) -> Result<(wire::Rule, 
     check(&wire)?;
     let mut backends = Vec::with_capacity(rule.backends.len());
     for reference in &rule.backends {
+        if reference.weight > MAX_WEIGHT {
+            return Err(format!("backend {}: a weight is at most {MAX_WEIGHT}", reference.name));
+        }
         let filters = filter::of_backend(kind, reference)?;
         for filter in &filters {
             model::Filter::try_from(filter.clone()).map_err(|e| format!("backend {}: {e}", reference.name))?;
@@ -179,11 +182,14 @@ fn matches(matches: &Matches) -> Result<Vec<wire::Match>, String> {
 fn http_match(condition: &HttpMatch) -> Result<wire::Match, String> {
     let value = condition.path.value.clone();
     let path = match condition.path.kind {
-        PathKind::Exact | PathKind::PathPrefix if !value.starts_with('/') => {
-            return Err(format!("path `{value}` does not start with `/`"));
+        PathKind::Exact => {
+            path::check(&value)?;
+            Path::PathExact(value)
         }
-        PathKind::Exact => Path::PathExact(value),
-        PathKind::PathPrefix => Path::PathPrefix(value),
+        PathKind::PathPrefix => {
+            path::check(&value)?;
+            Path::PathPrefix(value)
+        }
         PathKind::RegularExpression => {
             regex_ok("path", &value)?;
             Path::PathRegex(value)
@@ -211,14 +217,26 @@ fn named(field: &str, conditions: &[NamedMatch]) -> Result<Vec<wire::ValueMatch>
     conditions.iter().map(one).collect()
 }
 
+/// Compiles a pattern as sidecars do: it must match the whole text, and its classes are ASCII.
 fn regex_ok(field: &str, pattern: &str) -> Result<(), String> {
-    let built = regex::RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(REGEX_BYTES).build();
-    // The first line of a syntax error repeats the whole pattern over several lines; the last one says what is wrong.
+    let build = |pattern: &str| {
+        regex::bytes::RegexBuilder::new(pattern)
+            .unicode(false)
+            .size_limit(REGEX_BYTES)
+            .dfa_size_limit(REGEX_BYTES)
+            .build()
+    };
+    // Alone first: `a)|(b` is no pattern, but would become one between the anchors.
+    let built = build(pattern).and_then(|_| build(&format!("^(?:{pattern})$")));
+    // A syntax error draws the pattern over several lines; the last one says what is wrong.
     built.map(drop).map_err(|error| {
         let text = error.to_string();
         format!("{field}: `{pattern}`: {}", text.lines().last().unwrap_or("not a regular expression"))
     })
 }
 
-/// The largest compiled regular expression.
-const REGEX_BYTES: usize = 256 * 1024;
+/// The largest compiled regular expression, as in the sidecar.
+const REGEX_BYTES: usize = 64 * 1024;
+
+/// Gateway API's own limit.
+const MAX_WEIGHT: u32 = 1_000_000;

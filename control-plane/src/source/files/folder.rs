@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::objects::{self, Object, ObjectId};
-use crate::state::Event;
+use crate::state::{Event, Reading};
 
 /// A folder of YAML files.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Folder {
     files: BTreeMap<String, File>,
     told: BTreeMap<ObjectId, Object>,
     errors: Vec<String>,
-    synced: bool,
+    reading: Reading,
 }
 
 /// One file with its last good objects.
@@ -28,6 +28,8 @@ struct File {
     text: String,
     objects: Vec<Object>,
     error: Option<String>,
+    // Whether it was readable at least once.
+    known: bool,
     // Since when it is gone or empty.
     missing: Option<Instant>,
 }
@@ -49,35 +51,45 @@ pub(super) struct Scan {
 
 impl Folder {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, files: BTreeMap::new(), told: BTreeMap::new(), errors: Vec::new(), synced: false }
+        Self { path, files: BTreeMap::new(), told: BTreeMap::new(), errors: Vec::new(), reading: Reading::Started }
     }
 
     /// Reads the folder and tells what differs from what was told before.
-    pub(super) fn scan(&mut self) -> Scan {
+    pub(super) fn scan(&mut self, now: Instant) -> Scan {
         let mut errors = Vec::new();
+        let mut listed = true;
         match self.list() {
             Ok(names) => {
                 for (name, stamp) in &names {
-                    self.read(name, *stamp);
+                    self.read(name, *stamp, now);
                 }
                 for (name, file) in &mut self.files {
                     if !names.contains_key(name) {
-                        file.missing.get_or_insert_with(Instant::now);
+                        file.missing.get_or_insert(now);
                     }
                 }
             }
             // A folder that cannot be read says nothing about its objects: they stay.
-            Err(error) => errors.push(format!("{}: {error}", self.path.display())),
+            Err(error) => {
+                listed = false;
+                errors.push(format!("{}: {error}", self.path.display()));
+            }
         }
         self.files.retain(|name, file| {
-            let gone = file.missing.is_some_and(|since| since.elapsed() >= GRACE);
+            let gone = file.missing.is_some_and(|since| now.saturating_duration_since(since) >= GRACE);
             if gone {
                 info!(file = name, "file is gone or empty");
             }
             !gone
         });
         errors.extend(self.files.values().filter_map(|file| file.error.clone()));
-        let events = self.difference(errors);
+        let mut events = self.difference(errors);
+        let whole = listed && self.files.values().all(|file| file.known);
+        let reading = self.reading.max(if whole { Reading::Wholly } else { Reading::Partly });
+        if reading != self.reading {
+            self.reading = reading;
+            events.push(Event::Synced(reading));
+        }
         let again_in = self.files.values().any(|file| file.missing.is_some()).then_some(GRACE / 4);
         Scan { events, again_in }
     }
@@ -107,9 +119,8 @@ impl Folder {
         Ok(names)
     }
 
-    fn read(&mut self, name: &str, stamp: Stamp) {
+    fn read(&mut self, name: &str, stamp: Stamp, now: Instant) {
         let path = self.path.join(name);
-        let known = self.files.contains_key(name);
         let file = self.files.entry(name.to_owned()).or_default();
         file.stamp = stamp;
         let text = match stamp.size {
@@ -125,11 +136,11 @@ impl Folder {
         };
         // A program that saves in place first cuts the file to nothing: wait whether that was all.
         if text.is_empty() && !file.objects.is_empty() {
-            file.missing.get_or_insert_with(Instant::now);
+            file.missing.get_or_insert(now);
             return;
         }
         file.missing = None;
-        if known && text == file.text && file.error.is_none() {
+        if file.known && text == file.text && file.error.is_none() {
             return;
         }
         match objects::read(&text) {
@@ -140,6 +151,7 @@ impl Folder {
                 }
                 file.objects = document.objects;
                 file.error = None;
+                file.known = true;
             }
             Err(error) => file.fail(format!("{name}:{error}")),
         }
@@ -177,10 +189,6 @@ impl Folder {
             events.push(Event::SourceErrors(errors.clone()));
             self.errors = errors;
         }
-        if !self.synced {
-            self.synced = true;
-            events.push(Event::Synced);
-        }
         events
     }
 }
@@ -199,3 +207,186 @@ impl File {
 const GRACE: Duration = Duration::from_millis(200);
 
 const MAX_FILE: u64 = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::fixture::{service, workload};
+
+    struct Temporary(PathBuf);
+
+    impl Temporary {
+        fn new() -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let name = format!("outrigger-folder-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            fs::write(self.0.join(name), text).unwrap();
+        }
+
+        fn remove(&self, name: &str) {
+            fs::remove_file(self.0.join(name)).unwrap();
+        }
+    }
+
+    impl Drop for Temporary {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// What a look told, in short: `+Kind name`, `-Kind name`, `!error`, `=reading`.
+    fn told(scan: Scan) -> Vec<String> {
+        let short = |event| match event {
+            Event::Put(object) => format!("+{}", object.id()),
+            Event::Remove(id) => format!("-{id}"),
+            Event::SourceErrors(errors) => format!("!{}", errors.join(" | ")),
+            Event::Synced(reading) => format!("={reading:?}"),
+        };
+        scan.events.into_iter().map(short).collect()
+    }
+
+    fn web() -> String {
+        service("web", "10.96.0.1")
+    }
+
+    #[test]
+    fn tells_only_what_changed() {
+        let temporary = Temporary::new();
+        let now = Instant::now();
+        temporary.write("a.yaml", &(web() + &workload("web-1", "web", "10.1.0.1")));
+        temporary.write("notes.txt", "not: [yaml");
+        temporary.write(".hidden.yaml", "not: [yaml");
+        let mut folder = Folder::new(temporary.0.clone());
+
+        assert_eq!(told(folder.scan(now)), ["+Service shop/web", "+Workload shop/web-1", "=Wholly"]);
+        assert_eq!(told(folder.scan(now)), Vec::<String>::new());
+        assert!(!folder.looks_different());
+
+        temporary.write("a.yaml", &(web() + &workload("web-1", "web", "10.1.0.99")));
+        temporary.write("b.yml", &workload("web-2", "web", "10.1.0.2"));
+        assert!(folder.looks_different());
+        assert_eq!(told(folder.scan(now)), ["+Workload shop/web-1", "+Workload shop/web-2"]);
+
+        temporary.write("a.yaml", &web());
+        assert_eq!(told(folder.scan(now)), ["-Workload shop/web-1"]);
+    }
+
+    #[test]
+    fn a_bad_file_keeps_its_last_good_objects_and_others_still_load() {
+        let temporary = Temporary::new();
+        let now = Instant::now();
+        temporary.write("a.yaml", &web());
+        let mut folder = Folder::new(temporary.0.clone());
+        folder.scan(now);
+
+        temporary.write("a.yaml", &web().replace("port: 80,", "port: eighty,"));
+        temporary.write("b.yaml", &workload("web-1", "web", "10.1.0.1"));
+        let events = told(folder.scan(now));
+        assert_eq!(events[0], "+Workload shop/web-1");
+        assert!(events[1].starts_with("!a.yaml:9:18: "), "{events:?}");
+        assert_eq!(events.len(), 2);
+
+        temporary.write("a.yaml", &web());
+        assert_eq!(told(folder.scan(now)), ["!"], "it is good again, and the same as before");
+    }
+
+    #[test]
+    fn knows_that_something_is_missing_until_every_file_was_read_once() {
+        let temporary = Temporary::new();
+        let now = Instant::now();
+        temporary.write("a.yaml", "a: [");
+        temporary.write("b.yaml", &web());
+        let mut folder = Folder::new(temporary.0.clone());
+
+        let events = told(folder.scan(now));
+        assert_eq!((events[0].as_str(), events[2].as_str()), ("+Service shop/web", "=Partly"));
+
+        temporary.write("a.yaml", &workload("web-1", "web", "10.1.0.1"));
+        assert_eq!(told(folder.scan(now)), ["+Workload shop/web-1", "!", "=Wholly"]);
+    }
+
+    #[test]
+    fn a_file_that_is_gone_or_empty_for_a_moment_changes_nothing() {
+        let temporary = Temporary::new();
+        let now = Instant::now();
+        temporary.write("a.yaml", &web());
+        temporary.write("b.yaml", &workload("web-1", "web", "10.1.0.1"));
+        let mut folder = Folder::new(temporary.0.clone());
+        folder.scan(now);
+
+        temporary.write("a.yaml", "");
+        temporary.remove("b.yaml");
+        let scan = folder.scan(now);
+        assert!(scan.again_in.is_some());
+        assert_eq!(told(scan), Vec::<String>::new());
+        temporary.write("a.yaml", &web());
+        assert_eq!(told(folder.scan(now + GRACE / 2)), Vec::<String>::new());
+
+        let scan = folder.scan(now + GRACE);
+        assert_eq!(scan.again_in, None);
+        assert_eq!(told(scan), ["-Workload shop/web-1"]);
+    }
+
+    #[test]
+    fn an_object_may_move_to_another_file_but_not_be_in_two() {
+        let temporary = Temporary::new();
+        let now = Instant::now();
+        temporary.write("a.yaml", &web());
+        let mut folder = Folder::new(temporary.0.clone());
+        folder.scan(now);
+
+        fs::rename(temporary.0.join("a.yaml"), temporary.0.join("z.yaml")).unwrap();
+        assert_eq!(told(folder.scan(now)), Vec::<String>::new());
+        assert_eq!(told(folder.scan(now + GRACE)), Vec::<String>::new());
+
+        temporary.write("a.yaml", &service("web", "10.96.0.2"));
+        let events = told(folder.scan(now));
+        assert_eq!(events, ["+Service shop/web", "!z.yaml:1:1: Service shop/web is also in a.yaml, which counts"]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_says_nothing_about_its_objects() {
+        let temporary = Temporary::new();
+        let now = Instant::now();
+        temporary.write("a.yaml", &web());
+        let mut folder = Folder::new(temporary.0.clone());
+        folder.scan(now);
+
+        let away = temporary.0.with_extension("away");
+        fs::rename(&temporary.0, &away).unwrap();
+        let events = told(folder.scan(now + 2 * GRACE));
+        fs::rename(&away, &temporary.0).unwrap();
+
+        assert_eq!(events.len(), 1);
+        assert!(events[0].contains("No such file"), "{events:?}");
+        assert_eq!(told(folder.scan(now + 2 * GRACE)), ["!"]);
+    }
+
+    #[test]
+    fn follows_the_links_of_a_projected_volume() {
+        let temporary = Temporary::new();
+        let now = Instant::now();
+        let link = |target: &str, name: &str| std::os::unix::fs::symlink(target, temporary.0.join(name)).unwrap();
+        for (data, address) in [("..1", "10.96.0.1"), ("..2", "10.96.0.2")] {
+            fs::create_dir(temporary.0.join(data)).unwrap();
+            temporary.write(&format!("{data}/a.yaml"), &service("web", address));
+        }
+        link("..1", "..data");
+        link("..data/a.yaml", "a.yaml");
+        let mut folder = Folder::new(temporary.0.clone());
+        assert_eq!(told(folder.scan(now)), ["+Service shop/web", "=Wholly"]);
+
+        link("..2", "..data_tmp");
+        fs::rename(temporary.0.join("..data_tmp"), temporary.0.join("..data")).unwrap();
+
+        assert!(folder.looks_different());
+        assert_eq!(told(folder.scan(now)), ["+Service shop/web"]);
+    }
+}

@@ -1,0 +1,90 @@
+//! What is not in force as it was written, and why. `/config` shows it; later it becomes status conditions.
+
+use std::fmt;
+
+use super::routes::{attached, names_port, resolve, strongest};
+use super::workload;
+use crate::objects::{Metadata, Object, ObjectId, ParentRef};
+use crate::snapshot::Snapshot;
+use crate::state::PreparedRoute;
+
+/// Something that is not in force as its author wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Problem {
+    /// Which object.
+    pub object: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.object, self.reason)
+    }
+}
+
+/// Returns the problems of all objects.
+#[must_use]
+pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    annotation_problems(snapshot, &mut problems);
+    for prepared in snapshot.state.routes.values().flat_map(|routes| routes.iter()) {
+        let route = &prepared.route;
+        let object = format!("{} {}/{}", route.kind.as_str(), route.meta.namespace, route.meta.name);
+        let mut add = |reason: String| problems.push(Problem { object: object.clone(), reason });
+        for problem in &prepared.problems {
+            add(problem.clone());
+        }
+        for parent in &route.parents {
+            if let Some(reason) = parent_problem(snapshot, prepared, parent) {
+                add(reason);
+            }
+        }
+        for rule in &prepared.rules {
+            for backend in rule.backends.iter().flatten() {
+                if let Err(reason) = resolve(snapshot, prepared, &backend.reference) {
+                    add(format!("rule {}: {reason}", rule.wire.index));
+                }
+            }
+        }
+    }
+    problems
+}
+
+fn annotation_problems(snapshot: &Snapshot, problems: &mut Vec<Problem>) {
+    let mut check = |object: ObjectId, meta: &Metadata| {
+        if let Some(Err(value)) = workload::annotated(meta) {
+            let reason =
+                format!("{}: `{value}` is neither strict nor permissive; strict is in force", workload::INBOUND);
+            problems.push(Problem { object: object.to_string(), reason });
+        }
+    };
+    for namespace in snapshot.state.namespaces.values() {
+        check(Object::Namespace(namespace.clone()).id(), &namespace.meta);
+    }
+    for workload in snapshot.state.workloads.iter() {
+        check(Object::Workload(workload.clone()).id(), &workload.meta);
+    }
+}
+
+/// Says why a parentRef has no effect; `None` when it has.
+fn parent_problem(snapshot: &Snapshot, prepared: &PreparedRoute, parent: &ParentRef) -> Option<String> {
+    if !parent.is_service() {
+        return None; // a Gateway's, not ours to judge
+    }
+    let namespace = parent.namespace.as_deref().unwrap_or(&prepared.route.meta.namespace);
+    let Some(service) = snapshot.state.services.get(namespace, &parent.name) else {
+        return Some(format!("NoMatchingParent: Service {namespace}/{} does not exist", parent.name));
+    };
+    let mut ports = service.ports.iter().filter(|port| names_port(parent, port)).peekable();
+    if ports.peek().is_none() {
+        return Some(format!("NoMatchingParent: Service {namespace}/{} has no such port", parent.name));
+    }
+    let route = &prepared.route;
+    ports.find_map(|port| {
+        let routes = attached(snapshot, service, port).remove(&*route.meta.namespace)?;
+        let winner = strongest(&routes)?;
+        let name = format!("{namespace}/{}:{}", parent.name, port.port);
+        (winner != route.kind).then(|| format!("Conflicted: a {} has precedence on Service {name}", winner.as_str()))
+    })
+}
