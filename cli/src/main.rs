@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary `outrigger`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    outrigger_cli::main()
+}

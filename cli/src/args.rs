@@ -1,0 +1,46 @@
+//! The command line: clap types only.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{completion, explain, version};
+use crate::demo;
+use crate::output::Color;
+
+/// A lightweight service mesh: mutual TLS, routing, retries and traces for workloads that know nothing of it.
+#[derive(Debug, Parser)]
+#[command(name = "outrigger", version = outrigger_daemon::VERSION, disable_help_subcommand = true)]
+pub struct Args {
+    /// Colours: auto is for a terminal, unless NO_COLOR is set.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Color,
+    /// Say nothing on stderr but errors.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a mesh on this machine, on real traffic, and prove what it does. No root, no Kubernetes.
+    Demo(demo::outer::Args),
+    /// Say what an error code means, what causes it and what to do.
+    Explain(explain::Args),
+    /// Print the version.
+    Version(version::Args),
+    /// Print a shell's completion script.
+    Completion(completion::Args),
+
+    /// The data plane: what the binary `outrigger-sidecar` does.
+    #[command(hide = true)]
+    Sidecar(Box<outrigger_sidecar::Args>),
+    /// What the binary `outrigger-control-plane` does.
+    #[command(hide = true)]
+    ControlPlane(Box<outrigger_control_plane::Args>),
+    /// A program of the demo's shop.
+    #[command(hide = true)]
+    DemoApp(demo::apps::Args),
+    /// The demo's inner process.
+    #[command(hide = true)]
+    DemoInside(demo::inside::Args),
+}

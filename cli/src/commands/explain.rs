@@ -1,0 +1,98 @@
+//! `outrigger explain CODE`: a row of the error table.
+
+use outrigger_proto::{ErrorCode, ErrorInfo};
+use serde_json::json;
+
+use crate::exit::{Exit, Failure};
+use crate::output::{Format, Output, Stream, Style};
+
+/// `outrigger explain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The code or the token of an error that the mesh made, as its message, log line or metric shows it.
+    #[arg(value_name = "CODE", required_unless_present = "list")]
+    code: Option<String>,
+    /// List all codes.
+    #[arg(long, conflicts_with = "code")]
+    list: bool,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
+    if let Some(code) = &args.code {
+        let code: ErrorCode = code.trim().parse().map_err(|_| unknown(code))?;
+        one(code.info(), args.output, output);
+    } else {
+        list(args.output, output);
+    }
+    Ok(Exit::Yes)
+}
+
+fn one(info: &ErrorInfo, format: Format, output: &Output) {
+    if format == Format::Json {
+        return output.json(&document(info));
+    }
+    let heading = |word: &str| output.paint(Stream::Stdout, Style::Bold, &format!("{word:<8}"));
+    let http = info.http_status.map_or_else(|| "connection closed".to_owned(), |status| format!("HTTP {status}"));
+    output.data(&output.paint(Stream::Stdout, Style::Bold, &format!("{} {}", info.code, info.token)));
+    output.data(&format!("{}{http}, gRPC {}", heading("answer"), grpc_name(info.grpc_status)));
+    output.data(&format!("{}{}", heading("means"), info.means));
+    output.data(&format!("{}{}", heading("causes"), info.causes));
+    output.data(&format!("{}{}", heading("next"), info.next));
+}
+
+fn list(format: Format, output: &Output) {
+    if format == Format::Json {
+        let items: Vec<_> = ErrorCode::ALL.iter().map(|code| document(code.info())).collect();
+        return output.json(&json!({"apiVersion": super::API_VERSION, "kind": "ErrorCodeList", "items": items}));
+    }
+    for code in ErrorCode::ALL {
+        let info = code.info();
+        output.data(&format!("{}  {:<26}{}", info.code, info.token, info.means));
+    }
+}
+
+fn document(info: &ErrorInfo) -> serde_json::Value {
+    json!({
+        "apiVersion": super::API_VERSION,
+        "kind": "ErrorCode",
+        "code": info.code,
+        "token": info.token,
+        "httpStatus": info.http_status,
+        "grpcStatus": info.grpc_status,
+        "means": info.means,
+        "causes": info.causes,
+        "next": info.next,
+    })
+}
+
+fn unknown(asked: &str) -> Failure {
+    let names = ErrorCode::ALL.iter().flat_map(|code| [code.code(), code.token()]);
+    let asked_lower = asked.to_ascii_lowercase();
+    let similar = |name: &str| strsim::jaro_winkler(&asked_lower, &name.to_ascii_lowercase());
+    let nearest = names.min_by(|a, b| similar(b).total_cmp(&similar(a))).filter(|name| similar(name) > 0.7);
+    let list = "`outrigger explain --list` shows all codes";
+    let hint = nearest.map_or_else(|| list.to_owned(), |name| format!("did you mean `{name}`? {list}"));
+    Failure::new(format!("no error code `{asked}`"), hint)
+}
+
+/// The name of a gRPC status code.
+fn grpc_name(status: u8) -> String {
+    let code = tonic::Code::from_i32(status.into());
+    format!("{status} ({})", code.description())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_the_nearest_code() {
+        let hint = |asked| unknown(asked).hint.unwrap();
+        assert!(hint("tls_certificate").contains("`tls_certificate_error`"));
+        assert!(hint("E0O1").contains("`E001`"));
+        assert!(hint("xyzzy").starts_with("`outrigger explain --list`"));
+    }
+}

@@ -1,0 +1,8 @@
+//! One module a command. Each returns how the program is to end; errors carry what to do next.
+
+pub(crate) mod completion;
+pub(crate) mod explain;
+pub(crate) mod version;
+
+/// The version of every JSON document that the commands print.
+pub(crate) const API_VERSION: &str = "cli.outrigger.io/v1";

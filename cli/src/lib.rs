@@ -1,0 +1,66 @@
+//! The command `outrigger`: it tries a mesh on one machine, looks at one, and explains its errors.
+//!
+//! [`args`] holds what can be typed, `commands` what is then done, [`output`] is the only place that prints, and
+//! [`exit`] says how commands end. `demo` is the mesh on one machine.
+
+pub mod args;
+mod commands;
+mod demo;
+pub mod exit;
+pub mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::args::{Args, Command};
+use self::exit::{Exit, Failure};
+use self::output::Output;
+
+/// The whole program: its helper for sandboxes, or the command that was typed.
+#[must_use]
+pub fn main() -> ExitCode {
+    if let Some(code) = outrigger_sandbox::run_helper() {
+        return code;
+    }
+    die_with_parent_if_asked();
+    let args = Args::parse();
+    let output = Output::new(args.color, args.quiet);
+    match run(args.command, &output) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            let failure = error.downcast_ref::<Failure>();
+            output.error(&format!("{error:#}"), failure.and_then(|failure| failure.hint.as_deref()));
+            failure.map_or(Exit::Unknown, |failure| failure.exit).into()
+        }
+    }
+}
+
+fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
+    match command {
+        Command::Demo(args) => block_on(demo::outer::run(&args, output)),
+        Command::DemoInside(args) => block_on(demo::inside::run(&args, output)),
+        Command::DemoApp(args) => block_on(demo::apps::run(args)).map(|()| Exit::Yes),
+        Command::Explain(args) => commands::explain::run(&args, output),
+        Command::Version(args) => Ok(commands::version::run(&args, output)),
+        Command::Completion(args) => Ok(commands::completion::run(&args, output)),
+        Command::Sidecar(args) => outrigger_sidecar::run(*args).map(|()| Exit::Yes),
+        Command::ControlPlane(args) => block_on(outrigger_control_plane::run(*args)).map(|()| Exit::Yes),
+    }
+}
+
+/// On the main thread: processes that it starts may ask to end with the thread that started them.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// The demo's processes on loopback have no pid namespace that would end them with it.
+fn die_with_parent_if_asked() {
+    if std::env::var_os(DIE_WITH_PARENT).is_some() {
+        // Refused by no kernel; without it the process would only outlive a demo that was killed.
+        let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// Set for processes that must not outlive their parent.
+pub(crate) const DIE_WITH_PARENT: &str = "OUTRIGGER_DIE_WITH_PARENT";
