@@ -156,7 +156,7 @@ async fn connect(address: SocketAddr, own: Option<&Credentials>, bundle: &TrustB
 
 /// A sidecar's stream, with what it holds.
 pub(crate) struct Sidecar {
-    pub(crate) requests: mpsc::Sender<wire::SyncRequest>,
+    requests: mpsc::Sender<wire::SyncRequest>,
     updates: Streaming<wire::SyncResponse>,
     pub(crate) held: BTreeMap<String, (u64, bytes::Bytes)>,
     /// Keys that came with the last commit.
@@ -191,6 +191,15 @@ impl Sidecar {
 
     pub(crate) async fn send(&self, message: Request) {
         self.requests.send(request(message)).await.unwrap();
+    }
+
+    pub(crate) async fn subscribe(&self, keys: &[&str]) {
+        let keys = keys.iter().map(|&key| key.to_owned()).collect();
+        self.send(Request::Subscribe(wire::Subscribe { keys })).await;
+    }
+
+    pub(crate) fn keys(&self) -> Vec<&str> {
+        self.held.keys().map(String::as_str).collect()
     }
 
     /// Reads up to the next commit; returns how many updates that took.

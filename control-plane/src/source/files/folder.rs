@@ -290,7 +290,7 @@ mod tests {
         temporary.write("b.yaml", &workload("web-1", "web", "10.1.0.1"));
         let events = told(folder.scan(now));
         assert_eq!(events[0], "+Workload shop/web-1");
-        assert!(events[1].starts_with("!a.yaml:9:18: "), "{events:?}");
+        assert!(events[1].starts_with("!a.yaml:9:24: "), "{events:?}");
         assert_eq!(events.len(), 2);
 
         temporary.write("a.yaml", &web());
