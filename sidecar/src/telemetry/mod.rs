@@ -1,5 +1,10 @@
 //! What is told about requests and connections: metrics, the access log, traces.
 
+mod access_log;
+mod facts;
+mod metrics;
+mod trace;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

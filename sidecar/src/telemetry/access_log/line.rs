@@ -1,0 +1,341 @@
+//! One line of the access log. Fields have the names that they have in spans. Whatever a stranger sent is escaped to
+//! plain ASCII and cut, so that a line stays one line and a terminal stays as it is.
+
+use std::fmt::{self, Display, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{Method, StatusCode, Version};
+use outrigger_proto::ErrorCode;
+
+use crate::http::Direction;
+use crate::telemetry::facts::{ErrorType, GrpcStatus};
+use crate::telemetry::trace::{SpanId, TraceId};
+
+/// What is told about one request.
+pub(crate) struct Entry<'a> {
+    pub(crate) time: SystemTime,
+    pub(crate) direction: Direction,
+    pub(crate) method: &'a Method,
+    /// Without the query.
+    pub(crate) path: &'a str,
+    pub(crate) version: Version,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) grpc_status: Option<GrpcStatus>,
+    pub(crate) error_type: Option<ErrorType>,
+    /// The mesh's own error and its details.
+    pub(crate) error: Option<(ErrorCode, &'a str)>,
+    pub(crate) duration: Duration,
+    pub(crate) response_bytes: u64,
+    pub(crate) attempts: u32,
+    pub(crate) route: Option<&'a dyn Display>,
+    pub(crate) backend: Option<&'a dyn Display>,
+    /// The endpoint or app that the request went to.
+    pub(crate) server: Option<SocketAddr>,
+    /// Who sent it (inbound).
+    pub(crate) client: Option<SocketAddr>,
+    /// The identity that the other side proved.
+    pub(crate) peer_identity: Option<&'a str>,
+    pub(crate) trace: Option<(TraceId, SpanId)>,
+}
+
+impl Entry<'_> {
+    pub(super) fn write_json(&self, line: &mut String) {
+        let mut json = Json { line, first: true };
+        json.line.push('{');
+        self.fields(&mut json);
+        json.line.push('}');
+    }
+
+    /// Writes `TIME DIRECTION METHOD PATH STATUS`, then `name=value` for the rest.
+    pub(super) fn write_text(&self, line: &mut String) {
+        let status = self.status.map_or(0, |status| status.as_u16());
+        // A String takes every write.
+        let _ = write!(
+            line,
+            "{} {} {} {} {status:03}",
+            Rfc3339(self.time),
+            self.direction.as_str(),
+            Escaped(&self.method),
+            Escaped(&self.path),
+        );
+        self.rest(&mut Text { line });
+    }
+
+    fn fields(&self, to: &mut Json<'_>) {
+        to.text("time", &Rfc3339(self.time));
+        to.text("outrigger.direction", &self.direction.as_str());
+        to.text("http.request.method", &self.method);
+        to.text("url.path", &self.path);
+        if let Some(status) = self.status {
+            to.number("http.response.status_code", &status.as_u16());
+        }
+        self.rest(to);
+    }
+
+    fn rest(&self, to: &mut impl Fields) {
+        if let Some(status) = self.grpc_status {
+            to.number("rpc.grpc.status_code", &status.0);
+        }
+        to.number("duration_ms", &Millis(self.duration));
+        to.number("http.response.body.size", &self.response_bytes);
+        to.text("network.protocol.version", if self.version == Version::HTTP_2 { &"2" } else { &"1.1" });
+        to.number("outrigger.attempts", &self.attempts);
+        for (name, value) in [("outrigger.route", self.route), ("outrigger.backend", self.backend)] {
+            if let Some(value) = value {
+                to.text(name, value);
+            }
+        }
+        for (name, value) in [("server.address", self.server), ("client.address", self.client)] {
+            if let Some(value) = value {
+                to.text(name, &value);
+            }
+        }
+        if let Some(identity) = self.peer_identity {
+            to.text("outrigger.peer.identity", &identity);
+        }
+        if let Some(error) = self.error_type {
+            to.text("error.type", &error);
+        }
+        if let Some((code, detail)) = self.error {
+            to.text("outrigger.error.code", &code);
+            to.text("outrigger.error.detail", &detail);
+        }
+        if let Some((trace, span)) = self.trace {
+            to.text("trace_id", &trace);
+            to.text("span_id", &span);
+        }
+    }
+}
+
+impl fmt::Debug for Entry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("direction", &self.direction).finish_non_exhaustive()
+    }
+}
+
+trait Fields {
+    fn text(&mut self, name: &str, value: &dyn Display);
+    fn number(&mut self, name: &str, value: &dyn Display);
+}
+
+struct Json<'a> {
+    line: &'a mut String,
+    first: bool,
+}
+
+impl Json<'_> {
+    fn name(&mut self, name: &str) {
+        let comma = if self.first { "" } else { "," };
+        self.first = false;
+        let _ = write!(self.line, "{comma}\"{name}\":");
+    }
+}
+
+impl Fields for Json<'_> {
+    fn text(&mut self, name: &str, value: &dyn Display) {
+        self.name(name);
+        let _ = write!(self.line, "\"{}\"", Escaped(&value));
+    }
+
+    fn number(&mut self, name: &str, value: &dyn Display) {
+        self.name(name);
+        let _ = write!(self.line, "{value}");
+    }
+}
+
+struct Text<'a> {
+    line: &'a mut String,
+}
+
+impl Fields for Text<'_> {
+    fn text(&mut self, name: &str, value: &dyn Display) {
+        let _ = write!(self.line, " {name}=\"{}\"", Escaped(&value));
+    }
+
+    fn number(&mut self, name: &str, value: &dyn Display) {
+        let _ = write!(self.line, " {name}={value}");
+    }
+}
+
+/// Text in which only printable ASCII stays as it is; the rest is as JSON writes it.
+struct Escaped<'a, T>(&'a T);
+
+impl<T: Display> Display for Escaped<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut escaper = Escaper { to: f, left: MAX_TEXT };
+        // An error here means that the text was long enough.
+        let _ = write!(escaper, "{}", self.0);
+        Ok(())
+    }
+}
+
+struct Escaper<'a, 'f> {
+    to: &'a mut fmt::Formatter<'f>,
+    left: usize,
+}
+
+impl Write for Escaper<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
+            match character {
+                '"' => self.to.write_str("\\\"")?,
+                '\\' => self.to.write_str("\\\\")?,
+                ' '..='~' => self.to.write_char(character)?,
+                _ => {
+                    for unit in character.encode_utf16(&mut [0; 2]) {
+                        write!(self.to, "\\u{unit:04x}")?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Millis(Duration);
+
+impl Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}", self.0.as_millis(), self.0.subsec_micros() % 1000)
+    }
+}
+
+/// UTC with milliseconds.
+struct Rfc3339(SystemTime);
+
+impl Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = since.as_secs();
+        let (year, month, day) = civil(seconds / 86_400);
+        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+        let millis = since.subsec_millis();
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
+}
+
+/// Year, month and day of a day since 1970 (Howard Hinnant, "chrono-compatible low-level date algorithms").
+fn civil(days: u64) -> (u64, u64, u64) {
+    // Eras of 400 years, from 0000-03-01 on, so that a leap day is a year's last.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// The longest value, characters.
+const MAX_TEXT: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry<'a>(path: &'a str, method: &'a Method) -> Entry<'a> {
+        Entry {
+            time: UNIX_EPOCH + Duration::from_millis(1_795_346_671_042),
+            direction: Direction::Outbound,
+            method,
+            path,
+            version: Version::HTTP_11,
+            status: Some(StatusCode::SERVICE_UNAVAILABLE),
+            grpc_status: None,
+            error_type: Some(ErrorType::Mesh(ErrorCode::DestinationUnavailable)),
+            error: Some((ErrorCode::DestinationUnavailable, "no endpoint for shop/web:80: 0 known")),
+            duration: Duration::from_micros(12_034),
+            response_bytes: 87,
+            attempts: 2,
+            route: Some(&"HTTPRoute shop/web rule 0"),
+            backend: Some(&"shop/web:80"),
+            server: Some(([10, 0, 0, 7], 8080).into()),
+            client: None,
+            peer_identity: Some("spiffe://mesh.local/ns/shop/sa/web"),
+            trace: None,
+        }
+    }
+
+    fn json(entry: &Entry<'_>) -> String {
+        let mut line = String::new();
+        entry.write_json(&mut line);
+        line
+    }
+
+    #[test]
+    fn a_json_line_has_typed_fields_named_as_in_spans() {
+        assert_eq!(
+            json(&entry("/items", &Method::GET)),
+            concat!(
+                r#"{"time":"2026-11-22T11:24:31.042Z","outrigger.direction":"outbound","http.request.method":"GET","#,
+                r#""url.path":"/items","http.response.status_code":503,"duration_ms":12.034,"http.response.body.size":87,"#,
+                r#""network.protocol.version":"1.1","outrigger.attempts":2,"outrigger.route":"HTTPRoute shop/web rule 0","#,
+                r#""outrigger.backend":"shop/web:80","server.address":"10.0.0.7:8080","#,
+                r#""outrigger.peer.identity":"spiffe://mesh.local/ns/shop/sa/web","error.type":"destination_unavailable","#,
+                r#""outrigger.error.code":"E002","outrigger.error.detail":"no endpoint for shop/web:80: 0 known"}"#,
+            )
+        );
+    }
+
+    #[test]
+    fn a_text_line_starts_with_what_people_look_for() {
+        let mut line = String::new();
+        let entry =
+            Entry { route: None, backend: None, peer_identity: None, error: None, ..entry("/items", &Method::GET) };
+        entry.write_text(&mut line);
+        assert_eq!(
+            line,
+            concat!(
+                r#"2026-11-22T11:24:31.042Z outbound GET /items 503 duration_ms=12.034 http.response.body.size=87 "#,
+                r#"network.protocol.version="1.1" outrigger.attempts=2 server.address="10.0.0.7:8080" "#,
+                r#"error.type="destination_unavailable""#,
+            )
+        );
+    }
+
+    #[test]
+    fn what_strangers_send_stays_in_its_field() {
+        let hostile = "/a\"}\n{\"x\":\"\\\r\u{1b}[2J\u{7f}\u{9b}\u{202e}é😀\u{2028}";
+        let line = json(&entry(hostile, &Method::GET));
+        assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{line}");
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["url.path"], hostile);
+
+        let mut text = String::new();
+        entry(hostile, &Method::GET).write_text(&mut text);
+        assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{text}");
+    }
+
+    #[test]
+    fn long_values_are_cut() {
+        let line = json(&entry(&"é".repeat(100_000), &Method::GET));
+        assert!(line.len() < 5_000, "{}", line.len());
+        assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok());
+    }
+
+    #[test]
+    fn names_the_trace() {
+        let headers = http::HeaderMap::new();
+        let context =
+            crate::telemetry::trace::Sampler::new(1.0).begin(&crate::telemetry::trace::Incoming::read(&headers));
+        let line = json(&Entry { trace: Some((context.trace_id, context.span_id)), ..entry("/", &Method::GET) });
+        assert!(line.contains(&format!(r#""trace_id":"{}","span_id":"{}"}}"#, context.trace_id, context.span_id)));
+    }
+
+    #[test]
+    fn knows_the_calendar() {
+        for (days, want) in [
+            (0, (1970, 1, 1)),
+            (59, (1970, 3, 1)),
+            (11_016, (2000, 2, 29)),
+            (20_513, (2026, 3, 1)),
+            (47_540, (2100, 2, 28)),
+            (47_541, (2100, 3, 1)),
+        ] {
+            assert_eq!(civil(days), want, "{days}");
+        }
+    }
+}

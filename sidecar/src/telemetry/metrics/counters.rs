@@ -1,0 +1,276 @@
+//! Counters and gauges of connections, retries, ejections, certificate and configuration.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use outrigger_proto::ErrorCode;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::{encode_counter, encode_gauge};
+use crate::http::Direction;
+use crate::tcp::Way;
+
+/// What became of a request whose first attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RetryOutcome {
+    /// A later attempt succeeded.
+    Succeeded,
+    /// The last attempt failed too.
+    Failed,
+    /// The retry budget was spent.
+    OverBudget,
+    /// More of the body was gone than is kept.
+    NotReplayable,
+}
+
+/// What is asked at each scrape.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ControlFacts {
+    /// When the own leaf expires.
+    pub(crate) certificate_expiry: Option<SystemTime>,
+    /// Hash of the configuration in force; empty: none yet.
+    pub(crate) config_version: String,
+    /// Since the last commit.
+    pub(crate) config_age: Option<Duration>,
+    pub(crate) connected: bool,
+    pub(crate) spans_exported: u64,
+    pub(crate) spans_dropped: u64,
+    pub(crate) log_lines_dropped: u64,
+}
+
+/// Counters of one sidecar; the data path adds to atomics and nothing else.
+pub(crate) struct Counters {
+    // By direction, then plain or mutual.
+    tcp: [[Tcp; 2]; 2],
+    retries: [AtomicU64; RETRIES.len()],
+    ejections: AtomicU64,
+    // By direction, then by code.
+    handshakes: [[AtomicU64; HANDSHAKES.len() + 1]; 2],
+    connections_refused: [AtomicU64; 2],
+    control: Box<dyn Fn() -> ControlFacts + Send + Sync>,
+}
+
+#[derive(Debug, Default)]
+struct Tcp {
+    open: AtomicI64,
+    opened: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Counters {
+    /// Makes counters at zero; `control` is asked at each scrape.
+    pub(crate) fn new(control: impl Fn() -> ControlFacts + Send + Sync + 'static) -> Self {
+        Self {
+            tcp: Default::default(),
+            retries: Default::default(),
+            ejections: AtomicU64::new(0),
+            handshakes: Default::default(),
+            connections_refused: Default::default(),
+            control: Box::new(control),
+        }
+    }
+
+    pub(crate) fn tcp_opened(&self, direction: Direction, mutual: bool) {
+        let tcp = self.tcp(direction, mutual);
+        tcp.open.fetch_add(1, Ordering::Relaxed);
+        tcp.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn tcp_closed(&self, direction: Direction, mutual: bool) {
+        self.tcp(direction, mutual).open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts copied bytes; [`Way::There`] is from the side that dialled to the side that was dialled.
+    pub(crate) fn tcp_copied(&self, direction: Direction, mutual: bool, way: Way, bytes: usize) {
+        let tcp = self.tcp(direction, mutual);
+        // Seen from the workload: outbound it dialled, inbound it was dialled.
+        let counter = match (direction, way) {
+            (Direction::Outbound, Way::There) | (Direction::Inbound, Way::Back) => &tcp.sent,
+            (Direction::Outbound, Way::Back) | (Direction::Inbound, Way::There) => &tcp.received,
+        };
+        counter.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn retried(&self, outcome: RetryOutcome) {
+        self.retries[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn ejected(&self) {
+        self.ejections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a TLS handshake that failed.
+    pub(crate) fn handshake_failed(&self, direction: Direction, code: ErrorCode) {
+        let reason = HANDSHAKES.iter().position(|known| *known == code).unwrap_or(HANDSHAKES.len());
+        self.handshakes[side(direction)][reason].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that was closed at once because of the limit on connections.
+    pub(crate) fn connection_refused(&self, direction: Direction) {
+        self.connections_refused[side(direction)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn tcp(&self, direction: Direction, mutual: bool) -> &Tcp {
+        &self.tcp[side(direction)][usize::from(mutual)]
+    }
+
+    fn encode_side(&self, encoder: &mut DescriptorEncoder<'_>, direction: Direction) -> fmt::Result {
+        let name = |metric: &str| format!("outrigger_{}_{metric}", direction.as_str());
+        let [plain, mutual] = &self.tcp[side(direction)];
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let open = |tcp: &Tcp| tcp.open.load(Ordering::Relaxed) as f64;
+        let (none_label, mutual_label) = ([("tls", "none")], [("tls", "mutual")]);
+        let help = (&*name("tcp_open_connections"), "Connections whose bytes are copied now");
+        encode_gauge(encoder, help, &[(&none_label, open(plain)), (&mutual_label, open(mutual))])?;
+        let help = (&*name("tcp_connections"), "Connections whose bytes were or are copied");
+        let opened = [(&none_label[..], count(&plain.opened)), (&mutual_label, count(&mutual.opened))];
+        encode_counter(encoder, help, &opened)?;
+        let help = (&*name("tcp_sent_bytes"), "Bytes that the workload sent on copied connections");
+        let sent = [(&none_label[..], count(&plain.sent)), (&mutual_label, count(&mutual.sent))];
+        encode_counter(encoder, help, &sent)?;
+        let help = (&*name("tcp_received_bytes"), "Bytes that the workload received on copied connections");
+        let received = [(&none_label[..], count(&plain.received)), (&mutual_label, count(&mutual.received))];
+        encode_counter(encoder, help, &received)?;
+        let failed = &self.handshakes[side(direction)];
+        let reasons = HANDSHAKES.iter().map(|code| code.token()).chain(["other"]).map(|reason| [("reason", reason)]);
+        let reasons: Vec<_> = reasons.collect();
+        let samples: Vec<_> = reasons.iter().zip(failed).map(|(reason, failed)| (&reason[..], count(failed))).collect();
+        encode_counter(encoder, (&name("tls_handshake_failures"), "TLS handshakes that failed"), &samples)?;
+        let help = (&*name("connections_refused"), "Connections closed because of the limit on connections");
+        encode_counter(encoder, help, &[(&[], count(&self.connections_refused[side(direction)]))])
+    }
+
+    fn encode_control(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let facts = (self.control)();
+        if let Some(expiry) = facts.certificate_expiry {
+            let seconds = expiry.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+            let help = ("outrigger_control_certificate_expiry_timestamp_seconds", "When the own certificate expires");
+            encode_gauge(encoder, help, &[(&[], seconds)])?;
+        }
+        let help = ("outrigger_control_config_version", "The configuration in force, by its hash; always 1");
+        encode_gauge(encoder, help, &[(&[("version", &facts.config_version)], 1.0)])?;
+        if let Some(age) = facts.config_age {
+            let help = ("outrigger_control_config_age_seconds", "Since the last change of the configuration");
+            encode_gauge(encoder, help, &[(&[], age.as_secs_f64())])?;
+        }
+        let help = ("outrigger_control_connected", "Whether the control plane is reached");
+        encode_gauge(encoder, help, &[(&[], f64::from(u8::from(facts.connected)))])?;
+        let help = ("outrigger_control_spans", "Spans by what became of them");
+        let (exported, dropped) = ([("outcome", "exported")], [("outcome", "dropped")]);
+        encode_counter(encoder, help, &[(&exported, facts.spans_exported), (&dropped, facts.spans_dropped)])?;
+        let help = ("outrigger_control_access_log_dropped_lines", "Lines that the access log's reader did not take");
+        encode_counter(encoder, help, &[(&[], facts.log_lines_dropped)])
+    }
+}
+
+impl Collector for Counters {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let encoder = &mut encoder;
+        self.encode_side(encoder, Direction::Inbound)?;
+        self.encode_side(encoder, Direction::Outbound)?;
+        let outcomes = RETRIES.map(|outcome| [("outcome", outcome)]);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let samples: Vec<_> = outcomes.iter().zip(&self.retries).map(|(o, retries)| (&o[..], count(retries))).collect();
+        encode_counter(encoder, ("outrigger_outbound_retries", "Requests whose first attempt failed"), &samples)?;
+        let help = ("outrigger_outbound_ejections", "Endpoints left out for a while after failures");
+        encode_counter(encoder, help, &[(&[], count(&self.ejections))])?;
+        self.encode_control(encoder)
+    }
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counters")
+    }
+}
+
+fn side(direction: Direction) -> usize {
+    match direction {
+        Direction::Inbound => 0,
+        Direction::Outbound => 1,
+    }
+}
+
+/// Labels of [`RetryOutcome`], in its order.
+const RETRIES: [&str; 4] = ["succeeded", "failed", "over_budget", "not_replayable"];
+
+/// How a handshake fails; all else is `other`.
+const HANDSHAKES: [ErrorCode; 4] =
+    [ErrorCode::TlsCertificate, ErrorCode::TlsProtocol, ErrorCode::ConnectionTimeout, ErrorCode::ConnectionTerminated];
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use outrigger_daemon::Metrics;
+
+    use super::*;
+
+    fn lines(counters: Counters) -> Vec<String> {
+        let metrics = Metrics::new();
+        metrics.register(|registry| registry.register_collector(Box::new(Arc::new(counters))));
+        let text = metrics.encode();
+        text.lines()
+            .filter(|line| !line.starts_with('#') && !line.ends_with(" 0") && !line.ends_with(" 0.0"))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn shows_what_was_counted() {
+        let counters = Counters::new(|| ControlFacts {
+            certificate_expiry: Some(UNIX_EPOCH + Duration::from_secs(1_800_000_000)),
+            config_version: "ab12".to_owned(),
+            config_age: Some(Duration::from_secs(4)),
+            connected: true,
+            spans_exported: 7,
+            spans_dropped: 2,
+            log_lines_dropped: 3,
+        });
+        counters.tcp_opened(Direction::Inbound, true);
+        counters.tcp_opened(Direction::Outbound, true);
+        counters.tcp_opened(Direction::Outbound, false);
+        counters.tcp_closed(Direction::Outbound, false);
+        counters.tcp_copied(Direction::Outbound, true, Way::There, 10);
+        counters.tcp_copied(Direction::Outbound, true, Way::Back, 20);
+        counters.tcp_copied(Direction::Inbound, true, Way::There, 30);
+        counters.retried(RetryOutcome::Succeeded);
+        counters.retried(RetryOutcome::NotReplayable);
+        counters.ejected();
+        counters.handshake_failed(Direction::Inbound, ErrorCode::TlsProtocol);
+        counters.handshake_failed(Direction::Outbound, ErrorCode::TlsCertificate);
+        counters.handshake_failed(Direction::Outbound, ErrorCode::Internal);
+        counters.connection_refused(Direction::Inbound);
+
+        assert_eq!(
+            lines(counters),
+            [
+                r#"outrigger_inbound_tcp_open_connections{tls="mutual"} 1.0"#,
+                r#"outrigger_inbound_tcp_connections_total{tls="mutual"} 1"#,
+                r#"outrigger_inbound_tcp_received_bytes_total{tls="mutual"} 30"#,
+                r#"outrigger_inbound_tls_handshake_failures_total{reason="tls_protocol_error"} 1"#,
+                "outrigger_inbound_connections_refused_total 1",
+                r#"outrigger_outbound_tcp_open_connections{tls="mutual"} 1.0"#,
+                r#"outrigger_outbound_tcp_connections_total{tls="none"} 1"#,
+                r#"outrigger_outbound_tcp_connections_total{tls="mutual"} 1"#,
+                r#"outrigger_outbound_tcp_sent_bytes_total{tls="mutual"} 10"#,
+                r#"outrigger_outbound_tcp_received_bytes_total{tls="mutual"} 20"#,
+                r#"outrigger_outbound_tls_handshake_failures_total{reason="tls_certificate_error"} 1"#,
+                r#"outrigger_outbound_tls_handshake_failures_total{reason="other"} 1"#,
+                r#"outrigger_outbound_retries_total{outcome="succeeded"} 1"#,
+                r#"outrigger_outbound_retries_total{outcome="not_replayable"} 1"#,
+                "outrigger_outbound_ejections_total 1",
+                "outrigger_control_certificate_expiry_timestamp_seconds 1800000000.0",
+                r#"outrigger_control_config_version{version="ab12"} 1.0"#,
+                "outrigger_control_config_age_seconds 4.0",
+                "outrigger_control_connected 1.0",
+                r#"outrigger_control_spans_total{outcome="exported"} 7"#,
+                r#"outrigger_control_spans_total{outcome="dropped"} 2"#,
+                "outrigger_control_access_log_dropped_lines_total 3",
+            ]
+        );
+    }
+}
