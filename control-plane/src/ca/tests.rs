@@ -105,7 +105,7 @@ fn refuses_requests_that_prove_nothing() {
     let (mine, victim) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
     let stolen = csr(rcgen::CertificateParams::default(), &mine);
     let at = stolen.windows(65).position(|window| window == mine.public_key_raw()).unwrap();
-    let mut swapped = stolen.clone();
+    let mut swapped = stolen;
     swapped[at..at + 65].copy_from_slice(victim.public_key_raw());
     assert_eq!(PublicKey::from_csr(&swapped), Err(CsrError::Signature));
 
@@ -321,7 +321,7 @@ fn the_list_of_used_tokens_is_pruned_while_it_runs() {
     let claims =
         |number: u32, expires| Claims { workload: "a/b".parse().unwrap(), nonce: format!("{number:08x}"), expires };
 
-    let end = super::token::seconds(now) + 10;
+    let end = token::seconds(now) + 10;
     for number in 0..126 {
         assert!(used.claim(&claims(number, end), now).unwrap());
     }
