@@ -7,6 +7,7 @@ use std::process::Command;
 
 use outrigger_sandbox::{Namespace, Network, Sandbox, testing};
 
+use crate::pod::Exempt;
 use crate::{Pod, Process, client, wait};
 
 /// Where the control plane listens, as every pod sees it.
@@ -189,10 +190,21 @@ impl Mesh {
     pub fn pod_with(&mut self, name: &str, app: &str, metadata: &str, args: &[&str]) -> Pod {
         let namespace = self.bare(name);
         self.write(&format!("{name}.yaml"), &crate::yaml::workload(name, app, &namespace.v4().to_string(), metadata));
-        Pod::start(self, namespace, name, args)
+        Pod::start(self, namespace, name, &Exempt::Mark, args)
     }
 
-    /// Waits until the control plane has told a sidecar about its own workload.
+    /// Makes a pod of a namespace that exists; its Workload is in the mesh's folder already.
+    pub fn pod_in(&mut self, namespace: Namespace, name: &str, args: &[&str]) -> Pod {
+        Pod::start(self, namespace, name, &Exempt::Mark, args)
+    }
+
+    /// As [`Mesh::pod`], but the capture tells the sidecar's packets by its user id.
+    pub fn pod_by_user(&mut self, name: &str, app: &str, uid: u32) -> Pod {
+        let namespace = self.bare(name);
+        self.write(&format!("{name}.yaml"), &crate::yaml::workload(name, app, &namespace.v4().to_string(), ""));
+        Pod::start(self, namespace, name, &Exempt::User(uid), &[])
+    }
+
     pub(crate) fn trust_anchors(&self) -> PathBuf {
         self.ca_dir().join("root.pem")
     }

@@ -26,14 +26,21 @@ pub struct Pod {
     name: String,
     args: Vec<String>,
     folder: PathBuf,
+    uid: Option<u32>,
+}
+
+/// How the capture tells the sidecar's own packets.
+pub(crate) enum Exempt {
+    Mark,
+    User(u32),
 }
 
 impl Pod {
-    pub(crate) fn start(mesh: &Mesh, namespace: Namespace, name: &str, args: &[&str]) -> Self {
+    pub(crate) fn start(mesh: &Mesh, namespace: Namespace, name: &str, exempt: &Exempt, args: &[&str]) -> Self {
         let folder = mesh.folder().join(name);
         std::fs::create_dir(&folder).expect("the test's folder is writable");
         std::fs::write(folder.join("token"), mesh.token(name)).expect("the test's folder is writable");
-        let mut all: Vec<String> = ["sidecar", "run", "--mark", MARK, "--admin", ADMIN, "--access-log", "all"].map(str::to_owned).into();
+        let mut all: Vec<String> = ["sidecar", "run", "--admin", ADMIN, "--access-log", "all"].map(str::to_owned).into();
         let mut option = |name: &str, value: String| all.extend([name.to_owned(), value]);
         option("--workload", format!("shop/{name}"));
         option("--control-plane", mesh.control_plane_address());
@@ -42,8 +49,20 @@ impl Pod {
         option("--state-dir", folder.join("state").display().to_string());
         option("--log-filter", "info,outrigger_sidecar=debug".to_owned());
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
-        let mut pod = Self { sidecar: None, namespace, name: name.to_owned(), args: all, folder };
-        pod.run(&["sidecar", "init", "--proxy-mark", MARK]);
+        let mut pod = Self { sidecar: None, namespace, name: name.to_owned(), args: all, folder, uid: None };
+        match exempt {
+            Exempt::Mark => {
+                pod.args.extend(["--mark", MARK].map(str::to_owned));
+                pod.run(&["sidecar", "init", "--proxy-mark", MARK]);
+            }
+            Exempt::User(uid) => {
+                pod.uid = Some(*uid);
+                // The user must be able to write there; the folder above is the test's alone.
+                let (path, mode) = (&pod.folder, std::os::unix::fs::PermissionsExt::from_mode(0o777));
+                std::fs::set_permissions(path, mode).expect("the test's folder is writable");
+                pod.run(&["sidecar", "init", "--proxy-uid", &uid.to_string()]);
+            }
+        }
         pod.start_sidecar();
         pod.ready();
         pod
@@ -53,6 +72,9 @@ impl Pod {
     pub fn start_sidecar(&mut self) {
         let mut command = Command::new(binary());
         command.args(&self.args);
+        if let Some(uid) = self.uid {
+            std::os::unix::process::CommandExt::uid(&mut command, uid);
+        }
         let name = format!("sidecar-{}", self.name);
         self.sidecar = Some(Process::start(&name, &self.namespace, &self.folder, &mut command));
     }
@@ -146,6 +168,14 @@ impl Pod {
     pub fn connect(&self, address: &str) -> Client {
         let opened = self.namespace.run(|| Client::connect(address)).expect("a thread starts");
         opened.unwrap_or_else(|error| panic!("connect to {address} from {}: {error}", self.name))
+    }
+
+    /// Runs `work` inside.
+    ///
+    /// # Panics
+    /// When a thread cannot start.
+    pub fn run_in<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.namespace.run(work).expect("a thread starts")
     }
 
     /// Runs the product's binary inside to its end.

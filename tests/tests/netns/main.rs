@@ -1,3 +1,9 @@
 //! A real mesh in network namespaces. Each test runs in a sandbox of its own; see the harness in `src/`.
 
 mod basics;
+mod foreign;
+mod hostile;
+mod identity;
+mod opaque;
+mod resilience;
+mod routing;

@@ -1,0 +1,39 @@
+//! gorilla/websocket's client and server: upgrade, compression, long messages, silence, ping, close codes.
+
+use std::time::Duration;
+
+use outrigger_tests::peers::websocket;
+use outrigger_tests::{Mesh, yaml};
+
+use super::{connections, enter_with, every_address, fails, parsed, serve, succeeds};
+
+const CHAT: &str = "10.96.0.40";
+
+#[test]
+fn a_conversation_passes_between_meshed_and_unmeshed() {
+    let Some(sandbox) = enter_with([websocket::server(every_address(1))]) else { return };
+    let mut mesh = Mesh::start(sandbox, &yaml::service("chat", CHAT, 80, 8080));
+    let pod = mesh.pod("chat-1", "chat");
+    let bare = mesh.bare("bare-chat");
+    let _servers = [&*pod, &bare].map(|at| serve(&mesh, at, 8080, websocket::server(every_address(8080))));
+    let client = mesh.pod("client-1", "client");
+    let over_http2 = mesh.pod_with("client-2", "client", "", &["--wire", "http2"]);
+    let outside = mesh.bare("outside");
+
+    let (by_address, to_bare) = (format!("{}:8080", pod.ip()), format!("{}:8080", bare.v4()));
+    for (from, to) in [
+        (&*client, CHAT),
+        (&*client, &by_address),
+        (&*client, &to_bare),
+        (&*over_http2, CHAT),
+        (&*over_http2, &by_address),
+        (&outside, &by_address),
+    ] {
+        let dial = |path: &str| websocket::client(&format!("ws://{to}{path}"), Duration::from_millis(300));
+        assert_eq!(succeeds(from, dial("/chat?room=1")), "ok\n", "{} to {to}", from.name());
+        assert!(fails(from, dial("/refused")).contains("403"));
+    }
+
+    assert_eq!((connections(&client, "outbound", "mutual"), connections(&pod, "inbound", "mutual")), (0.0, 0.0));
+    assert!(parsed(&client) >= 6.0 && parsed(&pod) >= 10.0, "an upgrade is a request");
+}
