@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completion, explain, version};
+use crate::commands::{check, completion, explain, run, version};
 use crate::demo;
 use crate::output::Color;
 
@@ -24,6 +24,10 @@ pub struct Args {
 pub(crate) enum Command {
     /// Run a mesh on this machine, on real traffic, and prove what it does. No root, no Kubernetes.
     Demo(demo::outer::Args),
+    /// Run a program as a workload of the mesh that `outrigger demo --keep` runs.
+    Run(run::Args),
+    /// Find out whether a mesh on this machine is well.
+    Check(check::Args),
     /// Say what an error code means, what causes it and what to do.
     Explain(explain::Args),
     /// Print the version.

@@ -7,6 +7,7 @@ pub mod args;
 mod commands;
 mod demo;
 pub mod exit;
+mod get;
 pub mod output;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ pub fn main() -> ExitCode {
 fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
     match command {
         Command::Demo(args) => block_on(demo::outer::run(&args, output)),
+        Command::Run(args) => block_on(commands::run::run(&args, output)),
+        Command::Check(args) => block_on(commands::check::run(&args, output)),
         Command::DemoInside(args) => block_on(demo::inside::run(&args, output)),
         Command::DemoApp(args) => block_on(demo::apps::run(args)).map(|()| Exit::Yes),
         Command::Explain(args) => commands::explain::run(&args, output),

@@ -1,7 +1,9 @@
 //! One module a command. Each returns how the program is to end; errors carry what to do next.
 
+pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod explain;
+pub(crate) mod run;
 pub(crate) mod version;
 
 /// The version of every JSON document that the commands print.

@@ -9,9 +9,10 @@
 //! ```
 
 pub(crate) mod apps;
+pub(crate) mod ask;
 mod event;
 mod folder;
 pub(crate) mod inside;
 pub(crate) mod outer;
-mod relay;
+pub(crate) mod relay;
 mod report;

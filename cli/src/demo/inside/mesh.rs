@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -33,9 +35,31 @@ pub(super) struct Mesh {
     pub(super) control_plane: ControlPlane,
     pub(super) place: Place,
     pub(super) members: Vec<Running>,
+    guests: Mutex<Vec<Guest>>,
 }
 
-/// One workload with its sidecar.
+/// A workload that a user added.
+#[derive(Debug, Clone)]
+pub(super) struct Guest {
+    pub(super) workload: String,
+    pub(super) host: u8,
+    pub(super) site: Site,
+    /// The address of its service.
+    pub(super) service: SocketAddr,
+    /// Leads there from the host.
+    pub(super) socket: PathBuf,
+}
+
+/// A workload that is to get a sidecar.
+#[derive(Debug)]
+pub(super) struct Joining<'a> {
+    pub(super) workload: &'a str,
+    pub(super) host: u8,
+    /// The sidecar's own listeners, where nothing is captured.
+    pub(super) explicit: Vec<String>,
+}
+
+/// One workload of the shop, with its sidecar.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) member: &'static Member,
@@ -92,7 +116,12 @@ impl Mesh {
     pub(super) async fn start(control_plane: ControlPlane, place: Place) -> anyhow::Result<Self> {
         let sites = MEMBERS.iter().map(|member| place.site(member.workload, member.host, control_plane.addresses));
         let sites: Vec<Site> = sites.collect::<anyhow::Result<_>>()?;
-        let joining = MEMBERS.iter().zip(&sites).map(|(member, site)| join(&control_plane, &place, member, site));
+        let joining = MEMBERS.iter().zip(&sites).map(|(member, site)| {
+            let explicit = explicit(control_plane.addresses, member);
+            let joining = Joining { workload: member.workload, host: member.host, explicit };
+            let (control_plane, place) = (&control_plane, &place);
+            async move { join(control_plane, place, &joining, site).await }
+        });
         let sidecars = try_join_all(joining).await?;
         let mut members = Vec::new();
         let mut load = None;
@@ -113,12 +142,47 @@ impl Mesh {
             let app = start_app(&control_plane, member, &site)?;
             members.insert(0, Running { member, site, sidecar, app });
         }
-        Ok(Self { control_plane, place, members })
+        Ok(Self { control_plane, place, members, guests: Mutex::default() })
     }
 
     pub(super) fn member(&self, workload: &str) -> anyhow::Result<&Running> {
         let found = self.members.iter().find(|running| running.member.workload == workload);
         found.with_context(|| format!("no workload {workload}"))
+    }
+
+    /// The names of all workloads.
+    pub(super) fn workloads(&self) -> Vec<String> {
+        let shop = self.members.iter().map(|running| running.member.workload.to_owned());
+        shop.chain(self.guests().iter().map(|guest| guest.workload.clone())).collect()
+    }
+
+    /// Where a workload is.
+    pub(super) fn site_of(&self, workload: &str) -> anyhow::Result<(Site, u8)> {
+        if let Some(guest) = self.guests().iter().find(|guest| guest.workload == workload) {
+            return Ok((guest.site.clone(), guest.host));
+        }
+        self.member(workload).map(|running| (running.site.clone(), running.member.host))
+    }
+
+    /// Makes a place for a workload of the user's.
+    pub(super) fn add_guest(&self, service: &str) -> anyhow::Result<Guest> {
+        let mut guests = self.guests();
+        let free = (FIRST_GUEST..=LAST_GUEST).find(|host| !guests.iter().any(|guest| guest.host == *host));
+        let host = free.context("the mesh has no address left for another workload")?;
+        let workload = format!("{service}-{host}");
+        let site = self.place.site(&workload, host, self.control_plane.addresses)?;
+        let socket = self.control_plane.paths.root().join(format!("{workload}.sock"));
+        let guest = Guest { workload, host, site, service: ([10, 96, 0, host], 80).into(), socket };
+        guests.push(guest.clone());
+        Ok(guest)
+    }
+
+    pub(super) fn remove_guest(&self, guest: &Guest) {
+        self.guests().retain(|other| other.host != guest.host);
+    }
+
+    fn guests(&self) -> MutexGuard<'_, Vec<Guest>> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fails when a process of the mesh has ended, with its last words.
@@ -146,38 +210,42 @@ impl Mesh {
 }
 
 /// Installs the capture, and starts a sidecar that joins with a fresh token.
-async fn join(cp: &ControlPlane, place: &Place, member: &Member, site: &Site) -> anyhow::Result<Process> {
-    let token = cp.token(member.workload).await?;
-    let folder = sidecar_folder(cp, place, member.workload, &token)?;
+pub(super) async fn join(
+    cp: &ControlPlane,
+    place: &Place,
+    joining: &Joining<'_>,
+    site: &Site,
+) -> anyhow::Result<Process> {
+    let Joining { workload, host, explicit } = joining;
+    let token = cp.token(workload).await?;
+    let folder = sidecar_folder(cp, place, workload, &token)?;
     if let Some(exempt) = place.exempt() {
         init(site, exempt).await?;
     }
-    let addresses = cp.addresses;
+    let admin = cp.addresses.sidecar_admin(*host);
     let mut command = process::outrigger(["sidecar", "run"])?;
-    command.args(["--workload", &format!("{}/{}", shop::NAMESPACE, member.workload)]);
-    command.args(["--control-plane", &addresses.control_plane().to_string(), "--trust-domain", TRUST_DOMAIN]);
+    command.args(["--workload", &format!("{}/{workload}", shop::NAMESPACE)]);
+    command.args(["--control-plane", &cp.addresses.control_plane().to_string(), "--trust-domain", TRUST_DOMAIN]);
     command.arg("--trust-anchors").arg(cp.paths.trust_anchors()).arg("--token-file").arg(folder.join("token"));
-    command.arg("--state-dir").arg(folder.join("state"));
-    command.args(["--admin", &addresses.sidecar_admin(member.host).to_string()]);
-    command.args(["--otlp", &format!("http://{}", addresses.collector()), "--trace-ratio", "1.0"]);
+    command.arg("--state-dir").arg(folder.join("state")).args(["--admin", &admin.to_string()]);
+    command.args(["--otlp", &format!("http://{}", cp.addresses.collector()), "--trace-ratio", "1.0"]);
     match place.exempt() {
-        Some(Exempt::Uid(uid)) => {
-            command.uid(uid).gid(uid);
-        }
-        Some(Exempt::Mark(mark)) => {
-            command.args(["--mark", mark]);
-        }
-        None => {
-            if let Some(upstream) = &member.upstream {
-                let (listen, service) = (addresses.dialled(member, upstream), addresses.service(upstream));
-                command.args(["--outbound", &format!("{listen}={service}")]);
-            }
-            command.args(["--inbound", &format!("{}={}", addresses.endpoint(member), addresses.app(member))]);
-        }
-    }
-    let sidecar = Process::start(site, &format!("{}-sidecar", member.workload), command, &cp.paths.logs())?;
-    ready(site, addresses.sidecar_admin(member.host), &sidecar).await?;
+        Some(Exempt::Uid(uid)) => command.uid(uid).gid(uid),
+        Some(Exempt::Mark(mark)) => command.args(["--mark", mark]),
+        None => command.args(explicit),
+    };
+    let sidecar = Process::start(site, &format!("{workload}-sidecar"), command, &cp.paths.logs())?;
+    ready(site, admin, &sidecar).await?;
     Ok(sidecar)
+}
+
+fn explicit(addresses: Addresses, member: &Member) -> Vec<String> {
+    let mut flags = vec!["--inbound".into(), format!("{}={}", addresses.endpoint(member), addresses.app(member))];
+    if let Some(upstream) = &member.upstream {
+        let (listen, service) = (addresses.dialled(member, upstream), addresses.service(upstream));
+        flags.extend(["--outbound".into(), format!("{listen}={service}")]);
+    }
+    flags
 }
 
 fn sidecar_folder(cp: &ControlPlane, place: &Place, workload: &str, token: &str) -> anyhow::Result<PathBuf> {
@@ -220,7 +288,7 @@ fn start_app(cp: &ControlPlane, member: &Member, site: &Site) -> anyhow::Result<
 }
 
 /// Waits until `/ready` says so.
-async fn ready(site: &Site, addr: std::net::SocketAddr, process: &Process) -> anyhow::Result<()> {
+async fn ready(site: &Site, addr: SocketAddr, process: &Process) -> anyhow::Result<()> {
     until(|| async { matches!(admin::get(site, addr, "/ready").await, Ok((StatusCode::OK, _))) }, process).await
 }
 
@@ -239,5 +307,8 @@ async fn until<F: Future<Output = bool>>(done: impl Fn() -> F, process: &Process
 }
 
 const TRUST_DOMAIN: &str = "mesh.local";
+/// Last bytes of the addresses of users' workloads.
+const FIRST_GUEST: u8 = 100;
+const LAST_GUEST: u8 = 199;
 const START_PATIENCE: Duration = Duration::from_secs(20);
 const ASK_AGAIN: Duration = Duration::from_millis(10);

@@ -4,14 +4,17 @@ mod addresses;
 mod admin;
 mod collector;
 mod forward;
+mod guest;
 mod mesh;
 mod place;
 mod process;
 mod prove;
 mod shop;
+mod socket;
 mod spans;
 mod tree;
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,6 +27,7 @@ use self::collector::Collector;
 use self::mesh::{ControlPlane, Mesh};
 use self::place::Place;
 use self::prove::Proof;
+use self::socket::{answer_questions, lead_to_frontend};
 use super::event::{Event, Finished, Mode};
 use super::folder::Paths;
 use crate::exit::Exit;
@@ -71,24 +75,33 @@ impl Emit<'_> {
     }
 }
 
-async fn play(args: &Args, emit: &Emit<'_>) -> std::convert::Infallible {
+async fn play(args: &Args, emit: &Emit<'_>) -> Infallible {
     let paths = Paths::new(args.folder.clone());
     let mode = if args.loopback { Mode::Loopback } else { Mode::Namespaces };
     let collector = Arc::new(Collector::default());
-    // What serves must live as long as this process; what failed to be built is told, and then the outer one decides.
-    let built = build(mode, &paths, args.forward_otlp, &collector, emit).await;
-    let _mesh = match built {
-        Ok(mesh) => {
-            let trace_id = prove::all(&mesh, &collector, emit).await;
-            emit.event(&Event::Finished(Finished { forwarded_exports: collector.forwarded(), trace_id }));
-            Some(mesh)
-        }
+    let mesh = match build(mode, &paths, args.forward_otlp, &collector, emit).await {
+        Ok(mesh) => Arc::new(mesh),
         Err(error) => {
+            // The outer process decides what is next, and ends this one.
             emit.event(&told(&error));
-            None
+            return std::future::pending().await;
         }
     };
-    std::future::pending().await
+    let prove = async {
+        let trace_id = prove::all(&mesh, &collector, emit).await;
+        emit.event(&Event::Finished(Finished { forwarded_exports: collector.forwarded(), trace_id }));
+        std::future::pending::<Infallible>().await
+    };
+    let sockets = async { tokio::try_join!(answer_questions(mesh.clone()), lead_to_frontend(mesh.clone())) };
+    tokio::select! {
+        never = prove => never,
+        ended = sockets => {
+            if let Err(error) = ended {
+                emit.event(&told(&error));
+            }
+            std::future::pending().await
+        }
+    }
 }
 
 async fn build(

@@ -20,8 +20,6 @@ pub(super) struct Member {
 pub(super) struct Upstream {
     /// The flag that takes its address.
     pub(super) flag: &'static str,
-    /// The service's name in the YAML.
-    pub(super) name: &'static str,
     /// The last byte of its address.
     pub(super) service: u8,
     /// Its port.
@@ -38,8 +36,8 @@ pub(super) const LOAD: &str = "load";
 pub(super) const FRONTEND: &str = "frontend";
 pub(super) const FAILING: &str = "catalog-v1-b";
 
-const CATALOG: Upstream = Upstream { flag: "--catalog", name: "catalog", service: 20, port: 80 };
-const PRICING: Upstream = Upstream { flag: "--pricing", name: "pricing", service: 30, port: 9090 };
+const CATALOG: Upstream = Upstream { flag: "--catalog", service: 20, port: 80 };
+const PRICING: Upstream = Upstream { flag: "--pricing", service: 30, port: 9090 };
 
 pub(super) const MEMBERS: [Member; 6] = [
     Member {
@@ -47,7 +45,7 @@ pub(super) const MEMBERS: [Member; 6] = [
         host: 10,
         port: 8090,
         app: &["load", "--items", ITEMS_PER_SECOND, "--stock", STOCK_PER_SECOND],
-        upstream: Some(Upstream { flag: "--target", name: "frontend", service: 10, port: 80 }),
+        upstream: Some(Upstream { flag: "--target", service: 10, port: 80 }),
     },
     Member { workload: FRONTEND, host: 11, port: 8080, app: &["frontend"], upstream: Some(CATALOG) },
     Member {
