@@ -47,7 +47,8 @@ fn serve(mesh: &Mesh, at: &Namespace, port: u16, server: Peer) -> Process {
 
 /// Tells whether somebody listens, without a connection that a server would take for a client's.
 fn listens(at: &Namespace, port: u16) -> bool {
-    let tables = at.run(|| ["tcp", "tcp6"].map(|table| read_to_string(format!("/proc/thread-self/net/{table}")))).unwrap();
+    let tables =
+        at.run(|| ["tcp", "tcp6"].map(|table| read_to_string(format!("/proc/thread-self/net/{table}")))).unwrap();
     let end = format!(":{port:04X}");
     tables.into_iter().flatten().any(|table| {
         table.lines().skip(1).any(|line| {
