@@ -52,7 +52,7 @@ impl Certificate {
             if let Some(tls) = self.tls.get()
                 && failures == 0
             {
-                sleep(until_renewal(&tls.credentials)).await;
+                sleep(until_renewal(tls.credentials.not_after())).await;
             }
             match self.certify().await {
                 Ok(()) => failures = 0,
@@ -106,10 +106,21 @@ impl Certificate {
     }
 }
 
-/// A random point near half of the leaf's life, so that sidecars that started together do not renew together.
-fn until_renewal(credentials: &Credentials) -> Duration {
-    let share = 0.4 + (random() % 1000) as f64 / 5000.0;
-    let renew_before_end = credentials.lifetime().mul_f64(share);
-    let left = credentials.not_after().duration_since(SystemTime::now()).unwrap_or_default();
-    left.saturating_sub(renew_before_end)
+/// A random point near half of what is left of the leaf's life, so that sidecars that started together do not renew
+/// together. Counted from now: the leaf's own start is back-dated.
+fn until_renewal(not_after: SystemTime) -> Duration {
+    let left = not_after.duration_since(SystemTime::now()).unwrap_or_default();
+    left.mul_f64(0.4 + (random() % 1000) as f64 / 5000.0).max(Duration::from_secs(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renews_near_half_life_and_never_in_a_tight_loop() {
+        let in_an_hour = until_renewal(SystemTime::now() + Duration::from_secs(3600)).as_secs();
+        assert!((1430..=2170).contains(&in_an_hour), "{in_an_hour}");
+        assert_eq!(until_renewal(SystemTime::UNIX_EPOCH), Duration::from_secs(1));
+    }
 }

@@ -64,8 +64,12 @@ pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<S
     let endpoint = worker.store.app(app);
     let open = async || worker.connector.tcp(app).await;
     let caller = Arc::new(Caller { peer: None, address });
-    match detect::detect(&mut io, policy.protocol, &policy.server_first, open).await? {
+    // A meshed peer comes with TLS, whatever the app's port carries: only HTTP can be told without a look.
+    let opaque = matches!(policy.protocol, Protocol::Opaque | Protocol::Tls);
+    let declared = if opaque { Protocol::Detect } else { policy.protocol };
+    match detect::detect(&mut io, declared, &policy.server_first, open).await? {
         // 4
+        Detected::Http1 | Detected::Http2 if opaque => serve_bytes(&worker, io, app, None, &caller).await,
         Detected::Tls(dialled) => {
             if detect::mesh_hello(&mut io).await {
                 drop(dialled);

@@ -21,6 +21,14 @@ const EJECTION: Duration = Duration::from_secs(1);
 /// The longest ejection.
 const MAX_EJECTION: Duration = Duration::from_secs(60);
 
+/// Of all endpoints since the start, for the metric; endpoints come and go.
+static EJECTIONS: AtomicU64 = AtomicU64::new(0);
+
+/// Returns how often an endpoint was left out since the start.
+pub(crate) fn ejections() -> u64 {
+    EJECTIONS.load(Ordering::Relaxed)
+}
+
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     /// The identity that it must prove; `None`: dialled in plaintext.
@@ -93,7 +101,8 @@ impl Endpoint {
         match (self.ejected(), other.ejected()) {
             (false, true) => true,
             (true, false) => false,
-            _ => self.load.cost() < other.load.cost(),
+            // Near ties are left to the draw: equals share evenly.
+            _ => self.load.cost() * 1.25 < other.load.cost(),
         }
     }
 
@@ -120,6 +129,7 @@ impl Endpoint {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
         // After an ejection the next failure ejects again: the first request is the probe.
         if failures >= FAILURES && !self.ejected() {
+            EJECTIONS.fetch_add(1, Ordering::Relaxed);
             let ejections = self.ejections.fetch_add(1, Ordering::Relaxed);
             let time = EJECTION.saturating_mul(1 << ejections.min(6)).min(MAX_EJECTION);
             self.ejected_until.store(self.millis() + time.as_millis() as u64, Ordering::Relaxed);

@@ -12,6 +12,9 @@ const DECAY_NANOS: f64 = 10e9;
 /// What an endpoint is believed to take before the first answer.
 const DEFAULT: Duration = Duration::from_millis(30);
 
+/// An endpoint that nobody has measured yet gets one request at a time: enough to learn, too few to hurt.
+const UNKNOWN: u64 = 0;
+
 #[derive(Debug)]
 pub(crate) struct Load {
     in_flight: AtomicU32,
@@ -26,8 +29,8 @@ impl Load {
     pub(crate) fn new() -> Self {
         Self {
             in_flight: AtomicU32::new(0),
-            latency: AtomicU64::new((DEFAULT.as_nanos() as f64).to_bits()),
-            at: AtomicU64::new(0),
+            latency: AtomicU64::new(0.0_f64.to_bits()),
+            at: AtomicU64::new(UNKNOWN),
             start: Instant::now(),
         }
     }
@@ -46,14 +49,14 @@ impl Load {
 
     /// Takes a measured latency into the average.
     pub(crate) fn observe(&self, latency: Duration) {
-        let now = self.start.elapsed().as_nanos() as u64;
+        let now = self.now();
         let before = self.at.swap(now, Ordering::Relaxed);
         let old = f64::from_bits(self.latency.load(Ordering::Relaxed));
         let seen = latency.as_nanos() as f64;
-        let new = if before == 0 || seen > old {
+        let new = if before == UNKNOWN || seen > old {
             seen
         } else {
-            let weight = (-(now.saturating_sub(before) as f64) / DECAY_NANOS).exp();
+            let weight = weight(before, now);
             old * weight + seen * (1.0 - weight)
         };
         // A lost update of a concurrent writer costs one sample.
@@ -62,8 +65,23 @@ impl Load {
 
     /// Returns the expected wait; comparable only with that of other endpoints.
     pub(crate) fn cost(&self) -> f64 {
-        f64::from_bits(self.latency.load(Ordering::Relaxed)) * f64::from(self.in_flight() + 1)
+        let at = self.at.load(Ordering::Relaxed);
+        let in_flight = f64::from(self.in_flight());
+        if at == UNKNOWN {
+            return in_flight * DEFAULT.as_nanos() as f64;
+        }
+        // What was measured long ago counts less and less, so that a slow endpoint is tried again.
+        f64::from_bits(self.latency.load(Ordering::Relaxed)) * weight(at, self.now()) * (in_flight + 1.0)
     }
+
+    /// Nanoseconds since the start; never [`UNKNOWN`].
+    fn now(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64 + 1
+    }
+}
+
+fn weight(then: u64, now: u64) -> f64 {
+    (-(now.saturating_sub(then) as f64) / DECAY_NANOS).exp()
 }
 
 #[cfg(test)]
@@ -73,7 +91,6 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn jumps_up_and_comes_down_slowly() {
         let load = Load::new();
-        tokio::time::advance(Duration::from_millis(1)).await;
         load.observe(Duration::from_millis(1));
         let fast = load.cost();
         load.observe(Duration::from_millis(100));
@@ -86,5 +103,25 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         load.observe(Duration::from_millis(1));
         assert!(load.cost() < fast * 2.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_without_a_measurement_is_tried_once_and_then_waited_for() {
+        let (known, new) = (Load::new(), Load::new());
+        known.observe(Duration::from_millis(1));
+
+        assert!(new.cost() < known.cost());
+        new.begin();
+        assert!(new.cost() > known.cost());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_peak_is_forgotten_also_when_nothing_is_sent() {
+        let (slow, fast) = (Load::new(), Load::new());
+        slow.observe(Duration::from_secs(1));
+        tokio::time::advance(Duration::from_secs(100)).await;
+        fast.observe(Duration::from_millis(1));
+
+        assert!(slow.cost() < fast.cost());
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use outrigger_proto::{ErrorCode, ServicePort};
 
-pub(crate) use endpoint::Endpoint;
+pub(crate) use endpoint::{Endpoint, ejections};
 pub(crate) use pool::{Lease, Pool, Sender};
 
 use crate::error::ProxyError;
@@ -70,7 +70,6 @@ impl Backend {
                 Err(ProxyError::new(ErrorCode::DestinationUnavailable, detail))
             }
             [only] => Ok(only.clone()),
-            [a, b] => Ok(if avoided(a) || (!avoided(b) && b.better_than(a)) { b } else { a }.clone()),
             many => {
                 let (a, b) = two_of(many.len());
                 let (mut a, b) = (&many[a], &many[b]);
@@ -79,7 +78,7 @@ impl Backend {
                 }
                 if a.ejected() {
                     // Two bad draws: look for a usable one, from a random place on. When all are ejected, use it.
-                    let start = random() as usize % many.len();
+                    let start = (random() % many.len() as u64) as usize;
                     let usable = (0..many.len()).map(|i| &many[(start + i) % many.len()]);
                     a = usable.into_iter().find(|e| !e.ejected() && !avoided(e)).unwrap_or(a);
                 }
@@ -152,6 +151,16 @@ mod tests {
         let picks = (0..1000).filter(|_| Arc::ptr_eq(&backend.pick(None).unwrap(), &busy)).count();
 
         assert_eq!(picks, 0, "with two others free, the busy one never wins a comparison");
+    }
+
+    #[test]
+    fn equal_endpoints_share_evenly() {
+        let backend = backend(2);
+        let first = backend.endpoints()[0].clone();
+
+        let picks = (0..1000).filter(|_| Arc::ptr_eq(&backend.pick(None).unwrap(), &first)).count();
+
+        assert!((400..600).contains(&picks), "{picks}");
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Server {
         let result = match version {
             Version::Http1 => {
                 let mut builder = http1::Builder::new();
-                builder.max_buf_size(MAX_HEAD).auto_date_header(false).half_close(true).pipeline_flush(true);
+                builder.max_buf_size(MAX_HEAD).auto_date_header(false).half_close(true);
                 builder.timer(TokioTimer::new()).header_read_timeout(unmeshed.then_some(UNMESHED_IDLE));
                 // A drain tells the client with the next answer (see `respond`), which no request can cross.
                 builder.serve_connection(io, service).with_upgrades().await
