@@ -73,6 +73,7 @@ pub struct App {
     seen: Arc<Mutex<Vec<Seen>>>,
     address: SocketAddr,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<std::io::Result<()>>>,
 }
 
 impl App {
@@ -178,9 +179,9 @@ impl App {
                 }
             });
         };
-        namespace.spawn(serving).expect("a thread starts");
+        let thread = Some(namespace.spawn(serving).expect("a thread starts"));
         let address = address.recv().expect("the server binds its port");
-        Self { seen, address, stop: Some(stop) }
+        Self { seen, address, stop: Some(stop), thread }
     }
 }
 
@@ -189,6 +190,10 @@ impl Drop for App {
         if let Some(stop) = self.stop.take() {
             // Fails only when its thread has ended already.
             let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            // Waits until the port is free again; a panic of the thread has failed the test already.
+            let _ = thread.join();
         }
     }
 }

@@ -205,8 +205,13 @@ impl Mesh {
         Pod::start(self, namespace, name, &Exempt::User(uid), &[])
     }
 
+    /// The trust anchors, as a ConfigMap would carry them: readable by every user.
     pub(crate) fn trust_anchors(&self) -> PathBuf {
-        self.ca_dir().join("root.pem")
+        let copy = self.folder.path().join("trust-anchors.pem");
+        fs::copy(self.ca_dir().join("root.pem"), &copy).expect("the CA has a root");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        fs::set_permissions(&copy, mode).expect("the folder is writable");
+        copy
     }
 }
 

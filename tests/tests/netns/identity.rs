@@ -61,7 +61,7 @@ impl Forgery {
         let read = |name: &str| std::fs::read_to_string(mesh.ca_dir().join(name)).unwrap();
         let issuer_pem = read("issuer.pem");
         let issuer_der = CertificateDer::from_pem_slice(issuer_pem.as_bytes()).unwrap();
-        let issuer = Issuer::from_ca_cert_der(&issuer_der, KeyPair::from_pem(&read("issuer.key")).unwrap()).unwrap();
+        let issuer = Issuer::from_ca_cert_der(&issuer_der, KeyPair::from_pem(&issuer_pem).unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
         let leaf = self.params().signed_by(&key, &issuer).unwrap();
         Forged { chain: vec![leaf.der().clone(), issuer_der], key }
@@ -209,7 +209,7 @@ fn an_endpoint_with_another_identity_than_was_named_is_refused() {
     assert!(text.contains("E006") || text.contains("E009"), "{text}");
     assert!(text.contains("ns/shop/sa/bank") && text.contains("ns/shop/sa/web"), "both identities are named: {text}");
     let count = app.count();
-    client.get(&format!("http://{WEB}/"));
+    assert_eq!(client.get(&format!("http://{WEB}/")).status, 502);
     assert_eq!(app.count(), count, "nothing is sent to the wrong peer");
 }
 
@@ -274,7 +274,7 @@ fn a_token_is_good_once_and_only_from_its_workloads_address() {
 #[test]
 fn certificates_renew_under_load_without_a_failed_request() {
     let Some(sandbox) = enter() else { return };
-    let options = outrigger_tests::Options { control_plane: vec!["--leaf-lifetime".to_owned(), "8s".to_owned()] };
+    let options = outrigger_tests::Options { control_plane: vec!["--leaf-lifetime".to_owned(), "10s".to_owned()] };
     let mut mesh = Mesh::start_with(sandbox, &web(), options);
     let web = mesh.pod("web-1", "web");
     let _app = App::echo(&web, 8080, "web-1");

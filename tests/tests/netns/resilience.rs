@@ -132,7 +132,7 @@ fn a_reconnect_brings_only_what_differs() {
         let all = page["sidecars"].as_array().or_else(|| page.as_array())?.clone();
         all.into_iter().find(|sidecar| sidecar.to_string().contains("client-1"))
     });
-    let sent = sidecar["resourcesSent"].as_u64().unwrap_or_else(|| panic!("resourcesSent: {sidecar}"));
+    let sent = sidecar["sent"].as_u64().unwrap_or_else(|| panic!("{sidecar}"));
     assert_eq!(sent, 0, "nothing changed: {sidecar}");
 }
 
