@@ -111,6 +111,8 @@ async fn connection(
         }
     };
     let leaf = io.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    // A first certificate takes milliseconds; whoever has not proved anything does not get to keep a connection.
+    let limit = if leaf.is_some() { FOREVER } else { ANONYMOUS_LIMIT };
     let caller = match Caller::new(address, leaf) {
         Ok(caller) => caller,
         Err(error) => {
@@ -135,6 +137,7 @@ async fn connection(
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {
         served = &mut connection => served,
+        () = tokio::time::sleep(limit) => return,
         () = drain.started() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -163,3 +166,7 @@ const MAX_REQUEST: usize = 4 * 1024 * 1024;
 const MAX_CONNECTIONS: usize = 16 * 1024;
 
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+const ANONYMOUS_LIMIT: Duration = Duration::from_secs(30);
+
+const FOREVER: Duration = Duration::MAX;

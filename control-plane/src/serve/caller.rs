@@ -52,3 +52,23 @@ fn not_after(leaf: &CertificateDer<'_>) -> Result<SystemTime, PeerError> {
     let seconds = u64::try_from(parsed.validity().not_after.timestamp()).map_err(|_| PeerError::Malformed)?;
     Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leaf_that_has_ended_since_the_handshake_proves_nothing() {
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
+        let mut params = rcgen::CertificateParams::default();
+        params.subject_alt_names.push(rcgen::SanType::URI("spiffe://mesh.local/ns/a/sa/b".try_into().unwrap()));
+        params.not_after = end.into();
+        let leaf = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let caller = Caller::new(([127, 0, 0, 1], 1).into(), Some(leaf.der())).unwrap();
+
+        assert!(caller.valid_leaf(end - Duration::from_secs(1)).is_ok());
+        assert_eq!(caller.valid_leaf(end).unwrap_err().code(), tonic::Code::Unauthenticated);
+        let nobody = Caller::new(([127, 0, 0, 1], 1).into(), None).unwrap();
+        assert!(nobody.valid_leaf(end).is_err());
+    }
+}

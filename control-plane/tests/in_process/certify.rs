@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use outrigger_identity::KeyPair;
+use outrigger_proto::wire;
 use tonic::Code;
 
 use super::client::{ControlPlane, SHOP, credentials};
@@ -103,4 +104,20 @@ async fn two_control_planes_do_not_share_a_ca_directory() {
     let error = outrigger_control_plane::start(config, outrigger_daemon::Drain::new()).await.unwrap_err();
 
     assert!(error.to_string().contains("in use by another control plane"), "{error}");
+}
+
+#[tokio::test]
+async fn one_address_gets_ten_answers_a_second() {
+    let plane = ControlPlane::start().await;
+    let client = plane.client(None).await;
+
+    let calls = (0..200).map(|_| {
+        let mut client = client.clone();
+        async move { client.certify(wire::CertifyRequest::default()).await.unwrap_err() }
+    });
+    let refusals = futures_util::future::join_all(calls).await;
+
+    let limited = refusals.iter().filter(|status| status.code() == Code::ResourceExhausted).count();
+    assert!(limited > 0, "all were answered");
+    assert!(limited <= 190, "{limited} were refused");
 }

@@ -215,6 +215,7 @@ async fn refuses_streams_that_break_the_rules() {
     let many = (0..5000).map(|number| format!("address/10.0.{}.{}:1", number / 256, number % 256)).collect();
     let subscribe = |keys| Request::Subscribe(wire::Subscribe { keys });
 
+    assert_eq!(refused(&plane, Vec::new()).await.code(), Code::DeadlineExceeded);
     assert_eq!(refused(&plane, vec![subscribe(Vec::new())]).await.code(), Code::InvalidArgument);
     assert_eq!(refused(&plane, vec![hello(), hello()]).await.code(), Code::InvalidArgument);
     assert_eq!(refused(&plane, vec![hello(), subscribe(many)]).await.code(), Code::ResourceExhausted);
