@@ -10,8 +10,8 @@ use outrigger_sandbox::{Namespace, Network, Sandbox, testing};
 use crate::pod::Exempt;
 use crate::{Pod, Process, client, wait};
 
-/// Where the control plane listens, as every pod sees it.
-const CONTROL_PLANE: &str = "10.77.0.1:4180";
+/// The port on which the control plane listens.
+const PORT: u16 = 4180;
 
 /// Where the control plane's admin endpoints are, inside its namespace.
 const ADMIN: &str = "127.0.0.1:4182";
@@ -42,6 +42,8 @@ pub fn enter() -> Option<Sandbox> {
 pub struct Options {
     /// More arguments of the control plane.
     pub control_plane: Vec<String>,
+    /// Sidecars reach the control plane over IPv6.
+    pub ipv6: bool,
 }
 
 /// The mesh.
@@ -129,7 +131,7 @@ impl Mesh {
     /// Where the control plane listens.
     #[must_use]
     pub fn control_plane_address(&self) -> String {
-        CONTROL_PLANE.replace("10.77.0.1", &self.home.v4().to_string())
+        if self.options.ipv6 { format!("[{}]:{PORT}", self.home.v6()) } else { format!("{}:{PORT}", self.home.v4()) }
     }
 
     /// Reads a page of the control plane's admin endpoints; `None` when it does not answer.

@@ -189,13 +189,15 @@ fn a_pod_reaches_itself_through_its_service() {
 #[test]
 fn ipv6_works_like_ipv4() {
     let Some(sandbox) = enter() else { return };
-    let mut mesh = Mesh::start(sandbox, "");
-    let web = mesh.bare("web-1");
-    let yaml = yaml::workload("web-1", "web", &web.v6().to_string(), "");
-    mesh.write("web.yaml", &format!("{}{yaml}", yaml::service("web", "fd96::10", 80, 8080)));
-    let web = mesh.pod_in(web, "web-1", &[]);
+    let options = outrigger_tests::Options { ipv6: true, ..Default::default() };
+    let mut mesh = Mesh::start_with(sandbox, &yaml::service("web", "fd96::10", 80, 8080), options);
+    let mut pod = |name: &str, app: &str| {
+        let namespace = mesh.bare(name);
+        mesh.write(&format!("{name}.yaml"), &yaml::workload(name, app, &namespace.v6().to_string(), ""));
+        mesh.pod_in(namespace, name, &[])
+    };
+    let (web, client) = (pod("web-1", "web"), pod("client-1", "client"));
     let _app = App::echo(&web, 8080, "web-1");
-    let client = mesh.pod("client-1", "client");
 
     let response = client.get("http://[fd96::10]/");
 

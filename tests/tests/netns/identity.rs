@@ -274,7 +274,7 @@ fn a_token_is_good_once_and_only_from_its_workloads_address() {
 #[test]
 fn certificates_renew_under_load_without_a_failed_request() {
     let Some(sandbox) = enter() else { return };
-    let options = outrigger_tests::Options { control_plane: vec!["--leaf-lifetime".to_owned(), "10s".to_owned()] };
+    let options = outrigger_tests::Options { control_plane: vec!["--leaf-lifetime".to_owned(), "10s".to_owned()], ..Default::default() };
     let mut mesh = Mesh::start_with(sandbox, &web(), options);
     let web = mesh.pod("web-1", "web");
     let _app = App::echo(&web, 8080, "web-1");
