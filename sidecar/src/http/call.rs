@@ -1,17 +1,20 @@
 //! A request on its way through the layers, and the facts about it that logs, metrics and spans read.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use http::Request;
+use http::{HeaderMap, Request, StatusCode};
+use outrigger_proto::ErrorCode;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::balance::{Backend, Endpoint};
+use crate::error::ProxyError;
 use crate::http::Body;
 use crate::inbound::Caller;
 use crate::outbound::{Rule, Target};
 use crate::route::Matched;
+use crate::telemetry::{RetryOutcome, TraceContext};
 
 /// Seen from the workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +61,19 @@ pub(crate) struct Flow {
     /// Attempts made so far.
     attempts: AtomicU32,
     facts: Mutex<Facts>,
+    /// Set when each attempt has a span of its own.
+    trace: OnceLock<TraceContext>,
+    spans: Mutex<Vec<Attempt>>,
+    retry_denied: OnceLock<RetryOutcome>,
+}
+
+/// One attempt of a sampled request.
+pub(crate) struct Attempt {
+    pub(crate) context: TraceContext,
+    pub(crate) start: Instant,
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// When and how it ended; `None`: it was given up.
+    pub(crate) result: Option<(Instant, Result<StatusCode, (ErrorCode, String)>)>,
 }
 
 /// What routing and balancing decided.
@@ -71,7 +87,17 @@ pub(crate) struct Facts {
 
 impl Flow {
     pub(crate) fn new(direction: Direction, grpc: bool, caller: Option<Arc<Caller>>) -> Self {
-        Self { direction, start: Instant::now(), grpc, caller, attempts: AtomicU32::new(0), facts: Mutex::default() }
+        Self {
+            direction,
+            start: Instant::now(),
+            grpc,
+            caller,
+            attempts: AtomicU32::new(0),
+            facts: Mutex::default(),
+            trace: OnceLock::new(),
+            spans: Mutex::default(),
+            retry_denied: OnceLock::new(),
+        }
     }
 
     /// A rule matched, and which of its matches.
@@ -87,9 +113,52 @@ impl Flow {
         facts.backend = Some(backend.clone());
     }
 
-    pub(crate) fn attempt(&self, endpoint: &Arc<Endpoint>) {
-        self.attempts.fetch_add(1, Ordering::Relaxed);
+    /// An attempt begins; its headers name its own span from the second on.
+    pub(crate) fn attempt(&self, endpoint: &Arc<Endpoint>, headers: &mut HeaderMap) {
+        let before = self.attempts.fetch_add(1, Ordering::Relaxed);
         self.facts.lock().endpoint = Some(endpoint.clone());
+        let Some(trace) = self.trace.get() else { return };
+        let mut context = *trace;
+        if before > 0 {
+            context = trace.sibling();
+            context.inject(headers);
+        }
+        let mut spans = self.spans.lock();
+        if spans.len() >= MAX_SPANS {
+            spans.pop();
+        }
+        spans.push(Attempt { context, start: Instant::now(), endpoint: endpoint.clone(), result: None });
+    }
+
+    /// The present attempt has its response's head, or has failed.
+    pub(crate) fn attempted(&self, result: Result<StatusCode, &ProxyError>) {
+        if self.trace.get().is_none() {
+            return;
+        }
+        if let Some(attempt) = self.spans.lock().last_mut().filter(|attempt| attempt.result.is_none()) {
+            let result = result.map_err(|error| (error.code, error.detail.clone()));
+            attempt.result = Some((Instant::now(), result));
+        }
+    }
+
+    /// Each attempt is to have a span; the first one's context is in the headers already.
+    pub(crate) fn sampled(&self, trace: TraceContext) {
+        // Set once, by the outermost layer.
+        let _ = self.trace.set(trace);
+    }
+
+    pub(crate) fn take_attempts(&self) -> Vec<Attempt> {
+        std::mem::take(&mut *self.spans.lock())
+    }
+
+    /// A repetition was wanted and not possible.
+    pub(crate) fn deny_retry(&self, why: RetryOutcome) {
+        // The first reason counts.
+        let _ = self.retry_denied.set(why);
+    }
+
+    pub(crate) fn retry_denied(&self) -> Option<RetryOutcome> {
+        self.retry_denied.get().copied()
     }
 
     pub(crate) fn attempts(&self) -> u32 {
@@ -100,3 +169,6 @@ impl Flow {
         self.facts.lock().clone()
     }
 }
+
+/// Attempts of one request that have spans of their own; the last one's is always kept.
+const MAX_SPANS: usize = 16;

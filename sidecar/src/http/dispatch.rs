@@ -62,7 +62,12 @@ impl Service<Call> for Dispatch {
 
     fn call(&mut self, call: Call) -> Self::Future {
         let this = self.clone();
-        Box::pin(this.exchange(call))
+        Box::pin(async move {
+            let flow = call.flow.clone();
+            let result = this.exchange(call).await;
+            flow.attempted(result.as_ref().map(Response::status));
+            result
+        })
     }
 }
 
@@ -73,8 +78,8 @@ impl Dispatch {
             To::App(endpoint) => endpoint.clone(),
             To::Target(_) => return Err(ProxyError::new(ErrorCode::Internal, "a request was sent before it was routed")),
         };
-        call.flow.attempt(&endpoint);
         let mut request = call.request;
+        call.flow.attempt(&endpoint, request.headers_mut());
         let upgrade = upgrade::requested(&mut request);
         let alpn = self.alpn(&endpoint, upgrade.is_some());
         let (sender, reused) = match self.connection(&endpoint, alpn).await {

@@ -13,10 +13,10 @@ mod timeout;
 mod upgrade;
 
 pub(crate) use body::Body;
-pub(crate) use call::{Direction, Flow, To};
+pub(crate) use call::{Attempt, Direction, Facts, Flow, To};
 pub(crate) use dispatch::{Dispatch, Wire};
 pub(crate) use hygiene::HygieneLayer;
-pub(crate) use observe::{Observe, Outcome};
+pub(crate) use observe::{End, Observe, Outcome};
 pub(crate) use respond::RespondLayer;
 pub(crate) use retry::{Budget, RetryLayer};
 pub(crate) use routing::RoutingLayer;

@@ -26,6 +26,7 @@ use crate::http::call::{Call, To};
 use crate::http::dispatch::Dispatch;
 use crate::http::timeout::expired;
 use crate::http::Body;
+use crate::telemetry::RetryOutcome;
 
 /// Attempts beyond the first for what was not processed, where no route says otherwise.
 const UNPROCESSED_ATTEMPTS: u32 = 2;
@@ -114,10 +115,17 @@ async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, 
             Ok(response) => attempt < policy.map_or(0, |p| p.attempts) && repeats_status(policy, response.status().as_u16()),
             Err(error) => attempt < limit && repeats_error(policy, attempt, error, &head.method),
         };
-        let possible = wanted
-            && replay.as_ref().is_none_or(Replay::possible)
-            && budget.as_ref().is_none_or(|backend| backend.budget.withdraw());
-        if !possible {
+        let denied = if replay.as_ref().is_some_and(|replay| !replay.possible()) {
+            Some(RetryOutcome::NotReplayable)
+        } else if wanted && budget.as_ref().is_some_and(|backend| !backend.budget.withdraw()) {
+            Some(RetryOutcome::OverBudget)
+        } else {
+            None
+        };
+        if let Some(why) = denied.filter(|_| wanted) {
+            flow.deny_retry(why);
+        }
+        if !wanted || denied.is_some() {
             return result.map_err(|error| exhausted(error, causes));
         }
         let pause = attempt > 0 || result.is_ok();

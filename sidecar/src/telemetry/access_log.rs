@@ -12,8 +12,9 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-pub(crate) use line::Entry;
+pub(crate) use line::{ConnectionEntry, Entry};
 
+use line::Line;
 use writer::Writer;
 
 /// Writes lines about requests.
@@ -50,7 +51,7 @@ impl AccessLog {
     }
 
     /// Writes a line, or drops it when the reader is behind.
-    pub(crate) fn write(&self, entry: &Entry<'_>) {
+    pub(crate) fn write(&self, entry: &impl Line) {
         if let Some(writer) = &self.writer {
             writer.write(|line| match self.format {
                 Format::Json => entry.write_json(line),

@@ -134,7 +134,7 @@ mod tests {
             (Kind::Server, None, status(200), grpc(13), "INTERNAL"),
             (Kind::Server, None, status(200), grpc(99), "UNKNOWN"),
         ] {
-            let got = ErrorType::of(kind, mesh, status, grpc).map_or("-".to_owned(), |error| error.to_string());
+            let got = ErrorType::of(kind, mesh, status, grpc).map_or_else(|| "-".to_owned(), |error| error.to_string());
             assert_eq!(got, want, "{kind:?} {status:?} {grpc:?}");
         }
     }

@@ -8,7 +8,7 @@ mod histogram;
 mod requests;
 
 pub(crate) use counters::{ControlFacts, Counters, RetryOutcome};
-pub(crate) use requests::{Labels, Observed, PeerLabel, RequestMetrics, Scope};
+pub(crate) use requests::{Labels, Observed, PeerLabel, RequestMetrics};
 
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;

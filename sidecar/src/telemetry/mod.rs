@@ -1,99 +1,202 @@
 //! What is told about requests and connections: metrics, the access log, traces.
+//!
+//! [`Telemetry`] is called at the edges of the request path; what it hears about a request between them is in its
+//! [`Flow`](crate::http::Flow). Nothing here waits: what cannot be told at once is dropped and counted.
 
 mod access_log;
 mod facts;
 mod metrics;
+mod request;
+mod tcp;
 mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
-use http::Request;
+use anyhow::{Context, anyhow};
 use outrigger_daemon::Metrics;
+use outrigger_proto::ErrorCode;
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use crate::balance::{Backend, Endpoint};
+pub(crate) use metrics::RetryOutcome;
+pub(crate) use request::RequestRecord;
+pub(crate) use trace::TraceContext;
+
+use access_log::{AccessLog, ConnectionEntry};
+use metrics::{ControlFacts, Counters, RequestMetrics};
+use trace::{Resource, Tracer, TracerConfig};
+
 use crate::config::RunArgs;
 use crate::error::ProxyError;
-use crate::http::{Body, Direction, Flow, Outcome};
-use crate::inbound::Caller;
+use crate::http::Direction;
 use crate::sync::Store;
-use crate::tcp::Way;
 use crate::tls::TlsState;
 
-pub(crate) struct TelemetryConfig {}
+/// Settings as they were typed.
+pub(crate) struct TelemetryConfig {
+    access_log: String,
+    access_log_format: String,
+    otlp: Option<String>,
+    trace_ratio: f64,
+    mark: Option<u32>,
+}
 
 impl From<&RunArgs> for TelemetryConfig {
-    fn from(_args: &RunArgs) -> Self {
-        Self {}
+    fn from(args: &RunArgs) -> Self {
+        Self {
+            access_log: args.access_log.clone(),
+            access_log_format: args.access_log_format.clone(),
+            otlp: args.otlp.clone().filter(|endpoint| !endpoint.is_empty()),
+            trace_ratio: args.trace_ratio,
+            mark: args.mark.map(|mark| mark.value()),
+        }
     }
 }
 
+/// All telemetry of a sidecar.
 pub(crate) struct Telemetry {
     in_flight: Arc<AtomicUsize>,
+    requests: Arc<RequestMetrics>,
+    counters: Arc<Counters>,
+    access_log: Arc<AccessLog>,
+    tracer: Option<Arc<Tracer>>,
+    refused: Mutex<Refused>,
 }
 
-pub(crate) struct RequestRecord;
-
 impl Telemetry {
+    /// Starts telemetry on the present runtime, which is not to carry traffic.
+    ///
+    /// # Errors
+    /// When a setting means nothing.
     pub(crate) fn new(
-        _config: &TelemetryConfig,
-        _metrics: &Metrics,
-        _store: Arc<Store>,
-        _tls: Arc<TlsState>,
+        config: &TelemetryConfig,
+        metrics: &Metrics,
+        store: Arc<Store>,
+        tls: Arc<TlsState>,
     ) -> anyhow::Result<Self> {
-        Ok(Self { in_flight: Arc::default() })
+        let which = config.access_log.parse().map_err(|error| anyhow!("--access-log: {error}"))?;
+        let format = config.access_log_format.parse().map_err(|error| anyhow!("--access-log-format: {error}"))?;
+        let access_log = Arc::new(AccessLog::new(which, format).context("start the access log")?);
+        let tracer = match &config.otlp {
+            None => None,
+            Some(endpoint) => Some(Arc::new(start_tracer(config, endpoint, store.clone())?)),
+        };
+        let requests = Arc::new(RequestMetrics::new(MAX_SERIES));
+        let facts = control_facts(store, tls, tracer.clone(), access_log.clone());
+        let counters = Arc::new(Counters::new(facts));
+        metrics.register(|registry| {
+            registry.register_collector(Box::new(requests.clone()));
+            registry.register_collector(Box::new(counters.clone()));
+        });
+        Ok(Self { in_flight: Arc::default(), requests, counters, access_log, tracer, refused: Mutex::default() })
     }
 
-    pub(crate) fn begin(&self, _request: &mut Request<Body>, _flow: &Flow) -> RequestRecord {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        RequestRecord
-    }
-
-    pub(crate) fn end(&self, _record: RequestRecord, _flow: &Flow, _outcome: Outcome) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn tcp_outbound(&self, _via: Option<(Arc<Backend>, Arc<Endpoint>)>) -> TcpRecord {
-        TcpRecord::new(self.in_flight.clone())
-    }
-
-    pub(crate) fn tcp_inbound(&self, _caller: &Arc<Caller>, _port: u16) -> TcpRecord {
-        TcpRecord::new(self.in_flight.clone())
-    }
-
+    /// A connection was closed at once because of the limit on connections.
     pub(crate) fn connection_limit(&self, direction: Direction, peer: SocketAddr) {
-        tracing::warn!(direction = direction.as_str(), %peer, code = "E010", "connection limit reached");
+        self.counters.connection_refused(direction);
+        let mut refused = self.refused.lock();
+        refused.count += 1;
+        if refused.warned.is_some_and(|last| last.elapsed() < QUIET) {
+            return;
+        }
+        refused.warned = Some(Instant::now());
+        let code = ErrorCode::ConnectionLimit.code();
+        tracing::warn!(direction = direction.as_str(), %peer, code, refused = refused.count, "connection limit reached");
     }
 
+    /// A connection ended with an error that no request's answer tells.
     pub(crate) fn connection_failed(&self, direction: Direction, peer: SocketAddr, error: &ProxyError) {
+        if matches!(error.code, ErrorCode::TlsCertificate | ErrorCode::TlsProtocol) {
+            self.counters.handshake_failed(direction, error.code);
+        }
+        // Clients that go are everyday life.
+        if self.access_log.wants(error.code != ErrorCode::ClientClosed) {
+            let time = SystemTime::now();
+            self.access_log.write(&ConnectionEntry { time, direction, peer, code: error.code, detail: &error.detail });
+        }
         tracing::debug!(direction = direction.as_str(), %peer, code = error.code.code(), %error, "connection failed");
     }
 
+    /// Returns how many requests and copied connections there are now.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    pub(crate) async fn flush(&self) {}
-}
-
-pub(crate) struct TcpRecord {
-    in_flight: Arc<AtomicUsize>,
-}
-
-impl TcpRecord {
-    fn new(in_flight: Arc<AtomicUsize>) -> Self {
-        in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { in_flight }
-    }
-
-    pub(crate) fn copied(&self, _way: Way, _bytes: usize) {}
-
-    pub(crate) fn end(self, _error: Option<&std::io::Error>) {}
-}
-
-impl Drop for TcpRecord {
-    fn drop(&mut self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    /// Sends and writes what waits, before the process ends.
+    pub(crate) async fn flush(&self) {
+        if let Some(tracer) = &self.tracer {
+            tracer.flush().await;
+        }
+        self.access_log.flush(Duration::from_millis(500));
     }
 }
+
+/// Connections refused by the limit, and when that was last told.
+#[derive(Default)]
+struct Refused {
+    count: u64,
+    warned: Option<Instant>,
+}
+
+fn start_tracer(config: &TelemetryConfig, endpoint: &str, store: Arc<Store>) -> anyhow::Result<Tracer> {
+    let (tracer, exporter) = Tracer::new(TracerConfig {
+        endpoint: endpoint.to_owned(),
+        ratio: config.trace_ratio,
+        mark: config.mark,
+        resource: Box::new(move || resource(&store)),
+    })
+    .context("--otlp")?;
+    // It ends with the tracer.
+    tokio::spawn(exporter.run());
+    Ok(tracer)
+}
+
+/// Names the workload, not the sidecar: the app's own spans and the sidecar's belong to one service.
+fn resource(store: &Store) -> Resource {
+    let own = store.own();
+    let name = store.workload().map_or_else(|| own.name.to_string(), |workload| workload.service_name.to_string());
+    vec![
+        ("service.name", name),
+        ("service.namespace", own.namespace.to_string()),
+        ("service.instance.id", format!("{}.{}", own.namespace, own.name)),
+        ("k8s.namespace.name", own.namespace.to_string()),
+        ("k8s.pod.name", own.name.to_string()),
+    ]
+}
+
+/// Makes the function that each scrape asks.
+fn control_facts(
+    store: Arc<Store>,
+    tls: Arc<TlsState>,
+    tracer: Option<Arc<Tracer>>,
+    access_log: Arc<AccessLog>,
+) -> impl Fn() -> ControlFacts + Send + Sync + 'static {
+    let changed: Mutex<Option<(String, Instant)>> = Mutex::new(None);
+    move || {
+        let version = store.version().to_string();
+        // To the scrape's precision: nobody has to be told of a change.
+        let mut changed = changed.lock();
+        if !version.is_empty() && changed.as_ref().is_none_or(|(last, _)| *last != version) {
+            *changed = Some((version.clone(), Instant::now()));
+        }
+        let spans = tracer.as_ref().map(|tracer| tracer.counts()).unwrap_or_default();
+        ControlFacts {
+            certificate_expiry: tls.get().map(|tls| tls.credentials.not_after()),
+            config_version: version,
+            config_age: changed.as_ref().map(|(_, at)| at.elapsed()),
+            connected: *store.connected().borrow(),
+            ejections: crate::balance::ejections(),
+            spans_exported: spans.exported,
+            spans_dropped: spans.dropped,
+            log_lines_dropped: access_log.dropped(),
+        }
+    }
+}
+
+/// Series of request metrics; each is a histogram of some 20 lines.
+const MAX_SERIES: usize = 2000;
+/// Between two warnings about one thing.
+const QUIET: Duration = Duration::from_secs(10);

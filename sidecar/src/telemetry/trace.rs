@@ -3,6 +3,8 @@
 //! [`Tracer::begin`] reads the caller's trace context and decides whether the request is sampled; [`Tracer::record`]
 //! hands a finished span to the exporter, which runs beside the data path and never holds it up.
 
+#[cfg(test)]
+pub(crate) mod collector;
 mod context;
 mod export;
 mod span;

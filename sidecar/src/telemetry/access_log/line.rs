@@ -39,16 +39,30 @@ pub(crate) struct Entry<'a> {
     pub(crate) trace: Option<(TraceId, SpanId)>,
 }
 
-impl Entry<'_> {
-    pub(super) fn write_json(&self, line: &mut String) {
-        let mut json = Json { line, first: true };
-        json.line.push('{');
-        self.fields(&mut json);
-        json.line.push('}');
+/// What is told about a connection that ended with an error before it carried a request.
+pub(crate) struct ConnectionEntry<'a> {
+    pub(crate) time: SystemTime,
+    pub(crate) direction: Direction,
+    /// Who opened it.
+    pub(crate) peer: SocketAddr,
+    pub(crate) code: ErrorCode,
+    pub(crate) detail: &'a str,
+}
+
+/// Something that a line is about.
+pub(crate) trait Line {
+    fn write_json(&self, line: &mut String);
+
+    /// Writes what people look for first, then `name="value"`.
+    fn write_text(&self, line: &mut String);
+}
+
+impl Line for Entry<'_> {
+    fn write_json(&self, line: &mut String) {
+        Json::write(line, |json| self.fields(json));
     }
 
-    /// Writes `TIME DIRECTION METHOD PATH STATUS`, then `name=value` for the rest.
-    pub(super) fn write_text(&self, line: &mut String) {
+    fn write_text(&self, line: &mut String) {
         let status = self.status.map_or(0, |status| status.as_u16());
         // A String takes every write.
         let _ = write!(
@@ -61,7 +75,33 @@ impl Entry<'_> {
         );
         self.rest(&mut Text { line });
     }
+}
 
+impl Line for ConnectionEntry<'_> {
+    fn write_json(&self, line: &mut String) {
+        Json::write(line, |json| {
+            json.text("time", &Rfc3339(self.time));
+            json.text("outrigger.direction", &self.direction.as_str());
+            self.rest(json);
+        });
+    }
+
+    fn write_text(&self, line: &mut String) {
+        let _ = write!(line, "{} {} connection", Rfc3339(self.time), self.direction.as_str());
+        self.rest(&mut Text { line });
+    }
+}
+
+impl ConnectionEntry<'_> {
+    fn rest(&self, to: &mut impl Fields) {
+        to.text("client.address", &self.peer);
+        to.text("error.type", &self.code.token());
+        to.text("outrigger.error.code", &self.code);
+        to.text("outrigger.error.detail", &self.detail);
+    }
+}
+
+impl Entry<'_> {
     fn fields(&self, to: &mut Json<'_>) {
         to.text("time", &Rfc3339(self.time));
         to.text("outrigger.direction", &self.direction.as_str());
@@ -108,6 +148,12 @@ impl Entry<'_> {
     }
 }
 
+impl fmt::Debug for ConnectionEntry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionEntry").field("code", &self.code).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry").field("direction", &self.direction).finish_non_exhaustive()
@@ -124,7 +170,14 @@ struct Json<'a> {
     first: bool,
 }
 
-impl Json<'_> {
+impl<'a> Json<'a> {
+    fn write(line: &'a mut String, fields: impl FnOnce(&mut Self)) {
+        let mut json = Self { line, first: true };
+        json.line.push('{');
+        fields(&mut json);
+        json.line.push('}');
+    }
+
     fn name(&mut self, name: &str) {
         let comma = if self.first { "" } else { "," };
         self.first = false;
@@ -293,6 +346,27 @@ mod tests {
                 r#"network.protocol.version="1.1" outrigger.attempts=2 server.address="10.0.0.7:8080" "#,
                 r#"error.type="destination_unavailable""#,
             )
+        );
+    }
+
+    #[test]
+    fn a_failed_connection_has_a_line_of_its_own() {
+        let entry = ConnectionEntry {
+            time: UNIX_EPOCH,
+            direction: Direction::Inbound,
+            peer: ([10, 0, 0, 9], 4711).into(),
+            code: ErrorCode::TlsProtocol,
+            detail: "10.0.0.9:4711 came without mesh TLS",
+        };
+        let (mut json, mut text) = (String::new(), String::new());
+        entry.write_json(&mut json);
+        entry.write_text(&mut text);
+        let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read["outrigger.error.code"], "E007");
+        assert_eq!(read["client.address"], "10.0.0.9:4711");
+        assert!(
+            text.starts_with(r#"1970-01-01T00:00:00.000Z inbound connection client.address="10.0.0.9:4711""#),
+            "{text}"
         );
     }
 

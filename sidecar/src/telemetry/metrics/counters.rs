@@ -35,6 +35,7 @@ pub(crate) struct ControlFacts {
     /// Since the last commit.
     pub(crate) config_age: Option<Duration>,
     pub(crate) connected: bool,
+    pub(crate) ejections: u64,
     pub(crate) spans_exported: u64,
     pub(crate) spans_dropped: u64,
     pub(crate) log_lines_dropped: u64,
@@ -45,7 +46,6 @@ pub(crate) struct Counters {
     // By direction, then plain or mutual.
     tcp: [[Tcp; 2]; 2],
     retries: [AtomicU64; RETRIES.len()],
-    ejections: AtomicU64,
     // By direction, then by code.
     handshakes: [[AtomicU64; HANDSHAKES.len() + 1]; 2],
     connections_refused: [AtomicU64; 2],
@@ -66,7 +66,6 @@ impl Counters {
         Self {
             tcp: Default::default(),
             retries: Default::default(),
-            ejections: AtomicU64::new(0),
             handshakes: Default::default(),
             connections_refused: Default::default(),
             control: Box::new(control),
@@ -96,10 +95,6 @@ impl Counters {
 
     pub(crate) fn retried(&self, outcome: RetryOutcome) {
         self.retries[outcome as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn ejected(&self) {
-        self.ejections.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a TLS handshake that failed.
@@ -142,33 +137,12 @@ impl Counters {
         let help = (&*name("connections_refused"), "Connections closed because of the limit on connections");
         encode_counter(encoder, help, &[(&[], count(&self.connections_refused[side(direction)]))])
     }
-
-    fn encode_control(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let facts = (self.control)();
-        if let Some(expiry) = facts.certificate_expiry {
-            let seconds = expiry.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-            let help = ("outrigger_control_certificate_expiry_timestamp_seconds", "When the own certificate expires");
-            encode_gauge(encoder, help, &[(&[], seconds)])?;
-        }
-        let help = ("outrigger_control_config_version", "The configuration in force, by its hash; always 1");
-        encode_gauge(encoder, help, &[(&[("version", &facts.config_version)], 1.0)])?;
-        if let Some(age) = facts.config_age {
-            let help = ("outrigger_control_config_age_seconds", "Since the last change of the configuration");
-            encode_gauge(encoder, help, &[(&[], age.as_secs_f64())])?;
-        }
-        let help = ("outrigger_control_connected", "Whether the control plane is reached");
-        encode_gauge(encoder, help, &[(&[], f64::from(u8::from(facts.connected)))])?;
-        let help = ("outrigger_control_spans", "Spans by what became of them");
-        let (exported, dropped) = ([("outcome", "exported")], [("outcome", "dropped")]);
-        encode_counter(encoder, help, &[(&exported, facts.spans_exported), (&dropped, facts.spans_dropped)])?;
-        let help = ("outrigger_control_access_log_dropped_lines", "Lines that the access log's reader did not take");
-        encode_counter(encoder, help, &[(&[], facts.log_lines_dropped)])
-    }
 }
 
 impl Collector for Counters {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let encoder = &mut encoder;
+        let facts = (self.control)();
         self.encode_side(encoder, Direction::Inbound)?;
         self.encode_side(encoder, Direction::Outbound)?;
         let outcomes = RETRIES.map(|outcome| [("outcome", outcome)]);
@@ -176,8 +150,8 @@ impl Collector for Counters {
         let samples: Vec<_> = outcomes.iter().zip(&self.retries).map(|(o, retries)| (&o[..], count(retries))).collect();
         encode_counter(encoder, ("outrigger_outbound_retries", "Requests whose first attempt failed"), &samples)?;
         let help = ("outrigger_outbound_ejections", "Endpoints left out for a while after failures");
-        encode_counter(encoder, help, &[(&[], count(&self.ejections))])?;
-        self.encode_control(encoder)
+        encode_counter(encoder, help, &[(&[], facts.ejections)])?;
+        encode_control(encoder, &facts)
     }
 }
 
@@ -185,6 +159,27 @@ impl fmt::Debug for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Counters")
     }
+}
+
+fn encode_control(encoder: &mut DescriptorEncoder<'_>, facts: &ControlFacts) -> fmt::Result {
+    if let Some(expiry) = facts.certificate_expiry {
+        let seconds = expiry.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let help = ("outrigger_control_certificate_expiry_timestamp_seconds", "When the own certificate expires");
+        encode_gauge(encoder, help, &[(&[], seconds)])?;
+    }
+    let help = ("outrigger_control_config_version", "The configuration in force, by its hash; always 1");
+    encode_gauge(encoder, help, &[(&[("version", &facts.config_version)], 1.0)])?;
+    if let Some(age) = facts.config_age {
+        let help = ("outrigger_control_config_age_seconds", "Since the last change of the configuration");
+        encode_gauge(encoder, help, &[(&[], age.as_secs_f64())])?;
+    }
+    let help = ("outrigger_control_connected", "Whether the control plane is reached");
+    encode_gauge(encoder, help, &[(&[], f64::from(u8::from(facts.connected)))])?;
+    let help = ("outrigger_control_spans", "Spans by what became of them");
+    let (exported, dropped) = ([("outcome", "exported")], [("outcome", "dropped")]);
+    encode_counter(encoder, help, &[(&exported, facts.spans_exported), (&dropped, facts.spans_dropped)])?;
+    let help = ("outrigger_control_access_log_dropped_lines", "Lines that the access log's reader did not take");
+    encode_counter(encoder, help, &[(&[], facts.log_lines_dropped)])
 }
 
 fn side(direction: Direction) -> usize {
@@ -198,8 +193,7 @@ fn side(direction: Direction) -> usize {
 const RETRIES: [&str; 4] = ["succeeded", "failed", "over_budget", "not_replayable"];
 
 /// How a handshake fails; all else is `other`.
-const HANDSHAKES: [ErrorCode; 4] =
-    [ErrorCode::TlsCertificate, ErrorCode::TlsProtocol, ErrorCode::ConnectionTimeout, ErrorCode::ConnectionTerminated];
+const HANDSHAKES: [ErrorCode; 2] = [ErrorCode::TlsCertificate, ErrorCode::TlsProtocol];
 
 #[cfg(test)]
 mod tests {
@@ -226,6 +220,7 @@ mod tests {
             config_version: "ab12".to_owned(),
             config_age: Some(Duration::from_secs(4)),
             connected: true,
+            ejections: 1,
             spans_exported: 7,
             spans_dropped: 2,
             log_lines_dropped: 3,
@@ -239,7 +234,6 @@ mod tests {
         counters.tcp_copied(Direction::Inbound, true, Way::There, 30);
         counters.retried(RetryOutcome::Succeeded);
         counters.retried(RetryOutcome::NotReplayable);
-        counters.ejected();
         counters.handshake_failed(Direction::Inbound, ErrorCode::TlsProtocol);
         counters.handshake_failed(Direction::Outbound, ErrorCode::TlsCertificate);
         counters.handshake_failed(Direction::Outbound, ErrorCode::Internal);

@@ -163,8 +163,8 @@ pub(crate) struct Labels<'a> {
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) enum PeerLabel<'a> {
     Unknown,
-    /// Of a server's metrics: who asked.
-    Workload {
+    /// Of a server's metrics: the service account of who asked. Not the pod: pods come and go by the hundred.
+    Account {
         namespace: &'a str,
         name: &'a str,
     },
@@ -193,14 +193,14 @@ impl Scope {
         });
         let (namespace, name) = match peer {
             PeerLabel::Unknown => (String::new(), String::new()),
-            PeerLabel::Workload { namespace, name } => (namespace.to_owned(), name.to_owned()),
+            PeerLabel::Account { namespace, name } => (namespace.to_owned(), name.to_owned()),
             PeerLabel::Service(ServicePort { namespace, name, port }) => {
                 (namespace.to_string(), format!("{name}:{port}"))
             }
         };
         let peer = match kind {
             Kind::Client => "peer_service",
-            Kind::Server => "peer_workload",
+            Kind::Server => "peer_service_account",
         };
         let tls = if mutual { "mutual" } else { "none" };
         let labels = vec![("route", route), ("peer_namespace", namespace), (peer, name), ("tls", tls.to_owned())];

@@ -22,7 +22,7 @@ fn counts(metrics: &Metrics) -> Vec<String> {
 }
 
 fn inbound(name: &str) -> Labels<'_> {
-    let peer = PeerLabel::Workload { namespace: "shop", name };
+    let peer = PeerLabel::Account { namespace: "shop", name };
     Labels { kind: Kind::Server, grpc: false, route: None, peer, mutual: true }
 }
 
@@ -56,7 +56,7 @@ async fn counts_requests_under_the_names_of_the_conventions() {
     let grpc = Observed { grpc_status: Some(GrpcStatus(77)), error: None, ..observed(&Method::POST, 200) };
     requests.record(&requests.scope(&outbound("", true)), &grpc);
 
-    let peer = r#"route="",peer_namespace="shop",peer_workload="cart",tls="mutual""#;
+    let peer = r#"route="",peer_namespace="shop",peer_service_account="cart",tls="mutual""#;
     let backend = r#"peer_namespace="shop",peer_service="web:80",tls="mutual""#;
     assert_eq!(
         counts(&metrics),

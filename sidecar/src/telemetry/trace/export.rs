@@ -56,7 +56,7 @@ impl Queue {
 }
 
 /// What became of the spans.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) exported: u64,
     /// The queue was full, or the collector was away or refused them.
@@ -225,43 +225,11 @@ const QUIET: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
-    use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
     use tokio::net::TcpListener;
-    use tokio_stream::wrappers::TcpListenerStream;
 
     use super::*;
+    use crate::telemetry::trace::collector::collector;
     use crate::telemetry::trace::{Tracer, TracerConfig};
-
-    /// A collector that refuses the first messages with the codes it is given.
-    struct Collector {
-        received: mpsc::UnboundedSender<ExportTraceServiceRequest>,
-        refusals: Mutex<Vec<Code>>,
-    }
-
-    #[tonic::async_trait]
-    impl TraceService for Collector {
-        async fn export(
-            &self,
-            request: tonic::Request<ExportTraceServiceRequest>,
-        ) -> Result<tonic::Response<ExportTraceServiceResponse>, Status> {
-            if let Some(code) = self.refusals.lock().pop() {
-                return Err(Status::new(code, "not now"));
-            }
-            let _ = self.received.send(request.into_inner());
-            Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
-        }
-    }
-
-    async fn collector(refusals: Vec<Code>) -> (String, mpsc::UnboundedReceiver<ExportTraceServiceRequest>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let (received, receiver) = mpsc::unbounded_channel();
-        let service = TraceServiceServer::new(Collector { received, refusals: Mutex::new(refusals) });
-        let server = tonic::transport::Server::builder().add_service(service);
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        (endpoint, receiver)
-    }
 
     fn tracer(endpoint: String) -> (Tracer, Exporter) {
         let resource = || vec![("service.name", "web".to_owned()), ("k8s.namespace.name", "shop".to_owned())];

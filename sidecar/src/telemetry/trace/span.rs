@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Write};
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use http::uri::Authority;
 use http::{Method, StatusCode, Version};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -42,8 +43,10 @@ pub(crate) struct HttpSpan<'a> {
     pub(crate) grpc_status: Option<GrpcStatus>,
     /// The mesh's own error and its details.
     pub(crate) error: Option<(ErrorCode, &'a str)>,
+    /// The Host or authority that the request named.
+    pub(crate) authority: Option<&'a str>,
     /// The address that the app listens on.
-    pub(crate) server: Option<SocketAddr>,
+    pub(crate) endpoint: Option<SocketAddr>,
     /// The other side of the connection.
     pub(crate) peer: Option<SocketAddr>,
     /// The identity that the other side proved.
@@ -119,10 +122,7 @@ impl HttpSpan<'_> {
         if let Some(status) = self.status {
             all.int("http.response.status_code", i64::from(status.as_u16()));
         }
-        if let Some(server) = self.server {
-            all.text("server.address", server.ip());
-            all.int("server.port", i64::from(server.port()));
-        }
+        self.server_attributes(&mut all);
         if let Some(peer) = self.peer {
             all.text("network.peer.address", peer.ip());
             all.int("network.peer.port", i64::from(peer.port()));
@@ -147,6 +147,25 @@ impl HttpSpan<'_> {
             all.text("outrigger.peer.identity", identity);
         }
         all.0
+    }
+
+    /// The server by the name that the client used, else by its address.
+    fn server_attributes(&self, all: &mut Attributes) {
+        let authority = self.authority.and_then(|text| text.parse::<Authority>().ok());
+        let port = match (&authority, self.endpoint) {
+            (Some(authority), endpoint) => {
+                all.text("server.address", authority.host());
+                authority.port_u16().or_else(|| endpoint.map(|endpoint| endpoint.port()))
+            }
+            (None, Some(endpoint)) => {
+                all.text("server.address", endpoint.ip());
+                Some(endpoint.port())
+            }
+            (None, None) => None,
+        };
+        if let Some(port) = port {
+            all.int("server.port", i64::from(port));
+        }
     }
 
     fn http_attributes(&self, all: &mut Attributes) {
@@ -224,7 +243,8 @@ mod tests {
             status: Some(StatusCode::OK),
             grpc_status: None,
             error: None,
-            server: None,
+            authority: None,
+            endpoint: None,
             peer: None,
             peer_identity: None,
             resend_count: 0,
@@ -268,7 +288,8 @@ mod tests {
     fn a_clients_span_says_all_that_is_known() {
         let span = HttpSpan {
             pattern: "/items",
-            server: Some(([10, 0, 0, 7], 8080).into()),
+            authority: Some("web"),
+            endpoint: Some(([10, 0, 0, 7], 8080).into()),
             peer: Some(([10, 0, 0, 7], 8080).into()),
             peer_identity: Some("spiffe://mesh.local/ns/shop/sa/web"),
             resend_count: 2,
@@ -286,7 +307,7 @@ mod tests {
                 r#"url.path="/items/7""#,
                 r#"url.template="/items""#,
                 "http.response.status_code=200",
-                r#"server.address="10.0.0.7""#,
+                r#"server.address="web""#,
                 "server.port=8080",
                 r#"network.peer.address="10.0.0.7""#,
                 "network.peer.port=8080",
@@ -303,6 +324,23 @@ mod tests {
         assert_eq!(encoded.span_id, context.span_id.to_bytes());
         assert!(encoded.parent_span_id.is_empty());
         assert_eq!(encoded.status, None);
+    }
+
+    #[test]
+    fn the_server_is_named_as_the_client_named_it() {
+        let endpoint = Some(([10, 0, 0, 7], 8080).into());
+        for (authority, endpoint, want) in [
+            (Some("web:80"), endpoint, &[r#"server.address="web""#, "server.port=80"][..]),
+            (Some("[::1]"), endpoint, &[r#"server.address="[::1]""#, "server.port=8080"]),
+            (Some("a b"), endpoint, &[r#"server.address="10.0.0.7""#, "server.port=8080"]),
+            (Some("web"), None, &[r#"server.address="web""#]),
+            (None, None, &[]),
+        ] {
+            let span = HttpSpan { authority, endpoint, ..span(Kind::Client, &Method::GET, "/") }.encode(&context());
+            let all = attributes(&span);
+            let server: Vec<_> = all.iter().filter(|attribute| attribute.starts_with("server.")).collect();
+            assert_eq!(server, want, "{authority:?}");
+        }
     }
 
     #[test]
