@@ -1,12 +1,12 @@
-//! The page of settings: what the long-running programs are started with.
+//! The pages about command lines: what the long-running programs are started with, and what can be typed.
 
 use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
 /// Every command of the sidecar and of the control plane, with all its settings.
-pub(crate) fn page() -> String {
-    let mut page = format!("{}\n# Settings\n\n{INTRODUCTION}\n", crate::GENERATED);
+pub(crate) fn settings() -> String {
+    let mut page = format!("{}\n# Settings\n\n{SETTINGS}\n", crate::GENERATED);
     for mut command in [outrigger_sidecar::Args::command(), outrigger_control_plane::Args::command()] {
         command.build();
         describe(&mut page, &command, 2);
@@ -14,25 +14,44 @@ pub(crate) fn page() -> String {
     page
 }
 
-const INTRODUCTION: &str = "\
+/// Every command of `outrigger` that is for people.
+pub(crate) fn commands() -> String {
+    let mut page = format!("{}\n# Command line\n\n{COMMANDS}\n", crate::GENERATED);
+    let mut command = outrigger_cli::args::Args::command();
+    command.build();
+    describe(&mut page, &command, 2);
+    page
+}
+
+const SETTINGS: &str = "\
 These are fixed for the life of a process. Everything that may change while it runs comes from the control plane, and \
 there from the objects. Each setting can be given as an option or as an environment variable; the option wins.
 
 The commands of `outrigger sidecar` and `outrigger control-plane` are the same programs with the same settings.";
 
+const COMMANDS: &str = "\
+What a command finds goes to stdout, all else to stderr. It ends with 0 when the answer is yes, 1 when it is no, 2 when \
+it was called wrongly or could not find out, and 3 when waiting took too long.";
+
 fn describe(page: &mut String, command: &Command, level: usize) {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let _ = write!(page, "\n{} {name}\n\n{}\n", "#".repeat(level), sentence(&about));
-    let arguments: Vec<&Arg> = command.get_arguments().filter(|argument| is_setting(argument)).collect();
+    let is_root = level == 2;
+    let arguments: Vec<&Arg> = command
+        .get_arguments()
+        .filter(|argument| is_setting(argument) && (is_root || !argument.is_global_set()))
+        .collect();
     if !arguments.is_empty() {
         page.push_str("\n| Option | Environment | Default | |\n|---|---|---|---|\n");
         for argument in arguments {
             row(page, argument);
         }
     }
-    for subcommand in command.get_subcommands().filter(|command| command.get_name() != "help") {
-        describe(page, subcommand, level + 1);
+    for subcommand in command.get_subcommands() {
+        if !subcommand.is_hide_set() && subcommand.get_name() != "help" {
+            describe(page, subcommand, level + 1);
+        }
     }
 }
 
@@ -54,8 +73,12 @@ fn row(page: &mut String, argument: &Arg) {
         None => format!("`{value}`"),
     };
     let environment = argument.get_env().map(|name| format!("`{}`", name.display())).unwrap_or_default();
-    let defaults: Vec<String> =
-        argument.get_default_values().iter().map(|value| format!("`{}`", value.display())).collect();
+    let defaults: Vec<String> = argument
+        .get_default_values()
+        .iter()
+        .filter(|value| !value.is_empty())
+        .map(|value| format!("`{}`", value.display()))
+        .collect();
     let default = match (defaults.is_empty(), argument.is_required_set(), takes_value) {
         (false, _, true) => defaults.join(", "),
         (_, true, _) => "required".to_owned(),
