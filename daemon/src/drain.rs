@@ -48,7 +48,6 @@ impl Drain {
     }
 
     /// Returns a guard that the drain waits for; drop it when the work is done.
-    #[must_use]
     pub fn guard(&self) -> TaskTrackerToken {
         self.tracker.token()
     }

@@ -99,8 +99,9 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
         })?;
     }
     let status = client.status();
-    let admin_listener =
-        TcpListener::bind(args.admin).await.with_context(|| format!("listen on {} for the admin endpoints", args.admin))?;
+    let admin_listener = TcpListener::bind(args.admin)
+        .await
+        .with_context(|| format!("listen on {} for the admin endpoints", args.admin))?;
     let ready = {
         let (store, tls) = (store.clone(), tls.clone());
         move || tls.get().is_some() && store.workload().is_some() && !failed.load(Ordering::Relaxed)
@@ -114,7 +115,11 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
     tracing::info!(workload = %args.workload, workers, "sidecar is up");
 
     let signal = shutdown_signal().await?;
-    tracing::info!(signal, in_flight = telemetry.in_flight(), "draining: peers are told to leave, requests in flight end");
+    tracing::info!(
+        signal,
+        in_flight = telemetry.in_flight(),
+        "draining: peers are told to leave, requests in flight end"
+    );
     drain.start();
     let drained = quiet(&telemetry, args.drain_timeout).await;
     telemetry.flush().await;

@@ -13,8 +13,8 @@ use rustls_pki_types::CertificateDer;
 use tokio::time::sleep;
 
 use crate::balance::random;
-use crate::sync::{ControlPlane, StateDir};
 use crate::sync::chain;
+use crate::sync::{ControlPlane, StateDir};
 use crate::tls::TlsState;
 
 /// The wait after a first failure; it doubles.
@@ -61,8 +61,14 @@ impl Certificate {
                     let pause = pause.mul_f64(0.5 + (random() % 1000) as f64 / 1000.0);
                     failures += 1;
                     let valid = self.tls.get().map(|tls| tls.credentials.not_after());
-                    let left = valid.and_then(|end| end.duration_since(SystemTime::now()).ok()).map(|left| left.as_secs());
-                    tracing::warn!(error, retry_ms = pause.as_millis() as u64, old_leaf_valid_s = left, "no new certificate");
+                    let left =
+                        valid.and_then(|end| end.duration_since(SystemTime::now()).ok()).map(|left| left.as_secs());
+                    tracing::warn!(
+                        error,
+                        retry_ms = pause.as_millis() as u64,
+                        old_leaf_valid_s = left,
+                        "no new certificate"
+                    );
                     sleep(pause).await;
                 }
             }

@@ -40,7 +40,8 @@ impl Connector {
     pub(crate) async fn open(&self, endpoint: &Endpoint, alpn: Alpn) -> Result<Io, ProxyError> {
         let opened = tokio::time::timeout(self.timeout, self.open_untimed(endpoint, alpn)).await;
         opened.unwrap_or_else(|_| {
-            let detail = format!("{} did not accept the connection within {} ms", endpoint.address, self.timeout.as_millis());
+            let detail =
+                format!("{} did not accept the connection within {} ms", endpoint.address, self.timeout.as_millis());
             Err(ProxyError::new(ErrorCode::ConnectionTimeout, detail))
         })
     }

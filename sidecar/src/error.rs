@@ -9,7 +9,7 @@ use outrigger_proto::ErrorCode;
 
 /// What is known about the fate of a failed attempt. It decides whether the attempt may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// The peer provably never processed the request: repeating it is always safe.
     NotProcessed,
     /// A reused connection ended before the first byte of a response: most likely an idle connection that the peer had
@@ -21,33 +21,33 @@ pub enum Fate {
 
 /// An error that the mesh makes.
 #[derive(Debug)]
-pub struct ProxyError {
+pub(crate) struct ProxyError {
     /// The row of the error table.
-    pub code: ErrorCode,
+    pub(crate) code: ErrorCode,
     /// What happened, in words, for the answer, the log and the span.
-    pub detail: String,
+    pub(crate) detail: String,
     /// Whether it may be repeated.
-    pub fate: Fate,
+    pub(crate) fate: Fate,
     /// Whose status the answer has, when another error's than `code`'s.
-    pub answered_as: Option<ErrorCode>,
+    pub(crate) answered_as: Option<ErrorCode>,
 }
 
 impl ProxyError {
     /// Makes an error of an attempt that never reached a peer.
-    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), fate: Fate::NotProcessed, answered_as: None }
     }
 
     /// Says what is known about the attempt's fate.
     #[must_use]
-    pub fn fate(mut self, fate: Fate) -> Self {
+    pub(crate) fn fate(mut self, fate: Fate) -> Self {
         self.fate = fate;
         self
     }
 
     /// Makes the error of a TCP connection that could not be opened.
     #[must_use]
-    pub fn connect(endpoint: SocketAddr, error: &std::io::Error) -> Self {
+    pub(crate) fn connect(endpoint: SocketAddr, error: &std::io::Error) -> Self {
         let code = match error.kind() {
             std::io::ErrorKind::TimedOut => ErrorCode::ConnectionTimeout,
             _ => ErrorCode::ConnectionRefused,
@@ -58,7 +58,7 @@ impl ProxyError {
 
     /// Makes the error of a failed TLS handshake with an endpoint.
     #[must_use]
-    pub fn handshake(endpoint: SocketAddr, error: &std::io::Error) -> Self {
+    pub(crate) fn handshake(endpoint: SocketAddr, error: &std::io::Error) -> Self {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         let code = match tls {
             Some(rustls::Error::InvalidCertificate(_)) => ErrorCode::TlsCertificate,
@@ -80,7 +80,7 @@ impl ProxyError {
 
     /// Makes the error of a request that failed on an open connection.
     #[must_use]
-    pub fn exchange(endpoint: SocketAddr, error: &hyper::Error, reused: bool, before_response: bool) -> Self {
+    pub(crate) fn exchange(endpoint: SocketAddr, error: &hyper::Error, reused: bool, before_response: bool) -> Self {
         let code = if error.is_parse() { ErrorCode::HttpProtocol } else { ErrorCode::ConnectionTerminated };
         let fate = if error.is_canceled() || refused_by_peer(error) {
             Fate::NotProcessed

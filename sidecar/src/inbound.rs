@@ -24,9 +24,7 @@ use tower::ServiceBuilder;
 use crate::connect::tune;
 use crate::detect::{self, Detected, Prefixed};
 use crate::error::ProxyError;
-use crate::http::{
-    Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To, Version,
-};
+use crate::http::{Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To, Version};
 use crate::orig_dst::original_destination;
 use crate::tcp;
 use crate::worker::Worker;

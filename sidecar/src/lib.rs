@@ -7,7 +7,7 @@
 //!                            └── sync (destinations, routes, endpoints, policy), certificate ── control plane
 //! ```
 //!
-//! [`outbound`] and [`inbound`] hold the two paths, each to be read top to bottom.
+//! `outbound.rs` and `inbound.rs` hold the two paths, each to be read top to bottom.
 
 mod admin;
 mod app;

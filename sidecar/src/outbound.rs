@@ -27,7 +27,8 @@ use crate::connect::{Io, tune};
 use crate::detect::{self, Detected, Prefixed};
 use crate::error::ProxyError;
 use crate::http::{
-    Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, RoutingLayer, Server, TimeoutLayer, To, Version,
+    Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, RoutingLayer, Server, TimeoutLayer, To,
+    Version,
 };
 use crate::orig_dst::{OrigDst, original_destination};
 use crate::route::Destination;
@@ -77,7 +78,9 @@ where
         .layer(TimeoutLayer) //                                           8   the rule's deadline, outside retry
         .layer(RetryLayer) //                                             8   repeats what is safe, within the budget
         .service(Dispatch::new(&worker, version)); //                  9–11   endpoint, pool, mutual TLS
-    Server { worker, direction: Direction::Outbound, to: To::Target(target), caller: None, version }.serve(io, stack).await
+    Server { worker, direction: Direction::Outbound, to: To::Target(target), caller: None, version }
+        .serve(io, stack)
+        .await
 }
 
 /// The backend and its endpoint that a connection for bytes leads to.
@@ -121,12 +124,7 @@ fn tcp_backend(target: &Target) -> Result<Arc<Backend>, ProxyError> {
     }
 }
 
-async fn serve_bytes(
-    worker: &Worker,
-    io: Prefixed<TcpStream>,
-    peer: Prefixed<Io>,
-    via: Via,
-) -> Result<(), ProxyError> {
+async fn serve_bytes(worker: &Worker, io: Prefixed<TcpStream>, peer: Prefixed<Io>, via: Via) -> Result<(), ProxyError> {
     let record = worker.telemetry.tcp_outbound(via);
     let copied = tcp::copy(io, peer, |way, bytes| record.copied(way, bytes)).await;
     record.end(copied.as_ref().err());

@@ -77,8 +77,7 @@ impl Mesh {
         fs::create_dir(folder.config()).expect("the folder is writable");
         // The control plane has a namespace of its own, as in a cluster; 10.77.0.2 and the first address of pods differ.
         let home = network.namespace("control-plane", Ipv4Addr::new(10, 77, 0, 2), v6(2)).expect("a namespace");
-        let mut mesh =
-            Self { control_plane: None, home, network, folder, options, pods: 10, _sandbox: sandbox };
+        let mut mesh = Self { control_plane: None, home, network, folder, options, pods: 10, _sandbox: sandbox };
         mesh.write("mesh.yaml", yaml);
         mesh.start_control_plane();
         mesh
@@ -112,7 +111,9 @@ impl Mesh {
         command.arg("--config-dir").arg(self.folder.config()).arg("--ca-dir").arg(self.ca_dir());
         command.args(&self.options.control_plane);
         self.control_plane = Some(Process::start("control-plane", &self.home, self.folder.path(), &mut command));
-        wait::until_true("the control plane is ready", || self.control_plane_get("/ready").is_some_and(|r| r.status == 200));
+        wait::until_true("the control plane is ready", || {
+            self.control_plane_get("/ready").is_some_and(|r| r.status == 200)
+        });
     }
 
     /// The control plane's process.
@@ -227,7 +228,10 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Self {
-        let path = PathBuf::from(format!("/dev/shm/outrigger-test-{}-{:?}", std::process::id(), std::time::Instant::now()).replace(['{', '}', ' ', ':', ','], ""));
+        let path = PathBuf::from(
+            format!("/dev/shm/outrigger-test-{}-{:?}", std::process::id(), std::time::Instant::now())
+                .replace(['{', '}', ' ', ':', ','], ""),
+        );
         fs::create_dir_all(&path).expect("/dev/shm is writable");
         Self(path)
     }

@@ -40,7 +40,8 @@ impl Pod {
         let folder = mesh.folder().join(name);
         std::fs::create_dir(&folder).expect("the test's folder is writable");
         std::fs::write(folder.join("token"), mesh.token(name)).expect("the test's folder is writable");
-        let mut all: Vec<String> = ["sidecar", "run", "--admin", ADMIN, "--access-log", "all"].map(str::to_owned).into();
+        let mut all: Vec<String> =
+            ["sidecar", "run", "--admin", ADMIN, "--access-log", "all"].map(str::to_owned).into();
         let mut option = |name: &str, value: String| all.extend([name.to_owned(), value]);
         option("--workload", format!("shop/{name}"));
         option("--control-plane", mesh.control_plane_address());
@@ -194,7 +195,9 @@ impl Pod {
     pub fn output(&self, command: &mut Command) -> Output {
         let program = command.get_program().to_string_lossy().into_owned();
         let output = self.namespace.run(|| command.output()).expect("a thread starts");
-        output.unwrap_or_else(|error| panic!("{program}: {error} (is it installed? `cargo xtask test` installs what the tests need)"))
+        output.unwrap_or_else(|error| {
+            panic!("{program}: {error} (is it installed? `cargo xtask test` installs what the tests need)")
+        })
     }
 
     /// Runs a program inside and returns its stdout.

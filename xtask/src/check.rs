@@ -79,6 +79,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Check::Gen => generate::check(&root),
             Check::Deny => {
                 let deny = tools::CARGO_DENY.program(&root)?;
+                // It looks at the crates of every platform; cargo has fetched those of this one only.
+                step::run(cargo().args(["fetch", "--quiet", "--locked"]))?;
                 step::run(std::process::Command::new(deny).current_dir(&root).args([
                     "--offline",
                     "--workspace",

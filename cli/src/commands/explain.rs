@@ -78,15 +78,43 @@ fn unknown(asked: &str) -> Failure {
     Failure::new(format!("no error code `{asked}`"), hint)
 }
 
-/// The name of a gRPC status code.
+/// The name of a gRPC status code, as the table of errors and the gRPC documentation spell it.
 fn grpc_name(status: u8) -> String {
-    let code = tonic::Code::from_i32(status.into());
-    format!("{status} ({})", code.description())
+    let name = GRPC.get(usize::from(status)).copied().unwrap_or("?");
+    format!("{status} {name}")
 }
+
+const GRPC: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_grpc_statuses() {
+        for code in ErrorCode::ALL {
+            assert!(!grpc_name(code.info().grpc_status).contains('?'), "{code}");
+        }
+        assert_eq!(grpc_name(14), "14 UNAVAILABLE");
+    }
 
     #[test]
     fn suggests_the_nearest_code() {

@@ -42,7 +42,11 @@ pub(crate) struct Shared {
 /// What sends a request.
 pub(crate) enum Sender {
     Http1(http1::SendRequest<Body>),
-    Http2(http2::SendRequest<Body>, Stream),
+    Http2 {
+        sender: http2::SendRequest<Body>,
+        /// Given back with the sender.
+        _place: Stream,
+    },
 }
 
 /// One request's place on an HTTP/2 connection.
@@ -104,7 +108,7 @@ impl Pool {
 impl Shared {
     fn join(self: &Arc<Self>) -> Sender {
         self.streams.fetch_add(1, Ordering::Relaxed);
-        Sender::Http2(self.sender.clone(), Stream(self.clone()))
+        Sender::Http2 { sender: self.sender.clone(), _place: Stream(self.clone()) }
     }
 }
 

@@ -27,10 +27,6 @@ impl<T> Prefixed<T> {
     pub(crate) fn seen(&self) -> &[u8] {
         &self.seen[self.read..]
     }
-
-    pub(crate) fn get_ref(&self) -> &T {
-        &self.inner
-    }
 }
 
 impl<T: AsyncRead + Unpin> Prefixed<T> {

@@ -100,7 +100,7 @@ mod tests {
             (b"PING\r\n", Verdict::Other),
             (b"GET key\r\n", Verdict::Other),
             (b"GET /key\r\n", Verdict::Other),
-            (b"get key\r\n", Verdict::Other), // memcached
+            (b"get key\r\n", Verdict::Other),                // memcached
             (b"\0\0\0\x08\x04\xd2\x16\x2f", Verdict::Other), // PostgreSQL
             (b"SSH-2.0-x\r\n", Verdict::Other),
             (b"EHLO example.org\r\n", Verdict::Other),
@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn a_verdict_never_changes_with_more_bytes() {
-        let texts: &[&[u8]] = &[b"GET /a HTTP/1.1\r\nHost: a\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nx", b"GET /key\r\nfoo", b"*1\r\n"];
+        let texts: &[&[u8]] =
+            &[b"GET /a HTTP/1.1\r\nHost: a\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nx", b"GET /key\r\nfoo", b"*1\r\n"];
         for text in texts {
             let mut settled = Verdict::More;
             for end in 0..=text.len() {

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::balance::Lease;
 use crate::http::observe::Record;
 use crate::http::retry::Replay;
-use crate::balance::Lease;
 
 /// A request's or response's body.
 pub(crate) struct Body {

@@ -73,8 +73,11 @@ pub(crate) struct Attempt {
     pub(crate) start: Instant,
     pub(crate) endpoint: Arc<Endpoint>,
     /// When and how it ended; `None`: it was given up.
-    pub(crate) result: Option<(Instant, Result<StatusCode, (ErrorCode, String)>)>,
+    pub(crate) result: Option<(Instant, AttemptResult)>,
 }
+
+/// A response's status, or the error and what is known of it.
+pub(crate) type AttemptResult = Result<StatusCode, (ErrorCode, String)>;
 
 /// What routing and balancing decided.
 #[derive(Clone, Default)]

@@ -76,7 +76,9 @@ impl Dispatch {
         let endpoint = match &call.to {
             To::Backend(backend, _) => backend.pick(self.avoid.as_ref())?,
             To::App(endpoint) => endpoint.clone(),
-            To::Target(_) => return Err(ProxyError::new(ErrorCode::Internal, "a request was sent before it was routed")),
+            To::Target(_) => {
+                return Err(ProxyError::new(ErrorCode::Internal, "a request was sent before it was routed"));
+            }
         };
         let mut request = call.request;
         call.flow.attempt(&endpoint, request.headers_mut());
@@ -94,7 +96,7 @@ impl Dispatch {
         let method = request.method().clone();
         let sent = match lease.sender() {
             Some(Sender::Http1(sender)) => sender.send_request(request).await,
-            Some(Sender::Http2(sender, _)) => sender.send_request(request).await,
+            Some(Sender::Http2 { sender, .. }) => sender.send_request(request).await,
             None => return Err(ProxyError::new(ErrorCode::Internal, "a lease without a connection")),
         };
         let response = match sent {
@@ -110,7 +112,9 @@ impl Dispatch {
         };
         lease.answered();
         match response.status() {
-            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => endpoint.failed(),
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                endpoint.failed()
+            }
             _ => endpoint.succeeded(),
         }
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS

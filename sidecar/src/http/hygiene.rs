@@ -65,7 +65,10 @@ fn clean_request(request: &mut Request<Body>) -> Result<(), ProxyError> {
         Version::HTTP_2 => {}
         version => check_http1(request, version)?,
     }
-    if request.method() != Method::CONNECT && request.uri().authority().is_some() && request.version() != Version::HTTP_2 {
+    if request.method() != Method::CONNECT
+        && request.uri().authority().is_some()
+        && request.version() != Version::HTTP_2
+    {
         // The absolute form names the host; it wins over the header (RFC 9112 section 3.2.2).
         let authority = request.uri().authority().map(|a| HeaderValue::from_str(a.as_str()));
         if let Some(Ok(host)) = authority {
@@ -181,10 +184,7 @@ mod tests {
 
     #[test]
     fn ambiguous_requests_are_refused() {
-        for lines in [
-            &[("x", "no host")][..],
-            &[("host", "a"), ("host", "b")],
-        ] {
+        for lines in [&[("x", "no host")][..], &[("host", "a"), ("host", "b")]] {
             assert!(clean_request(&mut request(lines)).is_err(), "{lines:?}");
         }
     }

@@ -13,9 +13,9 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use crate::error::ProxyError;
+use crate::http::Body;
 use crate::http::body::BodyError;
 use crate::http::call::{Call, Flow};
-use crate::http::Body;
 use crate::telemetry::{RequestRecord, Telemetry};
 
 /// Observes every request of a stack.

@@ -14,8 +14,8 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::error::ProxyError;
-use crate::http::call::{Call, Direction, Flow};
 use crate::http::Body;
+use crate::http::call::{Call, Direction, Flow};
 
 /// Makes [`Respond`].
 #[derive(Clone)]
@@ -117,7 +117,8 @@ fn answer(error: &ProxyError, flow: &Flow, form: Form) -> Response<Body> {
     let info = error.code.info();
     let as_info = error.answered_as.unwrap_or(error.code).info();
     // Identities and addresses are for meshed peers only; the own workload is one.
-    let told = flow.direction == Direction::Outbound || flow.caller.as_ref().is_some_and(|caller| caller.peer.is_some());
+    let told =
+        flow.direction == Direction::Outbound || flow.caller.as_ref().is_some_and(|caller| caller.peer.is_some());
     let detail = if told { error.detail.as_str() } else { info.means };
     let line = format!("outrigger: {} {}: {detail}", info.code, info.token);
     let status = as_info.http_status.and_then(|status| StatusCode::from_u16(status).ok());
@@ -129,7 +130,8 @@ fn answer(error: &ProxyError, flow: &Flow, form: Form) -> Response<Body> {
     if !matches!(form, Form::Grpc) {
         *response.status_mut() = status.unwrap_or(StatusCode::BAD_GATEWAY);
     }
-    let quoted: String = detail.chars().filter(|c| (' '..='~').contains(c) && *c != '"' && *c != '\\').take(200).collect();
+    let quoted: String =
+        detail.chars().filter(|c| (' '..='~').contains(c) && *c != '"' && *c != '\\').take(200).collect();
     let proxy_status =
         format!("outrigger-{}; error={}; details=\"{} {quoted}\"", flow.direction.as_str(), info.token, info.code);
     if let Ok(value) = HeaderValue::from_str(&proxy_status) {

@@ -22,10 +22,10 @@ pub(crate) use replay::Replay;
 
 use crate::balance::random;
 use crate::error::{Fate, ProxyError};
+use crate::http::Body;
 use crate::http::call::{Call, To};
 use crate::http::dispatch::Dispatch;
 use crate::http::timeout::expired;
-use crate::http::Body;
 use crate::telemetry::RetryOutcome;
 
 /// Attempts beyond the first for what was not processed, where no route says otherwise.
@@ -95,7 +95,12 @@ async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, 
         To::App(_) | To::Target(_) => None,
     };
     let (parts, body) = request.into_parts();
-    let head = Head { method: parts.method.clone(), uri: parts.uri.clone(), version: parts.version, headers: parts.headers.clone() };
+    let head = Head {
+        method: parts.method.clone(),
+        uri: parts.uri.clone(),
+        version: parts.version,
+        headers: parts.headers.clone(),
+    };
     let mut replay = (!body.is_end_stream()).then(|| Replay::new(body));
     let mut next = Some(Request::from_parts(parts, replay.as_mut().map_or_else(Body::empty, Replay::attempt)));
     let mut causes: Vec<String> = Vec::new();
@@ -112,7 +117,9 @@ async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, 
             _ => exchange.await,
         };
         let wanted = match &result {
-            Ok(response) => attempt < policy.map_or(0, |p| p.attempts) && repeats_status(policy, response.status().as_u16()),
+            Ok(response) => {
+                attempt < policy.map_or(0, |p| p.attempts) && repeats_status(policy, response.status().as_u16())
+            }
             Err(error) => attempt < limit && repeats_error(policy, attempt, error, &head.method),
         };
         let denied = if replay.as_ref().is_some_and(|replay| !replay.possible()) {

@@ -56,7 +56,7 @@ where
         };
         match route(&target, &mut call) {
             Ok(Routed::Sent(applied)) => RoutingFuture::Sent { inner: self.inner.call(call), applied },
-            Ok(Routed::Answered(response)) => RoutingFuture::Answered { result: Some(Ok(response)) },
+            Ok(Routed::Answered(response)) => RoutingFuture::Answered { result: Some(Ok(*response)) },
             Err(error) => RoutingFuture::Answered { result: Some(Err(error)) },
         }
     }
@@ -66,7 +66,7 @@ enum Routed {
     /// On to a backend; the response passes these filters.
     Sent(Option<Applied>),
     /// The rule itself answers.
-    Answered(Response<Body>),
+    Answered(Box<Response<Body>>),
 }
 
 /// Whose filters the response passes: first those of the drawn backend (by its place), then the rule's.
@@ -108,7 +108,7 @@ fn route(target: &Arc<Target>, call: &mut Call) -> Result<Routed, ProxyError> {
 
 fn apply(rule: Arc<Rule>, mut matched: Matched, target: &Target, call: &mut Call) -> Result<Routed, ProxyError> {
     call.flow.matched(&rule, matched);
-    let too_long = |error| ProxyError::new(ErrorCode::HttpProtocol, format!("{error} (by {})", rule));
+    let too_long = |error| ProxyError::new(ErrorCode::HttpProtocol, format!("{error} (by {rule})"));
     let request = std::mem::replace(&mut call.request, Request::new(Body::empty()));
     let (mut parts, body) = request.into_parts();
     let changed = rule.filters.apply_request(&mut parts, &mut matched);
@@ -118,7 +118,7 @@ fn apply(rule: Arc<Rule>, mut matched: Matched, target: &Target, call: &mut Call
         let response = redirect.respond(&parts, matched, origin).map_err(too_long)?;
         let mut response = response.map(|()| Body::empty());
         rule.filters.apply_response(response.headers_mut());
-        return Ok(Routed::Answered(response));
+        return Ok(Routed::Answered(Box::new(response)));
     }
     let draw = random();
     let drawn = rule.backends.pick(draw);
@@ -127,7 +127,7 @@ fn apply(rule: Arc<Rule>, mut matched: Matched, target: &Target, call: &mut Call
     let backend = match &drawn.to {
         Destination::Service { backend, .. } => backend.clone(),
         Destination::Invalid(why) => {
-            return Err(ProxyError::new(ErrorCode::BackendInvalid, format!("{}: {why}", rule)));
+            return Err(ProxyError::new(ErrorCode::BackendInvalid, format!("{rule}: {why}")));
         }
     };
     call.request = Request::from_parts(parts, body);

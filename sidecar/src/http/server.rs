@@ -15,9 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service;
 
 use crate::error::{Fate, ProxyError};
+use crate::http::Body;
 use crate::http::call::{Call, Direction, Flow, To};
 use crate::http::dispatch::{CONNECTION_WINDOW, MAX_HEAD, STREAM_WINDOW};
-use crate::http::Body;
 use crate::inbound::Caller;
 use crate::worker::Worker;
 

@@ -27,6 +27,7 @@ pub(crate) struct Target {
 }
 
 /// What the control plane says of a destination.
+#[expect(clippy::large_enum_variant, reason = "there is one for each destination, on the heap")]
 pub(crate) enum TargetKind {
     /// A service's port.
     Service {
@@ -88,7 +89,7 @@ impl fmt::Display for TargetKind {
 
 impl<B> fmt::Display for route::Rule<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let route::Rule { route, index, name, .. } = self;
+        let Self { route, index, name, .. } = self;
         write!(f, "{} {}/{} rule {index}", route.kind.as_str(), route.namespace, route.name)?;
         if name.is_empty() { Ok(()) } else { write!(f, " ({name})") }
     }

@@ -78,7 +78,13 @@ impl Catalog {
         applied
     }
 
-    fn take(&mut self, key: &str, version: u64, value: Bytes, touched: &mut HashSet<ServicePort>) -> Result<(), String> {
+    fn take(
+        &mut self,
+        key: &str,
+        version: u64,
+        value: Bytes,
+        touched: &mut HashSet<ServicePort>,
+    ) -> Result<(), String> {
         let parsed: Key = key.parse().map_err(|error: outrigger_proto::KeyError| error.to_string())?;
         if self.held.len() >= MAX_RESOURCES && !self.held.contains_key(&parsed) {
             return Err(format!("more than {MAX_RESOURCES} resources"));
@@ -336,7 +342,8 @@ mod tests {
     #[tokio::test]
     async fn garbage_is_refused() {
         let (mut catalog, _) = catalog();
-        let garbage = |key: &str| wire::Resource { key: key.to_owned(), version: 1, value: Bytes::from_static(b"\xff\xff\xff") };
+        let garbage =
+            |key: &str| wire::Resource { key: key.to_owned(), version: 1, value: Bytes::from_static(b"\xff\xff\xff") };
 
         let applied = catalog.apply(vec![garbage("mesh"), garbage("nonsense"), garbage("address/10.0.0.1:80")], &[]);
 

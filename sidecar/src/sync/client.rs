@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_proto::wire::{self, sync_request, sync_response};
 use outrigger_proto::Key;
+use outrigger_proto::wire::{self, sync_request, sync_response};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -16,10 +16,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use crate::balance::random;
+use crate::sync::Store;
 use crate::sync::catalog::Catalog;
 use crate::sync::dial::{ControlPlane, chain};
 use crate::sync::saved::StateDir;
-use crate::sync::Store;
 use crate::tls::TlsState;
 
 /// The wait before the first reconnect; it doubles.
@@ -84,7 +84,11 @@ impl Client {
         let mut status = self.status.lock();
         status.restored = true;
         status.resources = applied.acked.len();
-        tracing::info!(resources = applied.acked.len(), refused = applied.refused.len(), "restored the last good state");
+        tracing::info!(
+            resources = applied.acked.len(),
+            refused = applied.refused.len(),
+            "restored the last good state"
+        );
     }
 
     /// Syncs for as long as the process lives.
@@ -107,7 +111,11 @@ impl Client {
             let pause = BACKOFF.saturating_mul(1 << failures.min(10)).min(MAX_BACKOFF);
             // Spread, so that a returning control plane does not meet all sidecars at once.
             let pause = pause.mul_f64(0.5 + (random() % 1000) as f64 / 1000.0);
-            tracing::warn!(error, retry_ms = pause.as_millis() as u64, "no configuration stream; going on with what is held");
+            tracing::warn!(
+                error,
+                retry_ms = pause.as_millis() as u64,
+                "no configuration stream; going on with what is held"
+            );
             let mut pause = std::pin::pin!(sleep(pause));
             loop {
                 tokio::select! {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use ahash::RandomState;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use outrigger_proto::model::{self, Egress, MeshSettings, Protocol};
-use outrigger_proto::{ErrorCode, Key, ServicePort, WorkloadName};
+use outrigger_proto::{ErrorCode, ServicePort, WorkloadName};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -181,10 +181,6 @@ impl Store {
         self.workload.load_full()
     }
 
-    pub(crate) fn settings(&self) -> Option<Arc<MeshSettings>> {
-        self.settings.load_full()
-    }
-
     // ---- written by the sync client ----
 
     pub(crate) fn set_connected(&self, connected: bool) {
@@ -282,7 +278,11 @@ impl Store {
         free.sort_unstable();
         let excess = targets.len().saturating_sub(MAX_TARGETS);
         let old = |(used, _): &(u64, SocketAddr)| now.saturating_sub(*used) >= idle.as_secs();
-        free.iter().enumerate().filter(|(i, target)| *i < excess || old(target)).map(|(_, (_, address))| *address).collect()
+        free.iter()
+            .enumerate()
+            .filter(|(i, target)| *i < excess || old(target))
+            .map(|(_, (_, address))| *address)
+            .collect()
     }
 
     /// Closes idle connections that have had their time.
@@ -297,11 +297,6 @@ impl Store {
             }
         }
         self.apps.read().values().for_each(reap);
-    }
-
-    /// Keys of all destinations.
-    pub(crate) fn addresses(&self) -> Vec<Key> {
-        self.targets.read().keys().map(|address| Key::Address(*address)).collect()
     }
 
     /// Describes what is in force, for `/config`.

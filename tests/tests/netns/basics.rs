@@ -63,7 +63,9 @@ fn http1_keeps_its_connection_its_chunks_and_its_trailers() {
             use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
             let mut stream = stream;
             let mut request = Vec::new();
-            while !request.windows(5).any(|w| w == b"0\r\n\r\n" || w == b"\n\r\n\r\n") && !request.ends_with(b"x-end: 1\r\n\r\n") {
+            while !request.windows(5).any(|w| w == b"0\r\n\r\n" || w == b"\n\r\n\r\n")
+                && !request.ends_with(b"x-end: 1\r\n\r\n")
+            {
                 let mut buffer = [0; 4096];
                 match stream.read(&mut buffer).await {
                     Ok(n) if n > 0 => request.extend_from_slice(&buffer[..n]),
@@ -133,7 +135,9 @@ fn an_upgrade_carries_bytes_both_ways_and_none_before_the_app_agrees() {
             if let Ok(Ok(n)) = tokio::time::timeout(Duration::from_millis(1), stream.read(&mut buffer)).await {
                 early += n;
             }
-            let answer = format!("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\nx-early: {early}\r\n\r\n");
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\nx-early: {early}\r\n\r\n"
+            );
             let _ = stream.write_all(answer.as_bytes()).await;
             while let Ok(n) = stream.read(&mut buffer).await {
                 if n == 0 || stream.write_all(&buffer[..n]).await.is_err() {
@@ -146,7 +150,9 @@ fn an_upgrade_carries_bytes_both_ways_and_none_before_the_app_agrees() {
     let mut connection = client.connect(&format!("{WEB}:80"));
 
     // The client does not wait for the answer.
-    connection.write(b"GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\nearly bytes").unwrap();
+    connection
+        .write(b"GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\nearly bytes")
+        .unwrap();
     let answer = connection.read(false).unwrap();
     assert_eq!((answer.status, answer.header("upgrade"), answer.header("x-early")), (101, "echo", "0"));
     connection.write(b", and later ones").unwrap();
@@ -217,7 +223,10 @@ fn both_wire_forms_carry_http1() {
         let mut connection = client.connect(&format!("{WEB}:80"));
         for (method, body) in [("GET", ""), ("POST", "hello"), ("PUT", "again")] {
             let told = connection.send(method, "/a?b=c", &[("x-kept", "1")], body.as_bytes()).unwrap().json();
-            assert_eq!((&told["method"], &told["body"], &told["path"]), (&method.into(), &body.into(), &"/a?b=c".into()));
+            assert_eq!(
+                (&told["method"], &told["body"], &told["path"]),
+                (&method.into(), &body.into(), &"/a?b=c".into())
+            );
             assert_eq!(told["version"], "HTTP/1.1", "the app is spoken to as the client spoke ({wire})");
             assert_eq!(told["headers"]["host"], format!("{WEB}:80"));
             assert_eq!(told["headers"]["x-kept"], "1");

@@ -130,7 +130,7 @@ fn eight_thousand_idle_connections_stay_within_20_kib_each() {
     let after = rss(&mut client);
 
     let each = (after - before) / 8000;
-    println!("{each} KiB per idle connection ({before} KiB before, {after} KiB with 8000)");
+    eprintln!("{each} KiB per idle connection ({before} KiB before, {after} KiB with 8000)");
     assert!(each <= 20, "{each} KiB each ({before} KiB before, {after} KiB with 8000)");
     drop(idle);
     wait::until_true("all are closed", || client.config()["inFlight"] == 0);

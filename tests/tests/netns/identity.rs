@@ -36,7 +36,12 @@ struct Forgery {
 impl Default for Forgery {
     fn default() -> Self {
         let (hour, now) = (Duration::from_secs(3600), since_epoch());
-        Self { id: "spiffe://mesh.local/ns/shop/sa/mallory", not_before: now - hour, not_after: now + hour, more_ids: vec![] }
+        Self {
+            id: "spiffe://mesh.local/ns/shop/sa/mallory",
+            not_before: now - hour,
+            not_after: now + hour,
+            more_ids: vec![],
+        }
     }
 }
 
@@ -242,7 +247,9 @@ fn refusal(mesh: &mut Mesh, thief: &Pod, victim: &str, token: &str) -> String {
     let mut command = std::process::Command::new(outrigger_tests::binary());
     command.args(["sidecar", "run", "--workload", &format!("shop/{victim}"), "--admin", "127.0.0.1:4999"]);
     command.args(["--outbound-port", "5140", "--inbound-port", "5143", "--mark", "0x4f52"]);
-    command.args(["--control-plane", &mesh.control_plane_address(), "--trust-anchors"]).arg(mesh.ca_dir().join("root.pem"));
+    command
+        .args(["--control-plane", &mesh.control_plane_address(), "--trust-anchors"])
+        .arg(mesh.ca_dir().join("root.pem"));
     command.arg("--token-file").arg(&file);
     let process = thief.start_program("thief", &mut command);
     wait::until("the control plane's answer", || {
@@ -274,7 +281,10 @@ fn a_token_is_good_once_and_only_from_its_workloads_address() {
 #[test]
 fn certificates_renew_under_load_without_a_failed_request() {
     let Some(sandbox) = enter() else { return };
-    let options = outrigger_tests::Options { control_plane: vec!["--leaf-lifetime".to_owned(), "10s".to_owned()], ..Default::default() };
+    let options = outrigger_tests::Options {
+        control_plane: vec!["--leaf-lifetime".to_owned(), "10s".to_owned()],
+        ..Default::default()
+    };
     let mut mesh = Mesh::start_with(sandbox, &web(), options);
     let web = mesh.pod("web-1", "web");
     let _app = App::echo(&web, 8080, "web-1");

@@ -203,7 +203,10 @@ fn an_unknown_destination_passes_through_and_is_refused_where_egress_is_denied()
 #[test]
 fn egress_can_be_denied() {
     let Some(sandbox) = enter() else { return };
-    let options = outrigger_tests::Options { control_plane: vec!["--egress".to_owned(), "deny".to_owned()], ..Default::default() };
+    let options = outrigger_tests::Options {
+        control_plane: vec!["--egress".to_owned(), "deny".to_owned()],
+        ..Default::default()
+    };
     let mut mesh = Mesh::start_with(sandbox, "", options);
     let outside = mesh.bare("outside");
     let app = App::echo(&outside, 9090, "outside");

@@ -123,7 +123,8 @@ fn filters_change_requests_and_answers_as_the_route_says() {
 
 #[test]
 fn weights_hold_within_one_percent_over_ten_thousand_requests() {
-    let Some(shop) = Shop::open("    - backendRefs: [{name: v1, port: 80, weight: 90}, {name: v2, port: 80, weight: 10}]\n")
+    let Some(shop) =
+        Shop::open("    - backendRefs: [{name: v1, port: 80, weight: 90}, {name: v2, port: 80, weight: 10}]\n")
     else {
         return;
     };
@@ -177,7 +178,9 @@ fn a_bad_edit_is_named_and_the_last_good_routes_stay() {
 
 #[test]
 fn a_backend_that_does_not_exist_takes_its_share_with_500() {
-    let Some(shop) = Shop::open("    - backendRefs: [{name: v1, port: 80}, {name: nowhere, port: 80}]\n") else { return };
+    let Some(shop) = Shop::open("    - backendRefs: [{name: v1, port: 80}, {name: nowhere, port: 80}]\n") else {
+        return;
+    };
     let mut client = shop.client.connect(&format!("{WEB}:80"));
 
     let failed = (0..200).filter(|_| client.get("/").unwrap().status == 500).count();
@@ -230,7 +233,9 @@ fn a_route_with_retries_repeats_the_statuses_it_names_and_no_others() {
     let web = mesh.pod("web-1", "web");
     let client = mesh.pod("client-1", "client");
 
-    for (failures, status, expected, requests) in [(1, 503, 200, 2), (2, 503, 200, 3), (3, 503, 503, 3), (1, 500, 500, 1)] {
+    for (failures, status, expected, requests) in
+        [(1, 503, 200, 2), (2, 503, 200, 3), (3, 503, 503, 3), (1, 500, 500, 1)]
+    {
         let (_app, count) = failing(&web, failures, status);
         let mut connection = client.connect(&format!("{WEB}:80"));
         let response = connection.send("POST", "/", &[], b"a body that is sent again").unwrap();

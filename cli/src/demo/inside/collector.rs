@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context as _;
@@ -20,7 +19,6 @@ use super::spans::{Span, Spans};
 pub(super) struct Collector {
     spans: Mutex<Spans>,
     forward: OnceLock<Forward>,
-    forwarded: Arc<AtomicU64>,
 }
 
 impl Collector {
@@ -29,9 +27,12 @@ impl Collector {
         look(&self.spans.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Exports that the host's receiver accepted.
-    pub(super) fn forwarded(&self) -> u64 {
-        self.forwarded.load(Ordering::Relaxed)
+    /// Exports that the host's receiver accepted, when the earlier ones were all sent.
+    pub(super) async fn forwarded(&self) -> u64 {
+        match self.forward.get() {
+            Some(forward) => forward.sent().await,
+            None => 0,
+        }
     }
 }
 
@@ -43,7 +44,7 @@ pub(super) async fn listen(
 ) -> anyhow::Result<()> {
     let listener = TcpListener::bind(addr).await.with_context(|| format!("listen for spans on {addr}"))?;
     if let Some(socket) = forward {
-        let _ = collector.forward.set(Forward::start(socket, collector.forwarded.clone()));
+        let _ = collector.forward.set(Forward::start(socket));
     }
     let service = TraceServiceServer::new(Receiver(collector));
     let server = tonic::transport::Server::builder().add_service(service);

@@ -89,7 +89,7 @@ async fn play(args: &Args, emit: &Emit<'_>) -> Infallible {
     };
     let prove = async {
         let trace_id = prove::all(&mesh, &collector, emit).await;
-        emit.event(&Event::Finished(Finished { forwarded_exports: collector.forwarded(), trace_id }));
+        emit.event(&Event::Finished(Finished { forwarded_exports: collector.forwarded().await, trace_id }));
         std::future::pending::<Infallible>().await
     };
     let sockets = async { tokio::try_join!(answer_questions(mesh.clone()), lead_to_frontend(mesh.clone())) };

@@ -62,7 +62,7 @@ impl Replay {
         shared.attempt += 1;
         let attempt = shared.attempt;
         drop(shared);
-        Body::replay(Self { shared: self.shared.clone(), attempt, position: 0, total: self.total.clone() })
+        Body::replay(Self { shared: self.shared.clone(), attempt, position: 0, total: self.total })
     }
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -122,7 +122,7 @@ impl Replay {
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        if self.position == 0 { self.total.clone() } else { SizeHint::default() }
+        if self.position == 0 { self.total } else { SizeHint::default() }
     }
 }
 

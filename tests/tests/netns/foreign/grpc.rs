@@ -42,6 +42,11 @@ fn calls(pod: &Pod, side: &str, labels: &[&str]) -> f64 {
     pod.metric(&format!("rpc_{side}_call_duration_seconds_count"), labels)
 }
 
+/// The fewest calls that arrive of all cases: a call that is cancelled or over at once may not.
+fn least() -> f64 {
+    (grpc::CASES.len() - 2) as f64
+}
+
 /// The gRPC status codes in a sidecar's metrics.
 fn statuses(pod: &Pod, side: &str) -> BTreeSet<String> {
     let page = pod.admin("/metrics").unwrap().text();
@@ -64,7 +69,7 @@ fn every_case_passes_through_a_meshed_pair() {
 
     for (pod, side) in [(&client, "client"), (&pod, "server")] {
         let all = calls(pod, side, &[]);
-        assert!(all >= 3.0 * grpc::CASES.len() as f64, "{all} calls");
+        assert!(all >= 3.0 * least(), "{all} calls");
         assert_eq!(calls(pod, side, &["tls=\"mutual\""]), all);
         assert_eq!(parsed(pod), all, "all were known for calls");
         let statuses = statuses(pod, side);
@@ -121,8 +126,8 @@ fn every_case_passes_between_meshed_and_unmeshed() {
     passes_every_case(&outside, &pod.ip().to_string(), PORT);
     passes_every_case(&client, &outside.v4().to_string(), PORT);
 
-    assert!(calls(&pod, "server", &["tls=\"none\""]) >= grpc::CASES.len() as f64);
-    assert!(calls(&client, "client", &["tls=\"none\""]) >= grpc::CASES.len() as f64);
+    assert!(calls(&pod, "server", &["tls=\"none\""]) >= least());
+    assert!(calls(&client, "client", &["tls=\"none\""]) >= least());
 }
 
 #[test]

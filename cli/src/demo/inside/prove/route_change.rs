@@ -25,8 +25,6 @@ pub(super) async fn prove(mesh: &Mesh) -> anyhow::Result<Proof> {
     fs::write(&draft, edited).and_then(|()| fs::rename(&draft, &path)).context("save the edited route")?;
     let acked = acks(mesh, before, written).await?;
 
-    // What was under way when the route changed went the old way.
-    split::settled(mesh).await?;
     let window = split::count(mesh, ENOUGH).await?;
     let split = split::shares(&window, AFTER);
     let slowest = acked.values().max().copied().unwrap_or(0);

@@ -22,6 +22,8 @@ pub(super) async fn window(mesh: &Mesh) -> anyhow::Result<Window> {
 
 /// Counts from now until so many items were answered.
 pub(super) async fn count(mesh: &Mesh, items: u64) -> anyhow::Result<Window> {
+    // From here on as many requests are under way as at the end: none counts twice or not at all.
+    settled(mesh).await?;
     let start = now(mesh).await?;
     let window = eventually(|| async {
         mesh.alive()?;
@@ -71,7 +73,7 @@ pub(super) fn shares(window: &Window, asked: (u32, u32)) -> Proof {
 }
 
 /// Waits until the requests that are under way now were answered.
-pub(super) async fn settled(mesh: &Mesh) -> anyhow::Result<()> {
+async fn settled(mesh: &Mesh) -> anyhow::Result<()> {
     let start = now(mesh).await?.load.items;
     let answered = eventually(|| async {
         let items = now(mesh).await?.load.items;
