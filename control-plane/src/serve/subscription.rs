@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn no_part_is_larger_than_the_limit_and_the_last_one_commits() {
-        let objects: String = (0..2500)
+        let objects: String = (0..5000)
             .map(|n| {
                 workload(&format!("web-with-a-rather-long-name-{n}"), "web", &format!("10.1.{}.{}", n / 250, n % 250))
             })
