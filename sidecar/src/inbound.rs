@@ -47,6 +47,8 @@ pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<S
         None => original_destination(&io)?.0, // 2
     };
     let address = io.peer_addr().map_err(|error| ProxyError::new(ErrorCode::ClientClosed, error.to_string()))?;
+    // One listener serves both families: an IPv4 peer comes as ::ffff:….
+    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
     let policy = worker.store.inbound(app.port()).await?; // 3
     let mut io = Prefixed::new(io);
     if policy.mode == InboundMode::Strict {

@@ -83,6 +83,7 @@ impl Acceptor {
                     continue;
                 }
             };
+            let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
             let Ok(permit) = self.permits.clone().try_acquire_owned() else {
                 self.telemetry.connection_limit(self.direction, peer);
                 continue;

@@ -71,11 +71,18 @@ impl Pod {
 
     /// Starts the sidecar (again), without waiting.
     pub fn start_sidecar(&mut self) {
-        let mut command = Command::new(binary());
+        let mut command = match self.uid {
+            None => Command::new(binary()),
+            Some(uid) => {
+                // The target folder may be closed to that user.
+                let copy = self.folder.join("outrigger");
+                std::fs::copy(binary(), &copy).expect("the test's folder has room for the binary");
+                let mut command = Command::new(copy);
+                std::os::unix::process::CommandExt::uid(&mut command, uid);
+                command
+            }
+        };
         command.args(&self.args);
-        if let Some(uid) = self.uid {
-            std::os::unix::process::CommandExt::uid(&mut command, uid);
-        }
         let name = format!("sidecar-{}", self.name);
         self.sidecar = Some(Process::start(&name, &self.namespace, &self.folder, &mut command));
     }

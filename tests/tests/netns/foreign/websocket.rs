@@ -35,5 +35,7 @@ fn a_conversation_passes_between_meshed_and_unmeshed() {
     }
 
     assert_eq!((connections(&client, "outbound", "mutual"), connections(&pod, "inbound", "mutual")), (0.0, 0.0));
-    assert_eq!((parsed(&client), parsed(&over_http2), parsed(&pod)), (6.0, 4.0, 10.0), "an upgrade is a request");
+    assert_eq!((parsed(&client), parsed(&over_http2), parsed(&pod)), (4.0, 4.0, 10.0), "an upgrade is a request");
+    // What is not part of the mesh is passed through as it is.
+    assert_eq!(connections(&client, "outbound", "none"), 2.0);
 }
