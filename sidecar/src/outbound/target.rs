@@ -11,7 +11,7 @@ use outrigger_proto::ServicePort;
 use outrigger_proto::model::Protocol;
 
 use crate::balance::Backend;
-use crate::route::{self, RouteTable};
+use crate::route::{self, RouteTable, RuleName};
 
 /// A compiled rule whose backends are balancers.
 pub(crate) type Rule = route::Rule<Arc<Backend>>;
@@ -89,8 +89,6 @@ impl fmt::Display for TargetKind {
 
 impl<B> fmt::Display for route::Rule<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { route, index, name, .. } = self;
-        write!(f, "{} {}/{} rule {index}", route.kind.as_str(), route.namespace, route.name)?;
-        if name.is_empty() { Ok(()) } else { write!(f, " ({name})") }
+        RuleName { route: &self.route, index: self.index, name: &self.name }.fmt(f)
     }
 }

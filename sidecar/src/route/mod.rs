@@ -26,7 +26,7 @@ pub(crate) use weight::Destination;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{route}: {field}: {problem}")]
 pub(crate) struct CompileError {
-    /// The route and its rule, such as `HTTPRoute shop/web rule 1`.
+    /// The route and its rule, such as `HTTPRoute/shop/web/1`.
     pub(crate) route: String,
     /// Path of the field within the rule, such as `matches[0].headers[1].regex`.
     pub(crate) field: String,
@@ -44,7 +44,24 @@ impl CompileError {
     }
 
     fn of(self, rule: &model::Rule) -> Self {
-        let model::RouteId { kind, namespace, name } = &*rule.route;
-        Self { route: format!("{} {namespace}/{name} rule {}", kind.as_str(), rule.index), ..self }
+        let rule = RuleName { route: &rule.route, index: rule.index, name: &rule.name };
+        Self { route: rule.to_string(), ..self }
+    }
+}
+
+/// How a rule is called in messages, spans, the access log and metrics: by its name, or its place in the route when it
+/// has none, such as `HTTPRoute/shop/web/canary` or `HTTPRoute/shop/web/1`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RuleName<'a> {
+    pub(crate) route: &'a model::RouteId,
+    pub(crate) index: u32,
+    pub(crate) name: &'a str,
+}
+
+impl fmt::Display for RuleName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let model::RouteId { kind, namespace, name } = self.route;
+        write!(f, "{}/{namespace}/{name}/", kind.as_str())?;
+        if self.name.is_empty() { self.index.fmt(f) } else { f.write_str(self.name) }
     }
 }

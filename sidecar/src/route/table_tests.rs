@@ -288,10 +288,10 @@ fn names_the_route_rule_and_field_that_cannot_be_used() {
         ("/a%2fb", "matches[1].path"),
     ] {
         let CompileError { route, field: got, .. } = error(text);
-        assert_eq!((&*route, &*got), ("HTTPRoute shop/web rule 1", field), "{text}");
+        assert_eq!((&*route, &*got), ("HTTPRoute/shop/web/1", field), "{text}");
     }
     let shown = error("~(").to_string();
-    assert!(shown.starts_with("HTTPRoute shop/web rule 1: matches[1].path.regex: `(`: "), "{shown}");
+    assert!(shown.starts_with("HTTPRoute/shop/web/1: matches[1].path.regex: `(`: "), "{shown}");
 }
 
 #[test]

@@ -333,7 +333,7 @@ mod tests {
 
         assert_eq!(applied.acked.len(), 1, "the endpoints are good");
         assert_eq!(applied.refused[0].key, "service/shop/web/80");
-        assert!(applied.refused[0].reason.contains("shop/r rule 0"), "{}", applied.refused[0].reason);
+        assert!(applied.refused[0].reason.contains("shop/r/0"), "{}", applied.refused[0].reason);
         assert_eq!(store.describe().len(), 1);
         let held: Vec<_> = catalog.held().into_iter().filter(|held| held.key.starts_with("service")).collect();
         assert_eq!(held[0].version, 1);

@@ -340,7 +340,11 @@ fn a_request_timeout_ends_at_its_time_and_names_its_rule() {
         let start = Instant::now();
         let response = connection.get("/").unwrap();
         assert_eq!(response.status, 504);
-        assert!(response.text().contains("E008") && response.text().contains("rule 0 (slow)"), "{}", response.text());
+        assert!(
+            response.text().contains("E008") && response.text().contains("HTTPRoute/shop/web/slow"),
+            "{}",
+            response.text()
+        );
         start.elapsed()
     });
     let best = best.min().unwrap();

@@ -303,7 +303,7 @@ mod tests {
             duration: Duration::from_micros(12_034),
             response_bytes: 87,
             attempts: 2,
-            route: Some(&"HTTPRoute shop/web rule 0"),
+            route: Some(&"HTTPRoute/shop/web/0"),
             backend: Some(&"shop/web:80"),
             server: Some(([10, 0, 0, 7], 8080).into()),
             client: None,
@@ -325,7 +325,7 @@ mod tests {
             concat!(
                 r#"{"time":"2026-11-22T11:24:31.042Z","outrigger.direction":"outbound","http.request.method":"GET","#,
                 r#""url.path":"/items","http.response.status_code":503,"duration_ms":12.034,"http.response.body.size":87,"#,
-                r#""network.protocol.version":"1.1","outrigger.attempts":2,"outrigger.route":"HTTPRoute shop/web rule 0","#,
+                r#""network.protocol.version":"1.1","outrigger.attempts":2,"outrigger.route":"HTTPRoute/shop/web/0","#,
                 r#""outrigger.backend":"shop/web:80","server.address":"10.0.0.7:8080","#,
                 r#""outrigger.peer.identity":"spiffe://mesh.local/ns/shop/sa/web","error.type":"destination_unavailable","#,
                 r#""outrigger.error.code":"E002","outrigger.error.detail":"no endpoint for shop/web:80: 0 known"}"#,

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::encode_counter;
 use super::histogram::Histogram;
+use crate::route::RuleName;
 use crate::telemetry::facts::{ErrorType, GrpcStatus, METHODS};
 use crate::telemetry::trace::Kind;
 
@@ -187,10 +188,7 @@ pub(crate) struct Scope {
 impl Scope {
     fn new(labels: &Labels<'_>) -> Self {
         let Labels { kind, grpc, route, peer, mutual } = *labels;
-        let route = route.map_or_else(String::new, |(RouteId { kind, namespace, name }, index, rule)| {
-            let rule = if rule.is_empty() { index.to_string() } else { rule.to_owned() };
-            format!("{}/{namespace}/{name}/{rule}", kind.as_str())
-        });
+        let route = route.map_or_else(String::new, |(route, index, name)| RuleName { route, index, name }.to_string());
         let (namespace, name) = match peer {
             PeerLabel::Unknown => (String::new(), String::new()),
             PeerLabel::Account { namespace, name } => (namespace.to_owned(), name.to_owned()),

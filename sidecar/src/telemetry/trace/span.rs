@@ -293,7 +293,7 @@ mod tests {
             peer: Some(([10, 0, 0, 7], 8080).into()),
             peer_identity: Some("spiffe://mesh.local/ns/shop/sa/web"),
             resend_count: 2,
-            route: Some(&"HTTPRoute shop/web rule 1"),
+            route: Some(&"HTTPRoute/shop/web/1"),
             backend: Some(&"shop/web:80"),
             ..span(Kind::Client, &Method::GET, "/items/7")
         };
@@ -313,7 +313,7 @@ mod tests {
                 "network.peer.port=8080",
                 r#"network.protocol.version="1.1""#,
                 "http.request.resend_count=2",
-                r#"outrigger.route="HTTPRoute shop/web rule 1""#,
+                r#"outrigger.route="HTTPRoute/shop/web/1""#,
                 r#"outrigger.backend="shop/web:80""#,
                 r#"outrigger.peer.identity="spiffe://mesh.local/ns/shop/sa/web""#,
             ]
