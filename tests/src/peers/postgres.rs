@@ -22,6 +22,8 @@ pub fn server(data: &Path, listen: SocketAddr) -> Result<Command, PeerError> {
     let mut command = without_root(&SERVER)?;
     command.arg("-F").arg("-D").arg(data).arg("-k").arg(data);
     command.args(["-h", &listen.ip().to_string(), "-p", &listen.port().to_string()]);
+    // It is ended hard: what it shares must lie in its folder, not in the system's shared memory.
+    command.args(["-c", "dynamic_shared_memory_type=mmap", "-c", "shared_memory_type=mmap"]);
     Ok(command)
 }
 
