@@ -1,10 +1,11 @@
 //! Running a test of libtest inside a sandbox: the test starts itself again there.
 
-use std::env;
 use std::io::{self, Write as _};
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::thread;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
+use std::{env, fs, thread};
 
 use crate::{Sandbox, SandboxError};
 
@@ -18,26 +19,50 @@ use crate::{Sandbox, SandboxError};
 /// When the test fails in its sandbox.
 #[must_use]
 pub fn enter(helper: impl AsRef<Path>) -> Option<Sandbox> {
-    enter_by(helper.as_ref(), |_| {})
+    entered().or_else(|| run_again(Sandbox::command(helper.as_ref(), this_binary())))
 }
 
-/// As [`enter`], but lets the caller change the command first: another user, for one.
+/// As [`enter`], by another user. Root's folders may be closed to that user, so both binaries are copied; [`helper_of`]
+/// finds the helper inside.
 ///
 /// # Panics
 /// When the test fails in its sandbox.
 #[must_use]
-pub fn enter_by(helper: &Path, change: impl FnOnce(&mut Command)) -> Option<Sandbox> {
+pub fn enter_as(uid: u32, helper: impl AsRef<Path>) -> Option<Sandbox> {
+    if let Some(sandbox) = entered() {
+        return Some(sandbox);
+    }
+    let folder = env::temp_dir().join(format!("outrigger-test-{}-{:?}", process::id(), thread::current().id()));
+    let copies = Copies(folder);
+    let [helper, this] = copies.make([helper.as_ref(), &this_binary()]).expect("the temporary folder has room");
+    let mut command = Sandbox::command(&helper, this);
+    command.uid(uid).gid(uid).current_dir("/").env(HELPER, helper);
+    run_again(command)
+}
+
+/// The helper binary where the current user can run it: `helper`, or inside [`enter_as`] its copy.
+#[must_use]
+pub fn helper_of(helper: &str) -> PathBuf {
+    env::var_os(HELPER).unwrap_or_else(|| helper.into()).into()
+}
+
+fn entered() -> Option<Sandbox> {
     match Sandbox::enter() {
-        Ok(sandbox) => return Some(sandbox),
-        Err(SandboxError::Outside) => {}
+        Ok(sandbox) => Some(sandbox),
+        Err(SandboxError::Outside) => None,
         Err(error) => panic!("{error:?}"),
     }
+}
+
+fn this_binary() -> PathBuf {
+    env::current_exe().expect("a test knows its binary")
+}
+
+/// Runs the calling test in a sandbox, by this command; always `None`, as the caller is not in one.
+fn run_again(mut command: Command) -> Option<Sandbox> {
     let thread = thread::current();
     let test = thread.name().expect("libtest names a test's thread after the test");
-    let this = env::current_exe().expect("a test knows its binary");
-    let mut command = Sandbox::command(helper, this);
     command.args([test, "--exact", "--nocapture"]).stdin(Stdio::null());
-    change(&mut command);
     let output = command.output().expect("the sandbox helper starts");
     if let Err(error) = Sandbox::check(output.status.code(), &output.stderr) {
         skip(test, &error);
@@ -63,8 +88,34 @@ pub fn available(helper: impl AsRef<Path>) -> bool {
     probe.is_ok()
 }
 
+/// A folder of programs that everybody may run, until it is dropped.
+struct Copies(PathBuf);
+
+impl Copies {
+    fn make<const N: usize>(&self, programs: [&Path; N]) -> io::Result<[PathBuf; N]> {
+        let open = || fs::Permissions::from_mode(0o755);
+        fs::create_dir(&self.0)?;
+        fs::set_permissions(&self.0, open())?;
+        let copies = programs.map(|program| self.0.join(program.file_name().unwrap_or_default()));
+        for (program, copy) in programs.iter().zip(&copies) {
+            fs::copy(program, copy)?;
+            fs::set_permissions(copy, open())?;
+        }
+        Ok(copies)
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 fn skip(test: &str, error: &SandboxError) {
     let required = env::var("OUTRIGGER_REQUIRE_NETNS").is_ok_and(|value| value == "1");
     assert!(!required, "{test} needs a sandbox, and OUTRIGGER_REQUIRE_NETNS=1 forbids to skip it: {error}");
     let _ = writeln!(io::stderr(), "SKIPPED {test}: {error}");
 }
+
+/// Names the helper's copy to a test that runs as another user.
+const HELPER: &str = "OUTRIGGER_SANDBOX_HELPER";

@@ -20,7 +20,7 @@ fn two_namespaces_reach_each_other() {
 
 #[test]
 fn two_namespaces_reach_each_other_without_root() {
-    let Some(sandbox) = testing::enter_by(Path::new(HELPER), as_nobody) else { return };
+    let Some(sandbox) = enter_as_nobody() else { return };
     assert!(!sandbox.has_uids());
     reach_each_other(&sandbox);
 }
@@ -128,12 +128,12 @@ fn the_exit_code_of_the_program_comes_back() {
 
 #[test]
 fn a_refused_sandbox_says_so() {
-    let Some(_sandbox) = testing::enter_by(Path::new(HELPER), as_nobody) else { return };
+    let Some(_sandbox) = enter_as_nobody() else { return };
     // These limits belong to the sandbox's own user namespace.
     fs::write("/proc/sys/user/max_user_namespaces", "0").unwrap();
     fs::write("/proc/sys/user/max_net_namespaces", "0").unwrap();
 
-    let refused = Sandbox::probe(Path::new(HELPER));
+    let refused = Sandbox::probe(&testing::helper_of(HELPER));
 
     let Err(SandboxError::Forbidden { reason }) = refused else { panic!("{refused:?}") };
     assert!(reason.contains("the kernel refused new namespaces"), "{reason}");
@@ -181,11 +181,9 @@ fn namespace(network: &Network, last: u8) -> Namespace {
 }
 
 /// Root's tests run as nobody too; anybody else's are without root already.
-fn as_nobody(command: &mut Command) {
+fn enter_as_nobody() -> Option<Sandbox> {
     let root = fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t");
-    if root {
-        command.uid(NOBODY).gid(NOBODY).current_dir("/");
-    }
+    if root { testing::enter_as(NOBODY, HELPER) } else { testing::enter(HELPER) }
 }
 
 const HELPER: &str = env!("CARGO_BIN_EXE_outrigger-sandbox");
