@@ -4,6 +4,7 @@
 //! [`exit`] says how commands end. `demo` is the mesh on one machine.
 
 pub mod args;
+pub mod chart;
 mod commands;
 mod demo;
 pub mod exit;
