@@ -4,7 +4,7 @@ use std::io::{BufRead as _, Read as _, Write as _};
 use std::process::Command;
 use std::time::Duration;
 
-use outrigger_tests::{App, Client, Mesh, Reply, client, enter, wait, yaml};
+use outrigger_tests::{App, Client, Mesh, Pod, Reply, client, enter, wait, yaml};
 
 const WEB: &str = "10.96.0.10";
 
@@ -111,18 +111,15 @@ fn a_client_that_waits_for_100_continue_gets_it() {
     assert_eq!(connection.read(false).unwrap().json()["body"], "hello");
 }
 
-#[test]
-fn an_upgrade_carries_bytes_both_ways_and_none_before_the_app_agrees() {
-    let Some(sandbox) = enter() else { return };
-    let mut mesh = Mesh::start(sandbox, &web());
-    let web = mesh.pod("web-1", "web");
-    // Echoes after 101; tells how many bytes came before it.
-    let _app = App::tcp(&web, 8080, |mut stream| {
+/// An app that answers the head of a request with this one, tells in it how many bytes came too early, and echoes.
+fn echoes_after(pod: &Pod, answer: &'static str) -> App {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    App::tcp(pod, 8080, move |mut stream| {
         Box::pin(async move {
-            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
             let mut request = Vec::new();
+            let mut buffer = [0; 4096];
             while !request.windows(4).any(|w| w == b"\r\n\r\n") {
-                let mut buffer = [0; 4096];
                 match stream.read(&mut buffer).await {
                     Ok(n) if n > 0 => request.extend_from_slice(&buffer[..n]),
                     _ => return,
@@ -131,21 +128,26 @@ fn an_upgrade_carries_bytes_both_ways_and_none_before_the_app_agrees() {
             tokio::time::sleep(Duration::from_millis(200)).await;
             let end = request.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
             let mut early = request.len() - end;
-            let mut buffer = [0; 4096];
             if let Ok(Ok(n)) = tokio::time::timeout(Duration::from_millis(1), stream.read(&mut buffer)).await {
                 early += n;
             }
-            let answer = format!(
-                "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\nx-early: {early}\r\n\r\n"
-            );
-            let _ = stream.write_all(answer.as_bytes()).await;
+            let head = format!("HTTP/1.1 {answer}\r\nx-early: {early}\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes()).await;
             while let Ok(n) = stream.read(&mut buffer).await {
                 if n == 0 || stream.write_all(&buffer[..n]).await.is_err() {
                     return;
                 }
             }
         })
-    });
+    })
+}
+
+#[test]
+fn an_upgrade_carries_bytes_both_ways_and_none_before_the_app_agrees() {
+    let Some(sandbox) = enter() else { return };
+    let mut mesh = Mesh::start(sandbox, &web());
+    let web = mesh.pod("web-1", "web");
+    let _app = echoes_after(&web, "101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo");
     let client = mesh.pod("client-1", "client");
     let mut connection = client.connect(&format!("{WEB}:80"));
 
@@ -159,6 +161,35 @@ fn an_upgrade_carries_bytes_both_ways_and_none_before_the_app_agrees() {
     let mut echoed = [0; 27];
     connection.raw().read_exact(&mut echoed).unwrap();
     assert_eq!(&echoed, b"early bytes, and later ones");
+}
+
+#[test]
+fn a_tunnel_by_connect_carries_bytes_both_ways_over_both_wire_forms() {
+    let Some(sandbox) = enter() else { return };
+    let mut mesh = Mesh::start(sandbox, &web());
+    let web = mesh.pod("web-1", "web");
+    let _app = echoes_after(&web, "200 OK");
+
+    for wire in ["http1", "http2"] {
+        let client = mesh.pod_with(&format!("client-{wire}"), "client", "", &["--wire", wire]);
+        let mut connection = client.connect(&format!("{WEB}:80"));
+        connection.write(b"CONNECT db.example:5432 HTTP/1.1\r\nhost: db.example:5432\r\n\r\nhello").unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            connection.raw().read_exact(&mut byte).unwrap();
+            answer.push(byte[0]);
+        }
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("x-early: 0"), "{wire}: {answer}");
+
+        connection.write(b", tunnel").unwrap();
+
+        let mut echoed = [0; 13];
+        connection.raw().read_exact(&mut echoed).unwrap();
+        assert_eq!(&echoed, b"hello, tunnel", "{wire}");
+        assert_eq!(client.metric("http_client_request_duration_seconds_count", &["tls=\"mutual\""]), 1.0);
+    }
 }
 
 #[test]
