@@ -148,6 +148,10 @@ fn a_terminated_sidecar_finishes_what_is_in_flight_and_then_ends() {
     let client = mesh.pod("client-1", "client");
     let mut idle = client.connect(&format!("{WEB}:80"));
     assert_eq!(idle.get("/").unwrap().text(), "quick");
+    // Without a sidecar of its own that would hear it instead.
+    let (outside, address) = (mesh.bare("outside"), format!("{}:8080", web.ip()));
+    let mut kept = outside.run(|| outrigger_tests::Client::connect(&address)).unwrap().unwrap();
+    assert_eq!(kept.get("/").unwrap().header("connection"), "");
     let slow = {
         let mut connection = client.connect(&format!("{WEB}:80"));
         std::thread::spawn(move || connection.get("/slow").unwrap())
@@ -158,6 +162,7 @@ fn a_terminated_sidecar_finishes_what_is_in_flight_and_then_ends() {
 
     // Still reachable while it drains.
     assert_eq!(idle.get("/").unwrap().text(), "quick");
+    assert_eq!(kept.get("/").unwrap().header("connection"), "close", "the caller is told to go elsewhere");
     assert_eq!(slow.join().unwrap().text(), "whole");
     let status = web.sidecar().ended();
     assert!(status.success(), "{status}");
