@@ -67,13 +67,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 "--quiet",
                 "--workspace",
                 "--all-targets",
+                "--all-features",
                 "--",
                 "--deny",
                 "warnings",
             ])),
             Check::Doc => step::run(
                 cargo()
-                    .args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"])
+                    .args(["doc", "--quiet", "--workspace", "--all-features", "--no-deps", "--document-private-items"])
                     .env("RUSTDOCFLAGS", "--deny warnings"),
             ),
             Check::Gen => generate::check(&root),

@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     // With all targets at once, so that every later cargo command finds the same features and builds nothing again.
     steps.step("build", || {
-        step::run(workspace::cargo(&root).args(["build", "--quiet", "--workspace", "--all-targets"]))
+        step::run(workspace::cargo(&root).args(["build", "--quiet", "--workspace", "--all-targets", "--all-features"]))
     });
     if steps.all_passed() {
         for suite in suites.iter().filter(|suite| wanted(suite)) {
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn run_suite(steps: &mut Steps, root: &Path, suite: &str, filter: Option<&str>) {
     let mut command = workspace::cargo(root);
-    command.args(["test", "--quiet", "--no-fail-fast", "--workspace"]);
+    command.args(["test", "--quiet", "--no-fail-fast", "--workspace", "--all-features"]);
     match suite {
         "unit" => command.args(["--lib", "--bins", "--", "--skip", PEERS]),
         "doc" => command.args(["--doc", "--"]),

@@ -150,7 +150,7 @@ fn a_terminated_sidecar_finishes_what_is_in_flight_and_then_ends() {
     assert_eq!(idle.get("/").unwrap().text(), "quick");
     // Without a sidecar of its own that would hear it instead.
     let (outside, address) = (mesh.bare("outside"), format!("{}:8080", web.ip()));
-    let mut kept = outside.run(|| outrigger_tests::Client::connect(&address)).unwrap().unwrap();
+    let mut kept = outside.run(|| Client::connect(&address)).unwrap().unwrap();
     assert_eq!(kept.get("/").unwrap().header("connection"), "");
     let slow = {
         let mut connection = client.connect(&format!("{WEB}:80"));

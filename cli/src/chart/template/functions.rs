@@ -47,7 +47,7 @@ pub(super) fn text(value: &Value) -> Result<String, String> {
 }
 
 fn first_or_last(values: &[Value], stops: impl Fn(&Value) -> bool) -> Value {
-    values.iter().find(|value| stops(value)).or(values.last()).cloned().unwrap_or_default()
+    values.iter().find(|value| stops(value)).or_else(|| values.last()).cloned().unwrap_or_default()
 }
 
 fn dict(pairs: &[Value]) -> Result<Value, String> {
