@@ -26,10 +26,18 @@ impl Place {
                     format!("must be one of {}", list(rule))
                 })?,
                 "pattern" => self.check_pattern(rule, value)?,
-                "minLength" => self.require(at_least(length(value), rule), value, || format!("must be {rule} or longer"))?,
-                "maxLength" => self.require(at_most(length(value), rule), value, || format!("must be {rule} or shorter"))?,
-                "minimum" => self.require(at_least(value.as_i64(), rule), value, || format!("must be {rule} or more"))?,
-                "maximum" => self.require(at_most(value.as_i64(), rule), value, || format!("must be {rule} or less"))?,
+                "minLength" => {
+                    self.require(at_least(length(value), rule), value, || format!("must be {rule} or longer"))?
+                }
+                "maxLength" => {
+                    self.require(at_most(length(value), rule), value, || format!("must be {rule} or shorter"))?
+                }
+                "minimum" => {
+                    self.require(at_least(value.as_i64(), rule), value, || format!("must be {rule} or more"))?
+                }
+                "maximum" => {
+                    self.require(at_most(value.as_i64(), rule), value, || format!("must be {rule} or less"))?
+                }
                 "items" => {
                     for (index, item) in value.as_array().into_iter().flatten().enumerate() {
                         self.under(&index.to_string()).check(rule, item)?;
@@ -83,7 +91,8 @@ impl Place {
             if rule == &Value::Bool(false) {
                 let likely = known.into_iter().flatten().map(|(known, _)| known);
                 let likely = likely.max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
-                let hint = likely.map_or_else(String::new, |likely| format!("did you mean `{}`?", self.under(likely).path));
+                let hint =
+                    likely.map_or_else(String::new, |likely| format!("did you mean `{}`?", self.under(likely).path));
                 return Err(Failure::new(format!("there is no value `{}`", place.path), hint).into());
             }
             if rule.is_object() {
@@ -121,9 +130,7 @@ fn length(value: &Value) -> Option<i64> {
 
 fn list(rule: &Value) -> String {
     match rule {
-        Value::Array(all) => {
-            all.iter().map(|value| value.as_str().unwrap_or_default()).collect::<Vec<_>>().join(", ")
-        }
+        Value::Array(all) => all.iter().map(|value| value.as_str().unwrap_or_default()).collect::<Vec<_>>().join(", "),
         value => value.as_str().unwrap_or_default().to_owned(),
     }
 }
