@@ -17,6 +17,7 @@ pub(crate) struct Needed {
 #[derive(Debug, Clone, Copy)]
 enum What {
     Program(&'static str),
+    File(&'static str),
     /// A module of Debian's Python that is packaged by itself.
     PythonModule(&'static str),
 }
@@ -43,6 +44,28 @@ pub(crate) const FOR_TESTS: &[Needed] = &[
     program("psql", "postgresql-client"),
     program("python3", "python3"),
     Needed { what: What::PythonModule("ensurepip"), package: "python3-venv" },
+];
+
+/// What the test cluster's control plane needs.
+pub(crate) const FOR_CONTROL_PLANE: &[Needed] = &[
+    program("etcd", "etcd-server"),
+    program("ip", "iproute2"),
+    program("nsenter", "util-linux"),
+    program("sysctl", "procps"),
+    program("openssl", "openssl"),
+    program("curl", "curl"),
+];
+
+/// What its node needs besides.
+pub(crate) const FOR_NODE: &[Needed] = &[
+    program("containerd", "containerd"),
+    program("runc", "runc"),
+    Needed { what: What::File("/usr/lib/cni/ptp"), package: "containernetworking-plugins" },
+    program("conntrack", "conntrack"),
+    program("nft", "nftables"),
+    program("iptables", "iptables"),
+    program("buildah", "buildah"),
+    program("busybox", "busybox-static"),
 ];
 
 /// Sees to it that everything is there.
@@ -79,6 +102,7 @@ fn apt() -> Command {
 fn present(what: What) -> bool {
     match what {
         What::Program(name) => workspace::on_path(name) || among_postgres(name),
+        What::File(path) => Path::new(path).exists(),
         What::PythonModule(name) => Command::new("python3")
             .args(["-c", &format!("import {name}")])
             .stdin(Stdio::null())

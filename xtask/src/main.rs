@@ -6,6 +6,7 @@
 mod advisories;
 mod bench;
 mod check;
+mod cluster;
 mod debian;
 mod demo_check;
 mod generate;
@@ -33,6 +34,8 @@ enum Command {
     Check(check::Args),
     /// All tests of the project; as root on Debian or Ubuntu it installs what they need.
     Test(test::Args),
+    /// A Kubernetes node for the tests, started on this machine.
+    Cluster(cluster::Args),
     /// Writes the generated files: code of the protocol, reference pages.
     Gen(generate::Args),
     /// Runs the release build's demo and asserts that every step of its JSON is proved.
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Cluster(args) => cluster::run(&args),
         Command::Gen(args) => generate::run(&args),
         Command::DemoCheck(args) => demo_check::run(&args),
         Command::Bench(args) => bench::run(&args),

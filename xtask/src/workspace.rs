@@ -54,6 +54,9 @@ pub(crate) fn is_root() -> bool {
 /// Whether a program can be found on `PATH`, or where root's programs usually are.
 pub(crate) fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let usual = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    let usual = ROOT_PROGRAMS.map(PathBuf::from);
     std::env::split_paths(&path).chain(usual).any(|dir| dir.join(program).is_file())
 }
+
+/// Where programs of root's are, in a PATH or not.
+pub(crate) const ROOT_PROGRAMS: [&str; 2] = ["/usr/sbin", "/sbin"];

@@ -1,0 +1,68 @@
+//! `cargo xtask cluster …`: a Kubernetes node for the tests, made of the real programs and started on this machine.
+//!
+//! The node lives in a network namespace of its own, so that the host's rules and routes stay as they are; what it runs is
+//! in one cgroup and what it writes is in one folder, so that `down` finds all of it. `tests/cluster/README.md` has the map.
+
+mod certificates;
+mod cgroup;
+mod config;
+mod down;
+mod go;
+mod host;
+mod image;
+mod images;
+mod kubectl;
+mod network;
+mod part;
+mod places;
+mod process;
+mod programs;
+mod shell;
+mod status;
+mod up;
+mod verify;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// `cargo xtask cluster`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Starts the cluster, or the parts of it that do not run.
+    Up(up::Args),
+    /// Stops the cluster and removes all that it made.
+    Down,
+    /// Says which parts run and are ready; exit code 1 when one is not.
+    Status(status::Args),
+    /// A shell, or one command, with KUBECONFIG and PATH set.
+    Shell(shell::Args),
+    /// Builds the images of the mesh and of the tests, and loads them into the running cluster.
+    Images(images::Args),
+    /// Proves that pods, DNS and Services work; when it had to start the cluster, that `down` leaves nothing, too.
+    Verify(verify::Args),
+    /// Builds the programs of the cluster, and starts nothing.
+    Build,
+}
+
+/// Runs a command on the cluster.
+///
+/// # Errors
+/// When the command fails; the message says at which part.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let places = places::Places::new()?;
+    match &args.command {
+        Command::Up(args) => up::run(&places, args),
+        Command::Down => down::run(&places),
+        Command::Status(args) => status::run(&places, args),
+        Command::Shell(args) => shell::run(&places, args),
+        Command::Images(args) => images::run(&places, args),
+        Command::Verify(args) => verify::run(&places, args),
+        Command::Build => programs::build_all(&places),
+    }
+}

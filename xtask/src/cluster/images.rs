@@ -1,0 +1,129 @@
+//! `cargo xtask cluster images`: the mesh as the cluster runs it, from the sources as they are now.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::image::{self, Image};
+use super::part::Part;
+use super::places::{Places, require_root};
+use crate::{step, workspace};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The cargo profile: `release` is quicker to build, `dist` is what ships.
+    #[arg(long, default_value = "release")]
+    profile: String,
+    /// Only these: sidecar, control-plane, injector. All when none is named.
+    #[arg(value_parser = COMPONENTS)]
+    only: Vec<String>,
+}
+
+/// Builds and loads.
+pub(super) fn run(places: &Places, args: &Args) -> Result<()> {
+    require_root()?;
+    let programs = programs(places, args)?;
+    let _lock = places.lock()?;
+    ensure!(Part::Containerd.pid(places).is_some(), "the cluster is not up: run `cargo xtask cluster up`");
+    let mut images = image::of_the_node(places)?;
+    for (component, program) in programs {
+        images.push(Image {
+            name: format!("outrigger/{component}:{}", image::VERSION),
+            dockerfile: places.repository().join(format!("deploy/images/{component}.Dockerfile")),
+            files: vec![(program, file_name(component))],
+            links: false,
+        });
+    }
+    image::load(places, &images)?;
+    for image in &images {
+        eprintln!("{}", image.name);
+    }
+    Ok(())
+}
+
+/// Builds the components' programs: static, for images that have nothing else.
+fn programs(places: &Places, args: &Args) -> Result<Vec<(&'static str, PathBuf)>> {
+    let root = places.repository();
+    let metadata = step::output(workspace::cargo(root).args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
+    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
+    let components: Vec<&str> = COMPONENTS.into_iter().filter(|name| wanted(name)).collect();
+    let (there, missing): (Vec<&str>, Vec<&str>) =
+        components.into_iter().partition(|component| has_program(&metadata, component));
+    for component in missing {
+        eprintln!("no package with the program {} in this repository: no image of it", file_name(component));
+    }
+    let target = host_target(root)?;
+    let mut build = workspace::cargo(root);
+    build.args(["build", "--profile", &args.profile, "--target", &target]);
+    for component in &there {
+        let package = file_name(component);
+        build.args(["--package", package, "--bin", package]);
+        if package_of(&metadata, component).is_some_and(|package| package["features"]["kubernetes"].is_array()) {
+            build.args(["--features", &format!("{package}/kubernetes")]);
+        }
+    }
+    // Beats RUSTFLAGS, and counts for the target only: build scripts stay as they are.
+    build.env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    if !there.is_empty() {
+        step::announce("building the programs of the images");
+        step::run(&mut build)?;
+    }
+    let folder = if args.profile == "dev" { "debug" } else { &args.profile };
+    let folder = workspace::target_dir(root).join(target).join(folder);
+    Ok(there
+        .iter()
+        .filter_map(|there| COMPONENTS.into_iter().find(|component| component == there))
+        .map(|component| (component, folder.join(file_name(component))))
+        .collect())
+}
+
+fn has_program(metadata: &Value, component: &str) -> bool {
+    let targets = package_of(metadata, component).and_then(|package| package["targets"].as_array());
+    targets.into_iter().flatten().any(|target| {
+        target["name"] == file_name(component)
+            && target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin"))
+    })
+}
+
+fn package_of<'a>(metadata: &'a Value, component: &str) -> Option<&'a Value> {
+    metadata["packages"].as_array()?.iter().find(|package| package["name"] == file_name(component))
+}
+
+/// The package and the program of a component.
+fn file_name(component: &str) -> &'static str {
+    match component {
+        "sidecar" => "outrigger-sidecar",
+        "control-plane" => "outrigger-control-plane",
+        _ => "outrigger-injector",
+    }
+}
+
+/// This machine's target, by name: only then are flags for the target no flags for build scripts.
+fn host_target(root: &Path) -> Result<String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = step::output(std::process::Command::new(rustc).current_dir(root).arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc -vV names no host")?.to_owned())
+}
+
+const COMPONENTS: [&str; 3] = ["sidecar", "control-plane", "injector"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn builds_images_only_of_programs_that_exist() {
+        let metadata = json!({"packages": [
+            {"name": "outrigger-sidecar", "targets": [{"name": "outrigger-sidecar", "kind": ["bin"]}]},
+            {"name": "outrigger-injector", "targets": [{"name": "outrigger-injector", "kind": ["lib"]}]},
+        ]});
+
+        assert!(has_program(&metadata, "sidecar"));
+        assert!(!has_program(&metadata, "injector"), "a library only");
+        assert!(!has_program(&metadata, "control-plane"), "no such package");
+    }
+}

@@ -1,0 +1,55 @@
+//! The programs of the cluster: those built from pinned Go modules, and those that Debian packages.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::go::GoProgram;
+use super::places::{Places, make_folder};
+
+pub(super) const API_SERVER: GoProgram = kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver");
+pub(super) const KUBECTL: GoProgram = kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl");
+pub(super) const CONTROLLER_MANAGER: GoProgram =
+    kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager");
+pub(super) const SCHEDULER: GoProgram = kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler");
+pub(super) const KUBELET: GoProgram = kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet");
+pub(super) const KUBE_PROXY: GoProgram = kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy");
+pub(super) const COREDNS: GoProgram = GoProgram { name: "coredns", module: "go/coredns", package: ".", variables: &[] };
+/// What the tests run in pods.
+pub(super) const TEST_APP: GoProgram = GoProgram { name: "test-app", module: "app", package: ".", variables: &[] };
+
+/// Builds those of them that are not in the cache.
+pub(super) fn build(places: &Places, programs: &[&GoProgram]) -> Result<()> {
+    make_folder(&places.bin())?;
+    for program in programs {
+        program.built(places)?;
+    }
+    Ok(())
+}
+
+/// `cargo xtask cluster build`.
+pub(super) fn build_all(places: &Places) -> Result<()> {
+    build(places, CONTROL_PLANE)?;
+    build(places, NODE)
+}
+
+/// The path of one that was built before.
+pub(super) fn path(places: &Places, program: &GoProgram) -> PathBuf {
+    places.bin().join(program.name)
+}
+
+/// What `--control-plane-only` needs.
+pub(super) const CONTROL_PLANE: &[&GoProgram] = &[&API_SERVER, &KUBECTL, &CONTROLLER_MANAGER];
+/// What a node needs besides.
+pub(super) const NODE: &[&GoProgram] = &[&SCHEDULER, &KUBELET, &KUBE_PROXY, &COREDNS, &TEST_APP];
+
+const fn kubernetes(name: &'static str, package: &'static str) -> GoProgram {
+    GoProgram { name, module: "go/kubernetes", package, variables: VERSION }
+}
+
+/// Without these, the API server says that it is v0.0.0, and clients believe it.
+const VERSION: &[&str] = &[
+    "k8s.io/component-base/version.gitVersion=v1.36.3",
+    "k8s.io/component-base/version.gitMajor=1",
+    "k8s.io/component-base/version.gitMinor=36",
+];

@@ -1,0 +1,130 @@
+//! `cargo xtask cluster up`: from nothing to a node that runs pods, or whatever is missing of it.
+
+use std::fs;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::part::Part;
+use super::places::{Places, make_folder, require_root, write};
+use super::{certificates, cgroup, config, host, image, kubectl, network, process, programs};
+use crate::{debian, step};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only etcd, the API server and the controllers: enough for tests of controllers, and up in seconds.
+    #[arg(long)]
+    control_plane_only: bool,
+    /// How Services are made; a running cluster is switched over.
+    #[arg(long, value_name = "MODE", value_parser = [NFTABLES, "iptables"])]
+    proxy_mode: Option<String>,
+    /// Installs no packages.
+    #[arg(long)]
+    no_install: bool,
+}
+
+/// Starts the cluster.
+pub(super) fn run(places: &Places, args: &Args) -> Result<()> {
+    require_root()?;
+    let _lock = places.lock()?;
+    let parts: &[Part] = if args.control_plane_only { &Part::CONTROL_PLANE } else { &Part::ALL };
+    let mode = proxy_mode(places);
+    let switches = args.proxy_mode.as_ref().is_some_and(|wanted| mode.as_ref().is_some_and(|mode| mode != wanted));
+    if !switches && places.kubeconfig().exists() && parts.iter().all(|part| part.ready(places)) {
+        eprintln!("the cluster is up already; KUBECONFIG={}", places.kubeconfig().display());
+        return Ok(());
+    }
+    if !args.no_install {
+        debian::install(debian::FOR_CONTROL_PLANE)?;
+        if !args.control_plane_only {
+            debian::install(debian::FOR_NODE)?;
+        }
+    }
+    programs::build(places, programs::CONTROL_PLANE)?;
+    if !args.control_plane_only {
+        programs::build(places, programs::NODE)?;
+        image::build(places, &image::of_the_node(places)?)?;
+    }
+
+    step::announce("starting the cluster");
+    let start = Instant::now();
+    let mode = args.proxy_mode.clone().or(mode).unwrap_or_else(|| NFTABLES.to_owned());
+    prepare(places, &mode)?;
+    start_control_plane(places, args)?;
+    if !args.control_plane_only {
+        start_node(places, switches)?;
+    }
+    // Last: whoever finds it finds a cluster that is ready.
+    config::write_kubeconfig(places, "admin", &places.kubeconfig())?;
+    let seconds = start.elapsed().as_secs_f64();
+    eprintln!("the cluster is up after {seconds:.1} s; KUBECONFIG={}", places.kubeconfig().display());
+    Ok(())
+}
+
+fn prepare(places: &Places, proxy_mode: &str) -> Result<()> {
+    make_folder(&places.run())?;
+    host::prepare(places)?;
+    cgroup::make()?;
+    network::make()?;
+    certificates::make(places)?;
+    config::write_all(places, &config::Values::new(places, proxy_mode))?;
+    config::write_kubeconfig(places, "admin", &places.run().join("admin.kubeconfig"))?;
+    write(&places.run().join("proxy-mode"), proxy_mode)
+}
+
+fn start_control_plane(places: &Places, args: &Args) -> Result<()> {
+    Part::Etcd.start(places)?;
+    if !args.control_plane_only {
+        Part::Containerd.start(places)?;
+    }
+    Part::Etcd.wait(places)?;
+    Part::ApiServer.start(places)?;
+    if !args.control_plane_only {
+        // While the API server makes itself ready.
+        Part::Containerd.wait(places)?;
+        image::load(places, &image::of_the_node(places)?)?;
+    }
+    Part::ApiServer.wait(places)?;
+    Part::ControllerManager.start(places)?;
+    if args.control_plane_only {
+        Part::ControllerManager.wait(places)?;
+    }
+    // Before it, no pod of this namespace can be made.
+    let account = ["get", "serviceaccount", "default", "-o", "name"];
+    kubectl::wait(places, "the default service account", &account, |said| !said.is_empty())
+}
+
+fn start_node(places: &Places, switch_proxy: bool) -> Result<()> {
+    Part::Scheduler.start(places)?;
+    Part::Kubelet.start(places)?;
+    if switch_proxy {
+        process::stop(places, Part::KubeProxy.name())?;
+        let mut cleanup = network::command(&programs::path(places, &programs::KUBE_PROXY).display().to_string());
+        process::quiet(cleanup.arg("--cleanup"))?;
+    }
+    Part::KubeProxy.start(places)?;
+    let dns = places.run().join("coredns.yaml");
+    kubectl::run(places, &["apply", "-f", dns.to_str().context("a path that is not UTF-8")?])?;
+    for part in [Part::ControllerManager, Part::Scheduler, Part::Kubelet, Part::KubeProxy] {
+        part.wait(places)?;
+    }
+    host::restore_kernel(places)?;
+    kubectl::wait(places, "the node", NODE_READY, |said| said == "True")?;
+    kubectl::wait(places, "the cluster's DNS", DNS_READY, |said| said.parse().is_ok_and(|ready: u32| ready > 0))?;
+    ensure!(cgroup::processes(&cgroup::daemons()).len() >= Part::ALL.len(), "a part has ended");
+    Ok(())
+}
+
+/// What kube-proxy was last told.
+fn proxy_mode(places: &Places) -> Option<String> {
+    fs::read_to_string(places.run().join("proxy-mode")).ok()
+}
+
+/// Prints `True`.
+pub(super) const NODE_READY: &[&str] =
+    &["get", "node", network::NODE, "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}"];
+/// Prints how many of the DNS server's pods are ready.
+pub(super) const DNS_READY: &[&str] =
+    &["get", "deployment", "coredns", "--namespace", "kube-system", "-o", "jsonpath={.status.readyReplicas}"];
+
+const NFTABLES: &str = "nftables";
