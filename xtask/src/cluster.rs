@@ -45,7 +45,7 @@ enum Command {
     /// Builds the images of the mesh and of the tests, and loads them into the running cluster.
     Images(images::Args),
     /// Proves that pods, DNS and Services work; when it had to start the cluster, that `down` leaves nothing, too.
-    Verify(verify::Args),
+    Verify,
     /// Builds the programs of the cluster, and starts nothing.
     Build,
 }
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Command::Status(args) => status::run(&places, args),
         Command::Shell(args) => shell::run(&places, args),
         Command::Images(args) => images::run(&places, args),
-        Command::Verify(args) => verify::run(&places, args),
+        Command::Verify => verify::run(&places),
         Command::Build => programs::build_all(&places),
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::places::{Places, make_folder, read, write};
+use super::places::{Places, make_folder, read, write_changed};
 use super::{image, network};
 
 /// What the templates' names in double braces stand for.
@@ -48,7 +48,7 @@ pub(super) fn write_all(places: &Places, values: &Values) -> Result<()> {
     make_folder(&places.run().join("cni"))?;
     for (template, file) in FILES {
         let path = places.sources().join("config").join(template);
-        write(&places.run().join(file), &values.render(&read(&path)?)?)?;
+        write_changed(&places.run().join(file), &values.render(&read(&path)?)?)?;
     }
     for (name, _) in KUBECONFIGS {
         write_kubeconfig(places, name, &places.run().join(format!("{name}.kubeconfig")))?;
@@ -70,7 +70,7 @@ pub(super) fn write_kubeconfig(places: &Places, client: &str, file: &Path) -> Re
         "users": [{ "name": client, "user": { "client-certificate": key("crt"), "client-key": key("key") }}],
         "contexts": [{ "name": network::CLUSTER, "context": { "cluster": network::CLUSTER, "user": client }}],
     });
-    write(file, &format!("{config:#}\n"))
+    write_changed(file, &format!("{config:#}\n"))
 }
 
 /// The clients among the parts, and their names in the subject of their certificate.

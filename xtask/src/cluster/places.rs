@@ -96,6 +96,11 @@ pub(super) fn write(path: &Path, content: &str) -> Result<()> {
     fs::write(path, content).with_context(|| format!("write {}", path.display()))
 }
 
+/// Writes a file unless it has that content: some programs end when their file changes.
+pub(super) fn write_changed(path: &Path, content: &str) -> Result<()> {
+    if fs::read_to_string(path).is_ok_and(|have| have == content) { Ok(()) } else { write(path, content) }
+}
+
 /// Refuses a user who can make neither namespaces nor mounts.
 pub(super) fn require_root() -> Result<()> {
     if !cfg!(target_os = "linux") {

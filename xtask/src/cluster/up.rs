@@ -10,7 +10,7 @@ use super::places::{Places, make_folder, require_root, write};
 use super::{certificates, cgroup, config, host, image, kubectl, network, process, programs};
 use crate::{debian, step};
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Args {
     /// Only etcd, the API server and the controllers: enough for tests of controllers, and up in seconds.
     #[arg(long)]
@@ -49,10 +49,13 @@ pub(super) fn run(places: &Places, args: &Args) -> Result<()> {
     step::announce("starting the cluster");
     let start = Instant::now();
     let mode = args.proxy_mode.clone().or(mode).unwrap_or_else(|| NFTABLES.to_owned());
+    if switches {
+        remove_proxy(places)?;
+    }
     prepare(places, &mode)?;
     start_control_plane(places, args)?;
     if !args.control_plane_only {
-        start_node(places, switches)?;
+        start_node(places)?;
     }
     // Last: whoever finds it finds a cluster that is ready.
     config::write_kubeconfig(places, "admin", &places.kubeconfig())?;
@@ -94,14 +97,9 @@ fn start_control_plane(places: &Places, args: &Args) -> Result<()> {
     kubectl::wait(places, "the default service account", &account, |said| !said.is_empty())
 }
 
-fn start_node(places: &Places, switch_proxy: bool) -> Result<()> {
+fn start_node(places: &Places) -> Result<()> {
     Part::Scheduler.start(places)?;
     Part::Kubelet.start(places)?;
-    if switch_proxy {
-        process::stop(places, Part::KubeProxy.name())?;
-        let mut cleanup = network::command(&programs::path(places, &programs::KUBE_PROXY).display().to_string());
-        process::quiet(cleanup.arg("--cleanup"))?;
-    }
     Part::KubeProxy.start(places)?;
     let dns = places.run().join("coredns.yaml");
     kubectl::run(places, &["apply", "-f", dns.to_str().context("a path that is not UTF-8")?])?;
@@ -113,6 +111,13 @@ fn start_node(places: &Places, switch_proxy: bool) -> Result<()> {
     kubectl::wait(places, "the cluster's DNS", DNS_READY, |said| said.parse().is_ok_and(|ready: u32| ready > 0))?;
     ensure!(cgroup::processes(&cgroup::daemons()).len() >= Part::ALL.len(), "a part has ended");
     Ok(())
+}
+
+/// Ends kube-proxy and removes its rules: those of another mode would stay beside the new ones.
+fn remove_proxy(places: &Places) -> Result<()> {
+    process::stop(places, Part::KubeProxy.name())?;
+    let program = programs::path(places, &programs::KUBE_PROXY);
+    process::quiet(network::command(&program.display().to_string()).arg("--cleanup"))
 }
 
 /// What kube-proxy was last told.

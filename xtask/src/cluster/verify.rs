@@ -8,20 +8,14 @@ use super::places::Places;
 use super::{down, image, kubectl, process, up};
 use crate::step::Steps;
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(flatten)]
-    up: up::Args,
-}
-
 /// Tries the cluster out.
 ///
 /// # Errors
 /// Names what did not work.
-pub(super) fn run(places: &Places, args: &Args) -> Result<()> {
+pub(super) fn run(places: &Places) -> Result<()> {
     let was_down = down::left(places).is_empty();
     let mut steps = Steps::default();
-    steps.step("the cluster comes up", || up::run(places, &args.up));
+    steps.step("the cluster comes up", || up::run(places, &up::Args::default()));
     if steps.all_passed() {
         steps.step("two pods and a Service", || deploy(places));
     }
