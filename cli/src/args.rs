@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, completion, explain, run, version};
+use crate::commands::{check, completion, explain, install, run, uninstall, upgrade, version};
 use crate::demo;
 use crate::output::Color;
 
@@ -26,7 +26,13 @@ pub(crate) enum Command {
     Demo(demo::outer::Args),
     /// Run a program as a workload of the mesh that `outrigger demo --keep` runs.
     Run(run::Args),
-    /// Find out whether a mesh on this machine is well.
+    /// Install the mesh in a Kubernetes cluster, wait until it is up, and check it.
+    Install(install::Args),
+    /// Bring the mesh in a cluster to this version, or to other values.
+    Upgrade(upgrade::Args),
+    /// Remove the mesh from a cluster.
+    Uninstall(uninstall::Args),
+    /// Find out whether a mesh is well: the one in a cluster, or one on this machine.
     Check(check::Args),
     /// Say what an error code means, what causes it and what to do.
     Explain(explain::Args),

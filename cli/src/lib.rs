@@ -8,7 +8,10 @@ pub mod chart;
 mod commands;
 mod demo;
 pub mod exit;
+pub mod findings;
 mod get;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 pub mod output;
 
 use std::process::ExitCode;
@@ -43,6 +46,9 @@ fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
         Command::Demo(args) => block_on(demo::outer::run(&args, output)),
         Command::Run(args) => block_on(commands::run::run(&args, output)),
         Command::Check(args) => block_on(commands::check::run(&args, output)),
+        Command::Install(args) => block_on(commands::install::run(&args, output)),
+        Command::Upgrade(args) => block_on(commands::upgrade::run(&args, output)),
+        Command::Uninstall(args) => block_on(commands::uninstall::run(&args, output)),
         Command::DemoInside(args) => block_on(demo::inside::run(&args, output)),
         Command::DemoApp(args) => block_on(demo::apps::run(args)).map(|()| Exit::Yes),
         Command::Explain(args) => commands::explain::run(&args, output),

@@ -59,7 +59,9 @@ fn helm_lint_is_content() {
 #[test]
 fn helm_refuses_the_same_values() {
     let Some(helm) = helm() else { return };
-    for settings in ["controlPlane.replica=3", "inboundMode=lax", "controlPlane.replicas=-1", "injector.timeoutSeconds=60"] {
+    for settings in
+        ["controlPlane.replica=3", "inboundMode=lax", "controlPlane.replicas=-1", "injector.timeoutSeconds=60"]
+    {
         let output = command(&helm, MESH, &["--set", settings]).output().unwrap();
         assert!(!output.status.success(), "helm takes {settings}");
         let changes = values::parse_set(settings).unwrap();

@@ -1,15 +1,17 @@
-//! `outrigger explain CODE`: a row of the error table.
+//! `outrigger explain CODE`: a row of the error table, or of the table of findings.
 
 use outrigger_proto::{ErrorCode, ErrorInfo};
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
+use crate::findings::{self, Finding};
 use crate::output::{Format, Output, Stream, Style};
 
 /// `outrigger explain`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The code or the token of an error that the mesh made, as its message, log line or metric shows it.
+    /// The code or the token of an error that the mesh made, as its message, log line or metric shows it; or a code of
+    /// `outrigger check`.
     #[arg(value_name = "CODE", required_unless_present = "list")]
     code: Option<String>,
     /// List all codes.
@@ -21,13 +23,31 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
-    if let Some(code) = &args.code {
+    if let Some(finding) = args.code.as_deref().and_then(findings::find) {
+        of_check(finding, args.output, output);
+    } else if let Some(code) = &args.code {
         let code: ErrorCode = code.trim().parse().map_err(|_| unknown(code))?;
         one(code.info(), args.output, output);
     } else {
         list(args.output, output);
     }
     Ok(Exit::Yes)
+}
+
+/// What `outrigger check` found.
+fn of_check(finding: &Finding, format: Format, output: &Output) {
+    let Finding { code, looks_at, means, next, .. } = finding;
+    if format == Format::Json {
+        let document = json!({
+            "apiVersion": super::API_VERSION, "kind": "Finding", "code": code, "looksAt": looks_at, "means": means, "next": next,
+        });
+        return output.json(&document);
+    }
+    let heading = |word: &str| output.paint(Stream::Stdout, Style::Bold, &format!("{word:<8}"));
+    output.data(&output.paint(Stream::Stdout, Style::Bold, &format!("{code} of outrigger check")));
+    for (word, text) in [("looks at", looks_at), ("means", means), ("next", next)] {
+        output.data(&format!("{} {text}", heading(word)));
+    }
 }
 
 fn one(info: &ErrorInfo, format: Format, output: &Output) {

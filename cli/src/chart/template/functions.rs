@@ -16,9 +16,7 @@ pub(super) fn call(function: &str, arguments: &[Value]) -> Result<Value, String>
         ("dict", pairs) if pairs.len() % 2 == 0 => dict(pairs),
         ("quote", [value]) => Ok(quote(&text(value)?).into()),
         ("indent", [Value::Number(width), value]) => Ok(indent(width.as_u64(), &text(value)?).into()),
-        ("nindent", [Value::Number(width), value]) => {
-            Ok(format!("\n{}", indent(width.as_u64(), &text(value)?)).into())
-        }
+        ("nindent", [Value::Number(width), value]) => Ok(format!("\n{}", indent(width.as_u64(), &text(value)?)).into()),
         ("toYaml", [value]) => yaml(value).map(Value::String),
         _ => Err(format!("no function `{function}` that takes {} such arguments", arguments.len())),
     }

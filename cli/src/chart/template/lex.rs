@@ -97,7 +97,10 @@ fn tokens(code: &str) -> Result<Vec<Token>, String> {
             }
             '0'..='9' => {
                 let length = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-                (Token::Number(rest[..length].parse().map_err(|_| format!("`{}` is too large", &rest[..length]))?), length)
+                (
+                    Token::Number(rest[..length].parse().map_err(|_| format!("`{}` is too large", &rest[..length]))?),
+                    length,
+                )
             }
             'a'..='z' | 'A'..='Z' => {
                 let length = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());

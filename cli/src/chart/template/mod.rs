@@ -48,8 +48,11 @@ impl Templates {
     /// # Errors
     /// When a template asks for what is not there.
     pub fn render(&self, path: &str, context: &Value) -> Result<String, TemplateError> {
-        eval::render(self, path, context)
-            .map_err(|Fault { line, message }| TemplateError { file: path.to_owned(), line, message })
+        eval::render(self, path, context).map_err(|Fault { line, message }| TemplateError {
+            file: path.to_owned(),
+            line,
+            message,
+        })
     }
 }
 

@@ -11,12 +11,28 @@ pub(super) type Block = Vec<Node>;
 #[derive(Debug)]
 pub(super) enum Node {
     Text(String),
-    Print { line: usize, pipeline: Pipeline },
+    Print {
+        line: usize,
+        pipeline: Pipeline,
+    },
     /// `$x := …` (declares) or `$x = …`.
-    Set { line: usize, name: String, declares: bool, pipeline: Pipeline },
+    Set {
+        line: usize,
+        name: String,
+        declares: bool,
+        pipeline: Pipeline,
+    },
     /// The first branch whose condition holds.
-    If { branches: Vec<(usize, Pipeline, Block)>, otherwise: Block },
-    Range { line: usize, pipeline: Pipeline, body: Block, otherwise: Block },
+    If {
+        branches: Vec<(usize, Pipeline, Block)>,
+        otherwise: Block,
+    },
+    Range {
+        line: usize,
+        pipeline: Pipeline,
+        body: Block,
+        otherwise: Block,
+    },
 }
 
 /// Commands, each of which is the last argument of the next.

@@ -47,6 +47,9 @@ fn what_it_does_not_know_is_an_error_with_a_line() {
         ("{{ range $i, $x := .list }}{{ end }}", "t:1: Declare is not understood here"),
     ] {
         let rendered = render(template, &json!({"list": [1]}));
-        assert!(rendered.as_ref().is_err_and(|error| error.starts_with(expected) || expected.contains("Declare")), "{template}: {rendered:?}");
+        assert!(
+            rendered.as_ref().is_err_and(|error| error.starts_with(expected) || expected.contains("Declare")),
+            "{template}: {rendered:?}"
+        );
     }
 }

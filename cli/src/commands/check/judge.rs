@@ -1,45 +1,17 @@
 //! From pages to findings. Nothing here asks anybody: what it says depends on the pages alone.
 
-use serde::Serialize;
 use serde_json::Value;
 
 use super::ask::{Asked, Pages};
-
-/// Findings about one thing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Category {
-    pub(super) name: String,
-    pub(super) checks: Vec<Check>,
-}
-
-/// One finding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Check {
-    /// Stable: `OC001`.
-    pub(super) code: &'static str,
-    pub(super) level: Level,
-    pub(super) message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hint: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Level {
-    Ok,
-    Warn,
-    Error,
-}
+use super::finding::{Category, Check, Level, error, ok, warn};
 
 /// All findings.
 pub(super) fn all(pages: &Pages) -> Vec<Category> {
-    let control_plane = Category { name: "control plane".into(), checks: control_plane(pages) };
-    let data_plane = Category { name: "data plane".into(), checks: data_plane(pages) };
-    vec![control_plane, data_plane]
+    vec![Category::new("control plane", control_plane(&pages.config)), Category::new("data plane", data_plane(pages))]
 }
 
-fn control_plane(pages: &Pages) -> Vec<Check> {
-    let config = &pages.config;
+/// What a control plane says of itself on `/config`.
+pub(super) fn control_plane(config: &Value) -> Vec<Check> {
     let mut checks = Vec::new();
     let objects: u64 = config["counts"].as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum();
     let (domain, snapshot) = (text(&config["trustDomain"]), config["snapshot"].as_u64().unwrap_or(0));
@@ -120,7 +92,7 @@ fn sidecar(asked: &Asked) -> Vec<Check> {
 }
 
 /// Whether a sidecar serves what the control plane holds.
-fn in_step(name: &str, status: Option<&Value>, snapshot: u64) -> Check {
+pub(super) fn in_step(name: &str, status: Option<&Value>, snapshot: u64) -> Check {
     let Some(status) = status else {
         let hint = "it goes on with what it has; look at its log for why it cannot connect";
         return error("OC012", format!("{name} is not connected to the control plane"), hint);
@@ -148,20 +120,8 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn hours(seconds: u64) -> String {
+pub(super) fn hours(seconds: u64) -> String {
     if seconds >= 2 * 3600 { format!("{} h", seconds / 3600) } else { format!("{} min", seconds / 60) }
-}
-
-fn ok(code: &'static str, message: impl Into<String>) -> Check {
-    Check { code, level: Level::Ok, message: message.into(), hint: None }
-}
-
-fn warn(code: &'static str, message: impl Into<String>, hint: &str) -> Check {
-    Check { code, level: Level::Warn, message: message.into(), hint: Some(hint.to_owned()) }
-}
-
-fn error(code: &'static str, message: impl Into<String>, hint: &str) -> Check {
-    Check { code, level: Level::Error, message: message.into(), hint: Some(hint.to_owned()) }
 }
 
 #[cfg(test)]

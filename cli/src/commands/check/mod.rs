@@ -1,26 +1,38 @@
-//! `outrigger check`: is a mesh on this machine well? It asks the control plane and every sidecar, and says what is not.
+//! `outrigger check`: is a mesh well? It asks the control plane, every sidecar and the cluster, and says what is not.
+//!
+//! Looking and judging are apart: what is said depends on what was seen alone, and has tests without a mesh.
 
 mod ask;
+#[cfg(feature = "kubernetes")]
+pub(crate) mod cluster;
+mod finding;
 mod judge;
+mod report;
 
 use std::net::SocketAddr;
 
-use serde_json::json;
-
 use self::ask::Pages;
-use self::judge::{Category, Level};
+use super::cluster_args::ClusterArgs;
 use crate::exit::Exit;
-use crate::output::{Format, Output, Stream, Style};
+use crate::output::{Format, Output};
 
 /// `outrigger check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Admin address of the control plane; without it, the mesh of a running `outrigger demo`.
+    /// Admin address of a control plane on this machine; without it, the mesh of a running `outrigger demo`, or the cluster.
     #[arg(long, value_name = "IP:PORT")]
     control_plane: Option<SocketAddr>,
     /// Admin address of a sidecar (repeatable).
     #[arg(long, value_name = "IP:PORT", requires = "control_plane")]
     sidecar: Vec<SocketAddr>,
+    /// Only whether the mesh could be installed in the cluster.
+    #[arg(long, conflicts_with = "control_plane")]
+    pre: bool,
+    /// Only the pods of this namespace.
+    #[arg(short, long, value_name = "NAME", conflicts_with_all = ["control_plane", "pre"])]
+    namespace: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// From which finding on the answer is no (exit code 1).
     #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
     fail_on: FailOn,
@@ -30,7 +42,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-enum FailOn {
+pub(crate) enum FailOn {
     #[default]
     Error,
     Warn,
@@ -38,46 +50,44 @@ enum FailOn {
 
 /// Exit 0: healthy; 1: not; 2: it could not be found out.
 pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
-    let pages = match args.control_plane {
-        Some(addr) => Pages::of_addresses(addr, &args.sidecar).await?,
-        None => Pages::of_demo().await?,
+    let categories = match args.control_plane {
+        Some(addr) => judge::all(&Pages::of_addresses(addr, &args.sidecar).await?),
+        None if args.names_a_cluster() => in_cluster(args).await?,
+        None => match Pages::of_demo().await {
+            Ok(pages) => judge::all(&pages),
+            Err(no_demo) => in_cluster_at_hand(args, no_demo).await?,
+        },
     };
-    let categories = judge::all(&pages);
-    let count =
-        |level| categories.iter().flat_map(|category| &category.checks).filter(|check| check.level == level).count();
-    let (warnings, errors) = (count(Level::Warn), count(Level::Error));
-    let healthy = errors == 0 && (args.fail_on == FailOn::Error || warnings == 0);
-    match args.output {
-        Format::Table => table(&categories, warnings, errors, output),
-        Format::Json => output.json(&json!({
-            "apiVersion": super::API_VERSION,
-            "kind": "Check",
-            "ok": healthy,
-            "categories": categories,
-            "warnings": warnings,
-            "errors": errors,
-        })),
-    }
-    Ok(if healthy { Exit::Yes } else { Exit::No })
+    Ok(report::report(&categories, args.fail_on, args.output, output))
 }
 
-fn table(categories: &[Category], warnings: usize, errors: usize, output: &Output) {
-    for category in categories {
-        output.data(&output.paint(Stream::Stdout, Style::Bold, &category.name));
-        for check in &category.checks {
-            let (style, word) = match check.level {
-                Level::Ok => (Style::Good, "ok"),
-                Level::Warn => (Style::Warning, "warn"),
-                Level::Error => (Style::Bad, "FAIL"),
-            };
-            let word = output.paint(Stream::Stdout, style, &format!("{word:<4}"));
-            let code = if check.level == Level::Ok { String::new() } else { format!("{} ", check.code) };
-            output.data(&format!("  {word}  {code}{}", check.message));
-            if let Some(hint) = &check.hint {
-                output.data(&format!("        hint: {hint}"));
-            }
-        }
+impl Args {
+    fn names_a_cluster(&self) -> bool {
+        let ClusterArgs { kubeconfig, context, .. } = &self.cluster;
+        self.pre || self.namespace.is_some() || kubeconfig.is_some() || context.is_some()
     }
-    let ok = categories.iter().filter(|category| category.checks.iter().all(|check| check.level == Level::Ok)).count();
-    output.data(&format!("{ok} ok categories, {warnings} warnings, {errors} errors"));
+}
+
+#[cfg(feature = "kubernetes")]
+async fn in_cluster(args: &Args) -> anyhow::Result<Vec<finding::Category>> {
+    let cluster = crate::kubernetes::Cluster::connect(&args.cluster).await?;
+    if args.pre { cluster::before(&cluster).await } else { cluster::all(&cluster, args.namespace.as_deref()).await }
+}
+
+#[cfg(not(feature = "kubernetes"))]
+#[expect(clippy::unused_async, reason = "the build with a client waits here")]
+async fn in_cluster(_: &Args) -> anyhow::Result<Vec<finding::Category>> {
+    Err(super::cluster_args::not_in_this_build())
+}
+
+/// The cluster, if there is one; else what is wrong is that there is no demo.
+#[cfg(feature = "kubernetes")]
+async fn in_cluster_at_hand(args: &Args, no_demo: anyhow::Error) -> anyhow::Result<Vec<finding::Category>> {
+    if crate::kubernetes::Cluster::at_hand().await { in_cluster(args).await } else { Err(no_demo) }
+}
+
+#[cfg(not(feature = "kubernetes"))]
+#[expect(clippy::unused_async, reason = "the build with a client waits here")]
+async fn in_cluster_at_hand(_: &Args, no_demo: anyhow::Error) -> anyhow::Result<Vec<finding::Category>> {
+    Err(no_demo)
 }

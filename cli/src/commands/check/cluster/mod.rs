@@ -1,0 +1,65 @@
+//! Checks of a mesh in a cluster. Each file looks at one thing, and then judges what it saw.
+
+mod certificates;
+mod control_plane;
+mod data_plane;
+mod injector;
+mod prerequisites;
+
+use super::finding::{Category, Check};
+use super::{FailOn, finding, report};
+use crate::exit::{Exit, Failure};
+use crate::kubernetes::Cluster;
+use crate::output::{Format, Output, Stream};
+
+/// Whether the mesh could be installed.
+pub(crate) async fn before(cluster: &Cluster) -> anyhow::Result<Vec<Category>> {
+    Ok(vec![prerequisites::look(cluster).await?])
+}
+
+/// Everything, or for the pods of one namespace.
+pub(crate) async fn all(cluster: &Cluster, namespace: Option<&str>) -> anyhow::Result<Vec<Category>> {
+    let control_plane = control_plane::look(cluster).await?;
+    if control_plane.is_missing() {
+        let hint =
+            "`outrigger install` installs one; --mesh-namespace says where it is; `outrigger demo` needs no cluster";
+        let message = format!("no mesh is installed in namespace {} of {}", cluster.namespace, cluster.name);
+        return Err(Failure::new(message, hint).into());
+    }
+    let data_plane = data_plane::look(cluster, namespace, &control_plane).await?;
+    Ok(vec![
+        control_plane.judge(),
+        certificates::look(cluster).await?,
+        injector::look(cluster, namespace).await?,
+        data_plane,
+    ])
+}
+
+/// Before an install: says only what is in its way.
+pub(crate) async fn before_install(cluster: &Cluster, output: &Output) -> anyhow::Result<Exit> {
+    let mut categories = before(cluster).await?;
+    let healthy = report::healthy(&categories, FailOn::Error);
+    for category in &mut categories {
+        category.checks.retain(|check: &Check| check.level != finding::Level::Ok);
+    }
+    if categories.iter().any(|category| !category.checks.is_empty()) {
+        report::print(&categories, Stream::Stderr, output);
+    }
+    Ok(if healthy { Exit::Yes } else { Exit::No })
+}
+
+/// After an install: the same as `outrigger check`, as soon as it says yes or the time is up.
+pub(crate) async fn after_install(cluster: &Cluster, output: &Output) -> anyhow::Result<Exit> {
+    let end = tokio::time::Instant::now() + SETTLE.min(cluster.timeout);
+    loop {
+        let categories = all(cluster, None).await?;
+        if report::healthy(&categories, FailOn::Error) || tokio::time::Instant::now() >= end {
+            return Ok(report::report(&categories, FailOn::Error, Format::Table, output));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// A CA bundle is written a moment after the pods are ready.
+const SETTLE: std::time::Duration = std::time::Duration::from_secs(60);
+const LOOK: std::time::Duration = std::time::Duration::from_secs(1);

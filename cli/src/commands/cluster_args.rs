@@ -1,0 +1,57 @@
+//! Flags of the commands that talk to a cluster.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which cluster, and where in it the mesh is.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ClusterArgs {
+    /// The kubeconfig file; without it, what KUBECONFIG names, or ~/.kube/config.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context in the kubeconfig; without it, the current one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// The namespace of the mesh itself.
+    #[arg(long, value_name = "NAME", default_value = "outrigger-system")]
+    pub(crate) mesh_namespace: String,
+    /// How long to wait.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("write a number and s, m or h, such as 90s or 5m".to_owned()),
+    };
+    let number = number.parse::<u64>().map_err(|error| error.to_string())?;
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
+}
+
+/// What a build without a Kubernetes client says.
+#[cfg(not(feature = "kubernetes"))]
+pub(crate) fn not_in_this_build() -> anyhow::Error {
+    crate::exit::Failure::new(
+        "this build of outrigger has no Kubernetes client",
+        "use a released one, or build it: cargo build --release --package outrigger-cli --features kubernetes",
+    )
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_times_with_a_unit() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["5", "m", "5d", "-1s", "99999999999999999999h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! `outrigger uninstall`: removes the mesh and all that it made.
+
+use super::cluster_args::ClusterArgs;
+use crate::exit::Exit;
+use crate::output::Output;
+
+/// `outrigger uninstall`.
+#[derive(Debug, clap::Args)]
+#[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "this build says which build can do it"))]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Remove it although pods still have sidecars: they go on with the certificates they have, and then fail.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// The revision to remove.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) revision: String,
+}
+
+/// Exit 0: gone; 1: pods still have sidecars; 2: it could not be done; 3: some of it did not go in time.
+pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
+    #[cfg(feature = "kubernetes")]
+    {
+        crate::kubernetes::uninstall::run(args, output).await
+    }
+    #[cfg(not(feature = "kubernetes"))]
+    {
+        let _ = (args, output);
+        Err(super::cluster_args::not_in_this_build())
+    }
+}

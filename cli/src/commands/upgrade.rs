@@ -1,0 +1,35 @@
+//! `outrigger upgrade`: the same objects as `install` would make, applied over those that are there; what is no longer among them goes.
+
+use super::cluster_args::ClusterArgs;
+use super::render::ChartArgs;
+use crate::exit::Exit;
+use crate::output::Output;
+
+/// `outrigger upgrade`.
+#[derive(Debug, clap::Args)]
+#[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "this build says which build can do it"))]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) chart: ChartArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Forget the values of the install and of earlier upgrades.
+    #[arg(long)]
+    pub(crate) reset_values: bool,
+    /// Take over fields that others have set.
+    #[arg(long)]
+    pub(crate) force_conflicts: bool,
+}
+
+/// Exit 0: upgraded and well; 1: a check failed; 2: it could not be done; 3: it did not come up in time.
+pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
+    #[cfg(feature = "kubernetes")]
+    {
+        crate::kubernetes::install::upgrade(args, output).await
+    }
+    #[cfg(not(feature = "kubernetes"))]
+    {
+        let _ = (args, output);
+        Err(super::cluster_args::not_in_this_build())
+    }
+}

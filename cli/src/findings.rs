@@ -1,0 +1,123 @@
+//! The table of what `outrigger check` can find: `explain` and the reference read it, too.
+
+/// What one finding means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// `OC031`; it never changes its meaning.
+    pub code: &'static str,
+    /// What is looked at.
+    pub looks_at: &'static str,
+    /// What it means when it is not well.
+    pub means: &'static str,
+    /// What to do.
+    pub next: &'static str,
+}
+
+macro_rules! findings {
+    ($($code:literal $looks_at:literal, $means:literal, $next:literal;)*) => {
+        /// All findings, in order.
+        pub const ALL: &[Finding] =
+            &[$(Finding { code: $code, looks_at: $looks_at, means: $means, next: $next }),*];
+    };
+}
+
+findings! {
+    "OC001" "Whether the control plane has read its objects.",
+        "It has not, so it serves no sidecar yet. In a cluster: a kind that it may not list, or an API server that does not answer.",
+        "Read its log.";
+    "OC002" "What the source of objects complains about.",
+        "A file or an object cannot be read. What it said before stays in force.",
+        "Mend what the message names.";
+    "OC003" "Objects that are not in force as written.",
+        "An object refers to something that is not there, or asks for what the mesh does not do.",
+        "The message names object and field; the object's own status says the same.";
+    "OC004" "Whether the control plane's pods run.",
+        "Fewer are available than asked for. Sidecars go on with what they have; new ones wait for a certificate.",
+        "`kubectl describe pods -n outrigger-system -l app.kubernetes.io/name=outrigger-control-plane`";
+    "OC005" "Whether this command and the mesh are of one version.",
+        "They are not. Neighbouring versions work together, but what the newer one added is missing.",
+        "Use the command of the mesh's version, or `outrigger upgrade`.";
+    "OC006" "Whether each replica of the control plane can be asked.",
+        "A replica could not be reached by port-forward, so its sidecars are not in this report.",
+        "Check that your user may create `pods/portforward`, and that the pod runs.";
+    "OC010" "Whether each sidecar is ready.",
+        "It does not answer, or has no certificate or configuration yet.",
+        "Read its log.";
+    "OC011" "How long each sidecar's certificate is valid.",
+        "It should have been renewed at half of its life, and was not.",
+        "Read the sidecar's log and the control plane's.";
+    "OC012" "Whether each sidecar is connected and serves what is current.",
+        "A sidecar that is away goes on with what it has; one that is behind is on its way, or refused something (OC013).",
+        "Wait a moment; then read its log for why it cannot connect.";
+    "OC013" "Configuration that a sidecar refused.",
+        "It could not use a new version of something and goes on with the one before.",
+        "Mend the object that the message names; if it looks right, report a bug.";
+    "OC020" "Whether the API server answers, and its version.",
+        "The cluster cannot be reached, or is older than Kubernetes 1.30.",
+        "Check your kubeconfig and the context in it, or upgrade the cluster.";
+    "OC021" "Whether you may create what an install makes.",
+        "Your user lacks a permission, and the install would stop half way.",
+        "Ask for the permissions that the message names, or have somebody apply `outrigger install --dry-run`.";
+    "OC022" "Whether another mesh is in the way.",
+        "There is an Outrigger already that objects of the whole cluster belong to.",
+        "Uninstall it first, upgrade it instead, or install this one as a revision: `--set revision=NAME`.";
+    "OC023" "Whether the nodes can run sidecars.",
+        "Traffic is taken over with nftables (Linux 5.4 or newer), and sidecars start before the app as native sidecars (kubelet 1.29 or newer).",
+        "Upgrade the nodes, or keep meshed pods away from them.";
+    "OC024" "Whether the Gateway API's kinds are there.",
+        "Without HTTPRoute and GRPCRoute there is mutual TLS, but no routing rules.",
+        "Install the Gateway API's standard channel; the control plane picks it up while it runs.";
+    "OC031" "Whether every pod that should have a sidecar has one.",
+        "Injection happens when a pod is created, and these were created before the label, or while it was missing.",
+        "Restart what made them; the message has the command.";
+    "OC032" "Whether the sidecars in pods are ready.",
+        "The sidecar has no certificate or configuration yet, so the app may not have started.",
+        "`kubectl logs -n NAMESPACE POD -c outrigger-sidecar`";
+    "OC033" "Whether sidecars are of the mesh's version.",
+        "They were injected by an earlier version. That works, until the next upgrade.",
+        "Restart what made the pods; the message has the command.";
+    "OC034" "Pods that cannot have a sidecar.",
+        "They are labelled, and were left alone for the reason that the message names.",
+        "If that is meant, label the pods `outrigger.io/inject: disabled`; then nobody asks again.";
+    "OC040" "Whether the trust bundle is there and valid.",
+        "Nothing in the mesh can prove who it is without it, or soon cannot.",
+        "Read the control plane's log: it makes the bundle and rotates it.";
+    "OC041" "How long the issuer is valid.",
+        "The issuer signs the workloads' certificates and rotates by itself; it did not.",
+        "Read the log of the control plane that holds the lease `outrigger-issuer`.";
+    "OC050" "Whether the injector's pods run.",
+        "Fewer are available than asked for. With none, labelled pods are not created; all others are.",
+        "`kubectl describe pods -n outrigger-system -l app.kubernetes.io/name=outrigger-injector`";
+    "OC051" "Whether the API server knows the injector.",
+        "The webhook configuration is missing or was changed, so labelled pods would start without a sidecar, or not at all.",
+        "`outrigger upgrade` puts it back.";
+    "OC052" "Whether the API server trusts the injector.",
+        "The webhook's CA bundle is not the mesh's trust bundle, so calls to the injector fail.",
+        "The control plane keeps it current: read its log.";
+    "OC053" "Whether a labelled pod gets a sidecar, by a dry run.",
+        "The API server was asked to create a pod, without creating it, and it got no sidecar.",
+        "The message is the API server's; OC050 to OC052 usually say why.";
+}
+
+/// The finding with this code.
+#[must_use]
+pub fn find(code: &str) -> Option<&'static Finding> {
+    ALL.iter().find(|finding| finding.code.eq_ignore_ascii_case(code.trim()))
+}
+
+/// Where the reference says more about a code.
+#[must_use]
+pub fn docs(code: &str) -> String {
+    format!("{}/blob/main/docs/reference/checks.md#{}", env!("CARGO_PKG_REPOSITORY"), code.to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_in_order_and_once() {
+        assert!(ALL.is_sorted_by(|a, b| a.code < b.code));
+    }
+}

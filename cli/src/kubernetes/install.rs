@@ -1,0 +1,113 @@
+//! Installing and upgrading: render, look first, apply, wait, check.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use serde_json::{Map, Value};
+
+use super::Cluster;
+use super::objects::name;
+use crate::commands::check::cluster;
+use crate::commands::render::{self, MANAGER, RECORD};
+use crate::commands::{install, upgrade};
+use crate::exit::{Exit, Failure};
+use crate::output::{Output, Stream};
+
+/// `outrigger install`.
+pub(crate) async fn install(args: &install::Args, output: &Output) -> anyhow::Result<Exit> {
+    let changes = args.chart.changes()?;
+    let cluster = Cluster::connect(&args.cluster).await?;
+    let objects = render::objects(&cluster.namespace, &changes)?;
+    if let Some(manager) = cluster.manager().await? {
+        let (message, hint) = if manager == MANAGER {
+            ("it is installed already", "`outrigger upgrade` brings this version and other values")
+        } else {
+            ("it is installed already, by Helm or another tool", "upgrade it with that tool, or uninstall it first")
+        };
+        return Err(Failure::new(format!("namespace {}: {message}", cluster.namespace), hint).into());
+    }
+    if !args.skip_checks && cluster::before_install(&cluster, output).await? == Exit::No {
+        let hint = "mend what it names, or install anyway with --skip-checks";
+        return Err(Failure {
+            message: "the cluster is not ready for an install".into(),
+            hint: Some(hint.into()),
+            exit: Exit::No,
+        }
+        .into());
+    }
+    output
+        .line(Stream::Stderr, &format!("installing Outrigger {} in {}", outrigger_daemon::VERSION, cluster.namespace));
+    cluster.apply(&objects, args.force_conflicts, output).await?;
+    cluster.finish(&objects, output).await
+}
+
+/// `outrigger upgrade`.
+pub(crate) async fn upgrade(args: &upgrade::Args, output: &Output) -> anyhow::Result<Exit> {
+    let asked = args.chart.changes()?;
+    let cluster = Cluster::connect(&args.cluster).await?;
+    let mut changes = match cluster.recorded().await? {
+        Some(_) if args.reset_values => Value::Object(Map::new()),
+        Some(recorded) => recorded,
+        None => {
+            let hint = "`outrigger install` installs it; what Helm installed is upgraded by Helm";
+            return Err(Failure::new(
+                format!("`outrigger install` made nothing in namespace {}", cluster.namespace),
+                hint,
+            )
+            .into());
+        }
+    };
+    let revision = changes["revision"].clone();
+    render::merge_all(&mut changes, &asked);
+    if !args.chart.is_empty() && !args.reset_values && changes["revision"] != revision {
+        let hint = "install the other revision in a namespace of its own";
+        return Err(Failure::new("the revision of an install cannot be changed", hint).into());
+    }
+    let objects = render::objects(&cluster.namespace, &changes)?;
+    output.line(Stream::Stderr, &format!("upgrading {} to Outrigger {}", cluster.namespace, outrigger_daemon::VERSION));
+    cluster.apply(&objects, args.force_conflicts, output).await?;
+    let instance = render::instance(changes["revision"].as_str().unwrap_or_default());
+    cluster.prune(&instance, &objects, output).await?;
+    cluster.finish(&objects, output).await
+}
+
+impl Cluster {
+    /// Waits for the Deployments among the objects, and checks the mesh.
+    async fn finish(&self, objects: &[Value], output: &Output) -> anyhow::Result<Exit> {
+        let deployments: Vec<String> = objects
+            .iter()
+            .filter(|object| object["kind"] == "Deployment")
+            .map(|object| name(object).to_owned())
+            .collect();
+        self.wait_for_deployments(&deployments, output).await?;
+        cluster::after_install(self, output).await
+    }
+
+    /// Who made the mesh in this namespace, if there is one.
+    pub(super) async fn manager(&self) -> anyhow::Result<Option<String>> {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
+        let there = deployments.get_metadata_opt(CONTROL_PLANE).await;
+        let there =
+            there.map_err(|error| self.failure(&format!("cannot look into namespace {}", self.namespace), error))?;
+        Ok(there.map(|there| {
+            let labels = there.metadata.labels.unwrap_or_default();
+            labels.get("app.kubernetes.io/managed-by").cloned().unwrap_or_default()
+        }))
+    }
+
+    /// What differed from the chart's values when the mesh was installed or upgraded last.
+    pub(super) async fn recorded(&self) -> anyhow::Result<Option<Value>> {
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let record = maps.get_opt(RECORD).await;
+        let record = record.map_err(|error| self.failure(&format!("cannot read configmap/{RECORD}"), error))?;
+        let Some(record) = record else { return Ok(None) };
+        let values = record.data.and_then(|data| data.get("values.json").cloned()).unwrap_or_default();
+        let values = serde_json::from_str(&values);
+        Ok(Some(values.map_err(|error| {
+            let hint = "give the values again with --reset-values, or mend it";
+            Failure::new(format!("configmap/{RECORD} does not have the values: {error}"), hint)
+        })?))
+    }
+}
+
+const CONTROL_PLANE: &str = "outrigger-control-plane";

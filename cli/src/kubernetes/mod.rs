@@ -1,0 +1,90 @@
+//! A mesh in a Kubernetes cluster: installing it, looking at it, removing it.
+//!
+//! Only here is the Kubernetes client used, and only in builds with the feature `kubernetes`: the demo does without.
+
+mod apply;
+pub(crate) mod forward;
+pub(crate) mod install;
+mod objects;
+pub(crate) mod sidecars;
+pub(crate) mod uninstall;
+mod wait;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use crate::commands::cluster_args::ClusterArgs;
+use crate::exit::{Exit, Failure};
+
+/// A cluster that is talked to, and where in it the mesh is.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pub(crate) client: Client,
+    /// The namespace of the mesh.
+    pub(crate) namespace: String,
+    /// What a person calls it: the context, or the address.
+    pub(crate) name: String,
+    /// How long to wait for things to happen.
+    pub(crate) timeout: Duration,
+}
+
+impl Cluster {
+    /// Reads the kubeconfig and makes a client; asks the cluster nothing yet.
+    pub(crate) async fn connect(args: &ClusterArgs) -> anyhow::Result<Self> {
+        let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
+        let chosen = args.kubeconfig.is_some() || args.context.is_some();
+        let config = match &args.kubeconfig {
+            Some(path) => match Kubeconfig::read_from(path) {
+                Ok(read) => Config::from_custom_kubeconfig(read, &options).await.map_err(anyhow::Error::from),
+                Err(error) => Err(error.into()),
+            },
+            None => match Config::from_kubeconfig(&options).await {
+                // In a pod there is no kubeconfig, but a ServiceAccount.
+                Err(error) if !chosen => Config::incluster().map_err(|_| error.into()),
+                other => other.map_err(anyhow::Error::from),
+            },
+        };
+        let mut config = config
+            .context("no cluster is configured")
+            .map_err(|error| Failure::new(format!("{error:#}"), "name a file with --kubeconfig, or set KUBECONFIG"))?;
+        config.connect_timeout = Some(PATIENCE);
+        let name = args.context.clone().unwrap_or_else(|| config.cluster_url.to_string());
+        let client = Client::try_from(config).context("cannot make a client of the kubeconfig")?;
+        Ok(Self { client, namespace: args.mesh_namespace.clone(), name, timeout: args.timeout })
+    }
+
+    /// Whether a kubeconfig or a ServiceAccount is at hand, for commands that can do without.
+    pub(crate) async fn at_hand() -> bool {
+        Config::from_kubeconfig(&KubeConfigOptions::default()).await.is_ok() || Config::incluster().is_ok()
+    }
+
+    /// What the API server's answer means for somebody who was `doing` something.
+    pub(crate) fn failure(&self, doing: &str, error: kube::Error) -> anyhow::Error {
+        let (why, hint) = match &error {
+            kube::Error::Api(status) if status.code == 403 => (
+                status.message.clone(),
+                "your user may not do this; `outrigger check --pre` lists what an install needs".into(),
+            ),
+            kube::Error::Api(status) if status.code == 409 => {
+                (status.message.clone(), "someone else manages these fields; --force-conflicts takes them over".into())
+            }
+            kube::Error::Api(status) => (status.message.clone(), format!("the API server of {} refused it", self.name)),
+            other => (
+                format!("{:#}", anyhow::anyhow!(other.to_string())),
+                format!("is {} up, and reachable from here?", self.name),
+            ),
+        };
+        Failure { message: format!("{doing}: {why}"), hint: Some(hint), exit: Exit::Unknown }.into()
+    }
+}
+
+/// Group, resource and scope of the kinds that every install makes.
+pub(crate) fn installed_kinds() -> Vec<(&'static str, &'static str, bool)> {
+    objects::KINDS.iter().filter(|kind| !kind.kind.ends_with("Monitor")).map(|kind| kind.in_review()).collect()
+}
+
+/// How long the API server may take to accept a connection.
+const PATIENCE: Duration = Duration::from_secs(10);
