@@ -13,7 +13,15 @@ use super::process;
 /// Makes the cgroup in every hierarchy: the kubelet wants its root to exist in all of them.
 pub(super) fn make() -> Result<()> {
     for hierarchy in hierarchies() {
-        make_folder(&hierarchy.join(CLUSTER))?;
+        let cgroup = hierarchy.join(CLUSTER);
+        make_folder(&cgroup)?;
+        // Version 2 hands controllers down one level at a time; one that is already there, or is not to be had, is fine.
+        for parent in [&hierarchy, &cgroup] {
+            let available = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
+            for controller in available.split_whitespace() {
+                let _ = fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"));
+            }
+        }
     }
     make_folder(&daemons())
 }

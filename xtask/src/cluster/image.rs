@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::places::{Places, make_folder, write};
 use super::{part, process, programs};
@@ -188,8 +188,15 @@ fn link_commands(busybox: &Path) -> Result<()> {
 /// Debian's static BusyBox: /bin and /usr/bin are one folder on some machines only.
 fn busybox() -> Result<PathBuf> {
     let places = ["/usr/bin/busybox", "/bin/busybox"].map(PathBuf::from);
-    places.into_iter().find(|path| path.is_file()).context("no busybox: apt-get install busybox-static")
+    let found = places.into_iter().find(|path| path.is_file());
+    let found = found.context("no busybox: apt-get install busybox-static")?;
+    let is_dynamic = fs::read(&found)?.windows(LOADER.len()).any(|bytes| bytes == LOADER);
+    ensure!(!is_dynamic, "{} needs libraries: apt-get install busybox-static replaces it", found.display());
+    Ok(found)
 }
+
+/// Part of the name of every loader of dynamic programs.
+const LOADER: &[u8] = b"/ld-linux";
 
 fn make_executable(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;

@@ -53,3 +53,21 @@ const VERSION: &[&str] = &[
     "k8s.io/component-base/version.gitMajor=1",
     "k8s.io/component-base/version.gitMinor=36",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_the_version_that_is_pinned() {
+        let module = Places::new().unwrap().sources().join("go/kubernetes/go.mod");
+        let module = std::fs::read_to_string(module).unwrap();
+        let version = VERSION[0].split_once('=').unwrap().1;
+
+        assert!(module.contains(&format!("k8s.io/kubernetes {version}")), "{version} is not what go.mod requires");
+        let (_, minor_and_patch) = version.split_once('.').unwrap();
+        assert!(module.contains(&format!("k8s.io/kubelet v0.{minor_and_patch}\n")), "a staging module differs");
+        let minor = VERSION[2].split_once('=').unwrap().1;
+        assert!(minor_and_patch.starts_with(&format!("{minor}.")), "the minor version differs");
+    }
+}

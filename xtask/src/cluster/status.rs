@@ -40,13 +40,17 @@ pub(super) fn run(places: &Places, args: &Args) -> Result<()> {
 }
 
 fn rows(places: &Places) -> Vec<Row> {
-    let mut rows: Vec<Row> = Part::ALL
-        .into_iter()
+    let parts = up::parts(places);
+    let mut rows: Vec<Row> = parts
+        .iter()
         .map(|part| {
             let pid = part.pid(places);
             Row { part: part.name(), pid, ready: pid.is_some() && part.ready(places) }
         })
         .collect();
+    if !parts.contains(&Part::Kubelet) {
+        return rows;
+    }
     let serves = rows.iter().any(|row| row.part == Part::ApiServer.name() && row.ready);
     let node = serves && kubectl::ask(places, up::NODE_READY) == "True";
     rows.push(Row { part: "node", pid: None, ready: node });

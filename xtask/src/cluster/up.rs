@@ -53,6 +53,9 @@ pub(super) fn run(places: &Places, args: &Args) -> Result<()> {
         remove_proxy(places)?;
     }
     prepare(places, &mode)?;
+    if !args.control_plane_only {
+        write(&places.run().join(WITH_NODE), "")?;
+    }
     start_control_plane(places, args)?;
     if !args.control_plane_only {
         start_node(places)?;
@@ -125,6 +128,12 @@ fn proxy_mode(places: &Places) -> Option<String> {
     fs::read_to_string(places.run().join("proxy-mode")).ok()
 }
 
+/// The parts that the cluster was last told to have.
+pub(super) fn parts(places: &Places) -> &'static [Part] {
+    let has_node = places.run().join(WITH_NODE).exists() || !places.run().exists();
+    if has_node { &Part::ALL } else { &Part::CONTROL_PLANE }
+}
+
 /// Prints `True`.
 pub(super) const NODE_READY: &[&str] =
     &["get", "node", network::NODE, "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}"];
@@ -132,4 +141,6 @@ pub(super) const NODE_READY: &[&str] =
 pub(super) const DNS_READY: &[&str] =
     &["get", "deployment", "coredns", "--namespace", "kube-system", "-o", "jsonpath={.status.readyReplicas}"];
 
+/// A file that is there when the cluster has a node.
+const WITH_NODE: &str = "with-node";
 const NFTABLES: &str = "nftables";
