@@ -43,10 +43,10 @@ fn of_check(finding: &Finding, format: Format, output: &Output) {
         });
         return output.json(&document);
     }
-    let heading = |word: &str| output.paint(Stream::Stdout, Style::Bold, &format!("{word:<8}"));
+    let heading = |word: &str| output.paint(Stream::Stdout, Style::Bold, &format!("{word:<10}"));
     output.data(&output.paint(Stream::Stdout, Style::Bold, &format!("{code} of outrigger check")));
     for (word, text) in [("looks at", looks_at), ("means", means), ("next", next)] {
-        output.data(&format!("{} {text}", heading(word)));
+        output.data(&format!("{}{text}", heading(word)));
     }
 }
 

@@ -10,15 +10,13 @@ use crate::output::Output;
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
-    /// Remove it although pods still have sidecars: they go on with the certificates they have, and then fail.
+    /// Remove it although pods still have sidecars, which go on until their certificates expire, and although there are Workload
+    /// objects, which go with their kind.
     #[arg(long)]
     pub(crate) force: bool,
-    /// The revision to remove.
-    #[arg(long, value_name = "NAME", default_value = "")]
-    pub(crate) revision: String,
 }
 
-/// Exit 0: gone; 1: pods still have sidecars; 2: it could not be done; 3: some of it did not go in time.
+/// Exit 0: gone; 1: it is still in use; 2: it could not be done; 3: some of it did not go in time.
 pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
     #[cfg(feature = "kubernetes")]
     {

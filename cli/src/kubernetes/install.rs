@@ -18,13 +18,13 @@ pub(crate) async fn install(args: &install::Args, output: &Output) -> anyhow::Re
     let changes = args.chart.changes()?;
     let cluster = Cluster::connect(&args.cluster).await?;
     let objects = render::objects(&cluster.namespace, &changes)?;
-    if let Some(manager) = cluster.manager().await? {
-        let (message, hint) = if manager == MANAGER {
-            ("it is installed already", "`outrigger upgrade` brings this version and other values")
-        } else {
-            ("it is installed already, by Helm or another tool", "upgrade it with that tool, or uninstall it first")
-        };
-        return Err(Failure::new(format!("namespace {}: {message}", cluster.namespace), hint).into());
+    match cluster.manager().await? {
+        Some(manager) if manager == MANAGER => output.line(
+            Stream::Stderr,
+            "it is installed already: bringing it to what is asked for now (`outrigger upgrade` keeps earlier values)",
+        ),
+        Some(manager) => return Err(someone_elses(&cluster, &manager)),
+        None => {}
     }
     if !args.skip_checks && cluster::before_install(&cluster, output).await? == Exit::No {
         let hint = "mend what it names, or install anyway with --skip-checks";
@@ -37,8 +37,7 @@ pub(crate) async fn install(args: &install::Args, output: &Output) -> anyhow::Re
     }
     output
         .line(Stream::Stderr, &format!("installing Outrigger {} in {}", outrigger_daemon::VERSION, cluster.namespace));
-    cluster.apply(&objects, args.force_conflicts, output).await?;
-    cluster.finish(&objects, output).await
+    cluster.bring(&changes, &objects, args.force_conflicts, output).await
 }
 
 /// `outrigger upgrade`.
@@ -65,15 +64,21 @@ pub(crate) async fn upgrade(args: &upgrade::Args, output: &Output) -> anyhow::Re
     }
     let objects = render::objects(&cluster.namespace, &changes)?;
     output.line(Stream::Stderr, &format!("upgrading {} to Outrigger {}", cluster.namespace, outrigger_daemon::VERSION));
-    cluster.apply(&objects, args.force_conflicts, output).await?;
-    let instance = render::instance(changes["revision"].as_str().unwrap_or_default());
-    cluster.prune(&instance, &objects, output).await?;
-    cluster.finish(&objects, output).await
+    cluster.bring(&changes, &objects, args.force_conflicts, output).await
+}
+
+/// A mesh that another tool made belongs to that tool.
+pub(super) fn someone_elses(cluster: &Cluster, manager: &str) -> anyhow::Error {
+    let message = format!("the mesh in namespace {} is managed by {manager:?}", cluster.namespace);
+    Failure::new(message, "upgrade and uninstall it with the tool that installed it").into()
 }
 
 impl Cluster {
-    /// Waits for the Deployments among the objects, and checks the mesh.
-    async fn finish(&self, objects: &[Value], output: &Output) -> anyhow::Result<Exit> {
+    /// Makes the cluster have these objects and no others of this mesh, waits for the Deployments, and checks.
+    async fn bring(&self, changes: &Value, objects: &[Value], force: bool, output: &Output) -> anyhow::Result<Exit> {
+        self.apply(objects, force, output).await?;
+        let instance = render::instance(changes["revision"].as_str().unwrap_or_default());
+        self.prune(&instance, objects, output).await?;
         let deployments: Vec<String> = objects
             .iter()
             .filter(|object| object["kind"] == "Deployment")
@@ -85,13 +90,23 @@ impl Cluster {
 
     /// Who made the mesh in this namespace, if there is one.
     pub(super) async fn manager(&self) -> anyhow::Result<Option<String>> {
+        self.label("app.kubernetes.io/managed-by").await
+    }
+
+    /// What tells the objects of the mesh in this namespace from those of another.
+    pub(super) async fn instance(&self) -> anyhow::Result<String> {
+        Ok(self.label("app.kubernetes.io/instance").await?.unwrap_or_else(|| render::instance("")))
+    }
+
+    /// A label of the control plane, if there is one.
+    async fn label(&self, label: &str) -> anyhow::Result<Option<String>> {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
         let there = deployments.get_metadata_opt(CONTROL_PLANE).await;
         let there =
             there.map_err(|error| self.failure(&format!("cannot look into namespace {}", self.namespace), error))?;
         Ok(there.map(|there| {
             let labels = there.metadata.labels.unwrap_or_default();
-            labels.get("app.kubernetes.io/managed-by").cloned().unwrap_or_default()
+            labels.get(label).cloned().unwrap_or_default()
         }))
     }
 

@@ -1,8 +1,8 @@
 //! The kinds that an install makes, and objects of any of them.
 
-use kube::Api;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
+use kube::{Api, ResourceExt};
 use serde_json::Value;
 
 use super::Cluster;
@@ -35,13 +35,21 @@ impl Kind {
 
     /// All objects of this kind, or those in the namespace of the mesh.
     pub(super) fn api(self, cluster: &Cluster) -> Api<DynamicObject> {
-        let kind = GroupVersionKind::gvk(self.group, self.version, self.kind);
-        let resource = ApiResource::from_gvk_with_plural(&kind, self.plural);
         if self.namespaced {
-            Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource)
+            Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &self.resource())
         } else {
-            Api::all_with(cluster.client.clone(), &resource)
+            self.everywhere(cluster)
         }
+    }
+
+    /// All objects of this kind, of all namespaces.
+    pub(super) fn everywhere(self, cluster: &Cluster) -> Api<DynamicObject> {
+        Api::all_with(cluster.client.clone(), &self.resource())
+    }
+
+    fn resource(self) -> ApiResource {
+        let kind = GroupVersionKind::gvk(self.group, self.version, self.kind);
+        ApiResource::from_gvk_with_plural(&kind, self.plural)
     }
 
     /// As `kubectl` names an object: `deployment/web`.
@@ -59,6 +67,14 @@ impl Kind {
 pub(super) fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
+
+/// `namespace/name`.
+pub(super) fn full_name(object: &impl ResourceExt) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// What users write, not what an install makes.
+pub(super) const WORKLOAD: Kind = Kind::namespaced("outrigger.io", "v1alpha1", "Workload", "workloads");
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 

@@ -1,14 +1,15 @@
 //! Removing a mesh, and all that it made by itself.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 use tokio::time::{Duration, Instant};
 
-use super::objects::{KINDS, Kind};
-use super::{Cluster, sidecars};
+use super::objects::{self, KINDS, Kind};
+use super::{Cluster, install, sidecars};
 use crate::chart::CRDS;
-use crate::commands::render::{self, MANAGER};
+use crate::commands::render::MANAGER;
 use crate::commands::uninstall::Args;
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, Stream};
@@ -17,19 +18,26 @@ use crate::output::{Output, Stream};
 pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
     let cluster = Cluster::connect(&args.cluster).await?;
     if let Some(manager) = cluster.manager().await?.filter(|manager| manager != MANAGER) {
-        let hint = "uninstall it with the tool that installed it, such as `helm uninstall`; run this again for what that leaves";
-        return Err(Failure::new(format!("the mesh in {} is managed by {manager:?}", cluster.namespace), hint).into());
+        return Err(install::someone_elses(&cluster, &manager));
     }
-    let meshed = sidecars::meshed(&cluster).await?;
-    if !meshed.is_empty() && !args.force {
-        return Err(still_meshed(&meshed));
+    let others = cluster.other_meshes().await?;
+    if !args.force {
+        let meshed = sidecars::meshed(&cluster).await?;
+        if !meshed.is_empty() && others.is_empty() {
+            return Err(still_meshed(&meshed));
+        }
+        let workloads = if others.is_empty() { cluster.workloads().await? } else { Vec::new() };
+        if !workloads.is_empty() {
+            return Err(still_written(&workloads));
+        }
     }
-    cluster.remove(&render::instance(&args.revision), output).await?;
+    let removed = cluster.remove(&others, output).await?;
     for namespace in labelled(&cluster).await? {
         output
             .warning(&format!("namespace {namespace} still has the label outrigger.io/inject, which nobody reads now"));
     }
-    output.line(Stream::Stderr, "Outrigger is gone");
+    let words = if removed == 0 { "there was nothing to remove" } else { "Outrigger is gone" };
+    output.line(Stream::Stderr, words);
     Ok(Exit::Yes)
 }
 
@@ -45,18 +53,26 @@ fn still_meshed(meshed: &sidecars::Meshed) -> anyhow::Error {
     Failure { message, hint: Some(hint), exit: Exit::No }.into()
 }
 
+fn still_written(workloads: &[String]) -> anyhow::Error {
+    let message = format!("{} Workload objects would go with their kind: {}", workloads.len(), workloads.join(", "));
+    let hint = "keep a copy: kubectl get workloads.outrigger.io -A -o yaml; then delete them, or --force".to_owned();
+    Failure { message, hint: Some(hint), exit: Exit::No }.into()
+}
+
 impl Cluster {
-    async fn remove(&self, instance: &str, output: &Output) -> anyhow::Result<()> {
+    /// Removes kind by kind; returns how many objects there were.
+    async fn remove(&self, others: &[String], output: &Output) -> anyhow::Result<usize> {
         let end = Instant::now() + self.timeout;
-        let others = self.other_meshes().await?;
+        let instance = self.instance().await?;
+        let mut removed = 0;
         for kind in KINDS {
-            let mut names = self.ours(*kind, instance).await?;
+            let mut names = self.ours(*kind, &instance).await?;
             if kind.kind == "CustomResourceDefinition" && others.is_empty() {
                 names.extend(self.ours(*kind, CRDS.name).await?);
             }
             names.extend(MADE.iter().filter(|(made, _)| *made == kind.kind).map(|(_, name)| (*name).to_owned()));
             for name in &names {
-                self.remove_one(*kind, name, output).await?;
+                removed += usize::from(self.remove_one(*kind, name, output).await?);
             }
             // What comes next in the order may be written by what is still there.
             for name in &names {
@@ -67,17 +83,20 @@ impl Cluster {
             let others = others.join(", ");
             output.warning(&format!("the custom resources stay: there is another mesh in {others}"));
         }
-        Ok(())
+        Ok(removed)
     }
 
-    async fn remove_one(&self, kind: Kind, name: &str, output: &Output) -> anyhow::Result<()> {
+    async fn remove_one(&self, kind: Kind, name: &str, output: &Output) -> anyhow::Result<bool> {
         // In the foreground: a Deployment is gone when its pods are.
         match gone_is_fine(kind.api(self).delete(name, &DeleteParams::foreground()).await) {
-            Ok(true) => output.line(Stream::Stderr, &format!("  removed {}", kind.called(name))),
-            Ok(false) => {}
-            Err(error) => return Err(self.failure(&format!("cannot remove {}", kind.called(name)), error)),
+            Ok(there) => {
+                if there {
+                    output.line(Stream::Stderr, &format!("  removed {}", kind.called(name)));
+                }
+                Ok(there)
+            }
+            Err(error) => Err(self.failure(&format!("cannot remove {}", kind.called(name)), error)),
         }
-        Ok(())
     }
 
     async fn wait_until_gone(&self, kind: Kind, name: &str, end: Instant) -> anyhow::Result<()> {
@@ -95,9 +114,18 @@ impl Cluster {
         }
     }
 
+    /// The Workload objects of all namespaces, as `namespace/name`.
+    async fn workloads(&self) -> anyhow::Result<Vec<String>> {
+        let found = objects::WORKLOAD.everywhere(self).list_metadata(&ListParams::default()).await;
+        match found {
+            Ok(found) => Ok(found.items.iter().map(objects::full_name).collect()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+            Err(error) => Err(self.failure("cannot list Workload objects", error)),
+        }
+    }
+
     /// The namespaces of other meshes: of another revision, or made by Helm.
     async fn other_meshes(&self) -> anyhow::Result<Vec<String>> {
-        use k8s_openapi::api::apps::v1::Deployment;
         let deployments: Api<Deployment> = Api::all(self.client.clone());
         let selector = "app.kubernetes.io/name=outrigger-control-plane";
         let found = deployments.list_metadata(&ListParams::default().labels(selector)).await;

@@ -6,6 +6,7 @@ mod data_plane;
 mod injector;
 mod prerequisites;
 
+use self::control_plane::ControlPlane;
 use super::finding::{Category, Check};
 use super::{FailOn, finding, report};
 use crate::exit::{Exit, Failure};
@@ -19,6 +20,14 @@ pub(crate) async fn before(cluster: &Cluster) -> anyhow::Result<Vec<Category>> {
 
 /// Everything, or for the pods of one namespace.
 pub(crate) async fn all(cluster: &Cluster, namespace: Option<&str>) -> anyhow::Result<Vec<Category>> {
+    let control_plane = control_plane(cluster).await?;
+    let data_plane = data_plane::look(cluster, namespace, &control_plane).await?;
+    let mut categories = the_mesh(cluster, &control_plane, namespace).await?;
+    categories.push(data_plane);
+    Ok(categories)
+}
+
+async fn control_plane(cluster: &Cluster) -> anyhow::Result<ControlPlane> {
     let control_plane = control_plane::look(cluster).await?;
     if control_plane.is_missing() {
         let hint =
@@ -26,13 +35,16 @@ pub(crate) async fn all(cluster: &Cluster, namespace: Option<&str>) -> anyhow::R
         let message = format!("no mesh is installed in namespace {} of {}", cluster.namespace, cluster.name);
         return Err(Failure::new(message, hint).into());
     }
-    let data_plane = data_plane::look(cluster, namespace, &control_plane).await?;
-    Ok(vec![
-        control_plane.judge(),
-        certificates::look(cluster).await?,
-        injector::look(cluster, namespace).await?,
-        data_plane,
-    ])
+    Ok(control_plane)
+}
+
+/// The mesh itself, without the pods that use it.
+async fn the_mesh(
+    cluster: &Cluster,
+    control_plane: &ControlPlane,
+    namespace: Option<&str>,
+) -> anyhow::Result<Vec<Category>> {
+    Ok(vec![control_plane.judge(), certificates::look(cluster).await?, injector::look(cluster, namespace).await?])
 }
 
 /// Before an install: says only what is in its way.
@@ -48,11 +60,11 @@ pub(crate) async fn before_install(cluster: &Cluster, output: &Output) -> anyhow
     Ok(if healthy { Exit::Yes } else { Exit::No })
 }
 
-/// After an install: the same as `outrigger check`, as soon as it says yes or the time is up.
+/// After an install: is the mesh itself well? Said as soon as it is, or when the time is up.
 pub(crate) async fn after_install(cluster: &Cluster, output: &Output) -> anyhow::Result<Exit> {
     let end = tokio::time::Instant::now() + SETTLE.min(cluster.timeout);
     loop {
-        let categories = all(cluster, None).await?;
+        let categories = the_mesh(cluster, &control_plane(cluster).await?, None).await?;
         if report::healthy(&categories, FailOn::Error) || tokio::time::Instant::now() >= end {
             return Ok(report::report(&categories, FailOn::Error, Format::Table, output));
         }
