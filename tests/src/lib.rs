@@ -14,6 +14,7 @@
 
 mod app;
 pub mod client;
+pub mod cluster;
 mod mesh;
 pub mod peers;
 mod pod;

@@ -1,0 +1,10 @@
+//! The mesh in a real Kubernetes cluster, used as its users use it. Each test has a namespace of its own; those that change
+//! the mesh itself have the cluster to themselves.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something it needs is missing")]
+
+mod injection;
+mod lifecycle;
+mod operations;
+mod traffic;
+mod workloads;
