@@ -22,6 +22,8 @@ mod status;
 mod up;
 mod verify;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Subcommand;
 
@@ -65,4 +67,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Command::Verify => verify::run(&places),
         Command::Build => programs::build_all(&places),
     }
+}
+
+/// Starts the cluster with the images of the sources as they are, and returns what tests must be told of it.
+///
+/// # Errors
+/// As of `up` and `images`.
+pub(crate) fn for_tests() -> Result<[(&'static str, PathBuf); 3]> {
+    let places = places::Places::new()?;
+    up::run(&places, &up::Args::default())?;
+    images::run(&places, &images::Args::default())?;
+    Ok([
+        ("OUTRIGGER_TEST_KUBECONFIG", places.kubeconfig()),
+        ("OUTRIGGER_KUBECTL", places.bin().join("kubectl")),
+        ("OUTRIGGER_CLUSTER_NETNS", network::CLUSTER.into()),
+    ])
 }

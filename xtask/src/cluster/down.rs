@@ -57,7 +57,6 @@ pub(super) fn left(places: &Places) -> Vec<String> {
     }
     let mut paths = cgroup::left();
     paths.extend(mounts(places).unwrap_or_default());
-    paths.extend(host::left(places));
     paths.extend([places.run(), places.kubeconfig()].into_iter().filter(|path| path.exists()));
     left.extend(paths.iter().map(|path| path.display().to_string()));
     left

@@ -2,11 +2,14 @@
 //! `down` puts it back as it was.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::{Map, Value, json};
 
+use super::network::CLUSTER;
 use super::places::{Places, read, write};
 
 /// Notes the host's state, once for a running cluster, and raises the limits that many pods run into.
@@ -42,33 +45,63 @@ pub(super) fn clean(places: &Places) -> Result<()> {
     let notes = notes(places)?;
     restore(&notes, &TUNED_BY_KUBELET)?;
     restore(&notes, &RAISED.map(|(name, _)| name))?;
+    remove_log_links(places)?;
+    remove_network_results()?;
+    remove_dead_sockets(Path::new("/run/containerd/s"))?;
+    remove_dead_sockets(Path::new("/var/lib/kubelet/device-plugins"))?;
     for path in absent(&notes) {
-        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        match removed {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("remove {}", path.display()));
-            }
-            _ => {}
-        }
-    }
-    remove_log_links(places)
-}
-
-/// The paths outside of our folder that are there now and were not before.
-pub(super) fn left(places: &Places) -> Vec<PathBuf> {
-    let Ok(notes) = notes(places) else { return Vec::new() };
-    absent(&notes).into_iter().filter(|path| path.exists()).collect()
-}
-
-/// The kubelet links every container's log from here, also on a machine that has other users of the folder.
-fn remove_log_links(places: &Places) -> Result<()> {
-    let Ok(links) = Path::new("/var/log/containers").read_dir() else { return Ok(()) };
-    for link in links.flatten() {
-        if fs::read_link(link.path()).is_ok_and(|target| target.starts_with(places.run())) {
-            fs::remove_file(link.path())?;
+        // Somebody else may have come to use it since: only what is empty goes.
+        let removed = if path.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) };
+        if let Err(error) = removed
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            eprintln!("{} was not there before the cluster, and stays: {error}", path.display());
         }
     }
     Ok(())
+}
+
+/// The kubelet links every container's log from here.
+fn remove_log_links(places: &Places) -> Result<()> {
+    for link in entries(Path::new("/var/log/containers")) {
+        if fs::read_link(&link).is_ok_and(|target| target.starts_with(places.run())) {
+            fs::remove_file(link)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the CNI plugins answered, by network and pod; each pod has one for its loopback link, too.
+fn remove_network_results() -> Result<()> {
+    let results = Path::new("/var/lib/cni/results");
+    let names: Vec<String> =
+        entries(results).iter().filter_map(|path| Some(path.file_name()?.to_str()?.into())).collect();
+    for name in ours(&names) {
+        fs::remove_file(results.join(name))?;
+    }
+    Ok(())
+}
+
+/// Those among the results that are of pods of our network.
+fn ours(results: &[String]) -> Vec<&String> {
+    let prefix = format!("{CLUSTER}-");
+    let pods: Vec<&str> = results.iter().filter_map(|name| name.strip_prefix(&prefix)?.split('-').next()).collect();
+    results.iter().filter(|name| name.split('-').any(|word| pods.contains(&word))).collect()
+}
+
+/// Sockets that nobody listens on any more.
+fn remove_dead_sockets(folder: &Path) -> Result<()> {
+    for path in entries(folder) {
+        let is_socket = fs::symlink_metadata(&path).is_ok_and(|file| file.file_type().is_socket());
+        if is_socket && UnixStream::connect(&path).is_err() {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
 fn notes(places: &Places) -> Result<Value> {
@@ -77,7 +110,7 @@ fn notes(places: &Places) -> Result<Value> {
 
 fn absent(notes: &Value) -> Vec<PathBuf> {
     let paths = notes["absent"].as_array().into_iter().flatten();
-    // Only what we know of, whatever the file says: these are removed with all below them.
+    // Only what we know of, whatever the file says.
     paths.filter_map(Value::as_str).filter(|path| WRITTEN.contains(path)).map(PathBuf::from).collect()
 }
 
@@ -104,13 +137,15 @@ fn setting_file(name: &str) -> PathBuf {
     Path::new("/proc/sys").join(name)
 }
 
-/// Where containerd, the CNI plugins and the kubelet write whatever they are told.
+/// Where containerd, the CNI plugins and the kubelet write whatever they are told; children first.
 const WRITTEN: &[&str] = &[
+    "/run/containerd/s",
     "/run/containerd",
+    "/var/lib/cni/results",
     "/var/lib/cni",
+    "/var/lib/kubelet/device-plugins",
     "/var/lib/kubelet",
     "/var/log/containers",
-    "/var/log/pods",
     "/run/xtables.lock",
 ];
 
@@ -125,3 +160,16 @@ const TUNED_BY_KUBELET: [&str; 6] = [
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_the_results_of_its_own_pods_only() {
+        let names = ["outrigger-cluster-12ab-eth0", "cni-loopback-12ab-lo", "cni-loopback-34cd-lo", "other-34cd-eth0"];
+        let names = names.map(str::to_owned);
+
+        assert_eq!(ours(&names), ["outrigger-cluster-12ab-eth0", "cni-loopback-12ab-lo"]);
+    }
+}

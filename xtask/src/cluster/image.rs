@@ -177,7 +177,7 @@ fn is_archive_of(name: &str, prefix: &str) -> bool {
 /// A link beside BusyBox for each of its commands.
 fn link_commands(busybox: &Path) -> Result<()> {
     let folder = busybox.parent().context("a file without a folder")?;
-    for command in process::output(Command::new(busybox).arg("--list"))?.lines() {
+    for command in step::output(Command::new(busybox).arg("--list"))?.lines() {
         if command != "busybox" {
             std::os::unix::fs::symlink("busybox", folder.join(command))?;
         }

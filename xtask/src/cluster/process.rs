@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use super::cgroup;
 use super::network;
 use super::places::{Places, make_folder, read, write};
-use crate::{step, workspace};
+use crate::workspace;
 
 /// Starts a program in the cluster's network and cgroup, in a session of its own.
 pub(super) fn start(places: &Places, name: &str, command: &[String]) -> Result<()> {
@@ -99,11 +99,6 @@ pub(super) fn quiet(command: &mut Command) -> Result<()> {
         bail!("`{program} {}` ended with {}: {}", args.join(" "), output.status, said.trim());
     }
     Ok(())
-}
-
-/// What a command writes to stdout; its stderr is for people.
-pub(super) fn output(command: &mut Command) -> Result<String> {
-    step::output(command)
 }
 
 fn tail(log: &Path) -> String {

@@ -5,8 +5,8 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 
 use super::places::Places;
-use super::{down, image, kubectl, process, up};
-use crate::step::Steps;
+use super::{down, image, kubectl, up};
+use crate::step::{self, Steps};
 
 /// Tries the cluster out.
 ///
@@ -58,7 +58,7 @@ fn deploy(places: &Places) -> Result<()> {
 /// What a command in the client pod prints must contain something.
 fn said(places: &Places, command: &[&str], expected: &str) -> Result<()> {
     let args = [&["exec", "client", "--namespace", NAMESPACE, "--"], command].concat();
-    let text = process::output(&mut kubectl::kubectl(places, &args))?;
+    let text = step::output(&mut kubectl::kubectl(places, &args))?;
     ensure!(text.contains(expected), "`{}` does not say {expected}, but: {text}", command.join(" "));
     Ok(())
 }
@@ -71,7 +71,7 @@ fn hairpin(places: &Places) -> Result<()> {
     let name = pod.trim_start_matches("pod/");
     for _ in 0..50 {
         let command = ["exec", pod, "--namespace", NAMESPACE, "--", "/test-app", "client", "http://web/"];
-        let text = process::output(&mut kubectl::kubectl(places, &command))?;
+        let text = step::output(&mut kubectl::kubectl(places, &command))?;
         if text.contains(&format!(r#""X-Pod":["{name}"]"#)) {
             return Ok(());
         }
