@@ -47,9 +47,12 @@ impl Cluster {
                 other => other.map_err(anyhow::Error::from),
             },
         };
-        let mut config = config
-            .context("no cluster is configured")
-            .map_err(|error| Failure::new(format!("{error:#}"), "name a file with --kubeconfig, or set KUBECONFIG"))?;
+        let mut config = config.map_err(|error| {
+            Failure::new(
+                format!("no cluster is configured: {error}"),
+                "name a file with --kubeconfig, or set KUBECONFIG",
+            )
+        })?;
         config.connect_timeout = Some(PATIENCE);
         let name = args.context.clone().unwrap_or_else(|| config.cluster_url.to_string());
         let client = Client::try_from(config).context("cannot make a client of the kubeconfig")?;

@@ -34,10 +34,10 @@ pub(super) fn is_true(value: &Value) -> bool {
     }
 }
 
-/// What is printed. Go prints lists and maps in a form of its own, which no chart of ours can want.
+/// What is printed. Go prints lists, maps and nothing in forms of its own, which no chart of ours can want.
 pub(super) fn text(value: &Value) -> Result<String, String> {
     match value {
-        Value::Null => Ok(String::new()),
+        Value::Null => Err("there is no such value; use default".to_owned()),
         Value::String(text) => Ok(text.clone()),
         Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
         Value::Array(_) | Value::Object(_) => Err(format!("{value} is not text; use toYaml")),
