@@ -85,6 +85,6 @@ impl<T> Found<T> {
     }
 }
 
-/// Far more than anything takes on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Far more than anything takes, on a machine that is busy with something else, too.
+const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
