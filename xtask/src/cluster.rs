@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 pub(crate) fn for_tests() -> Result<[(&'static str, PathBuf); 3]> {
     let places = places::Places::new()?;
     up::run(&places, &up::Args::default())?;
-    images::run(&places, &images::Args::default())?;
+    images::run(&places, &images::Args::quick())?;
     Ok([
         ("OUTRIGGER_TEST_KUBECONFIG", places.kubeconfig()),
         ("OUTRIGGER_KUBECTL", places.bin().join("kubectl")),

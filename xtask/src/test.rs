@@ -4,11 +4,12 @@
 //! integration test: those of single crates, and in `tests/tests` those of all together.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::step::Steps;
-use crate::{debian, step, workspace};
+use crate::{cluster, debian, step, workspace};
 
 /// `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -62,6 +63,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn run_suite(steps: &mut Steps, root: &Path, suite: &str, filter: Option<&str>) {
     let mut command = workspace::cargo(root);
+    if suite == CLUSTER && !prepare_cluster(steps, &mut command) {
+        return;
+    }
     command.args(["test", "--quiet", "--no-fail-fast", "--workspace", "--all-features"]);
     match suite {
         "unit" => command.args(["--lib", "--bins", "--", "--skip", PEERS]),
@@ -79,6 +83,32 @@ fn run_suite(steps: &mut Steps, root: &Path, suite: &str, filter: Option<&str>) 
     command.args(filter);
     steps.test_step(suite, &mut command);
 }
+
+/// Sees to it that there is a cluster with the images of what is tested, and tells the tests of it.
+///
+/// Whoever has a cluster of their own names it in `OUTRIGGER_TEST_KUBECONFIG`, and loads the images into it.
+fn prepare_cluster(steps: &mut Steps, command: &mut Command) -> bool {
+    if std::env::var_os("OUTRIGGER_TEST_KUBECONFIG").is_some() {
+        return true;
+    }
+    if !workspace::is_root() {
+        step::announce("cluster: skipped; it needs root, or a cluster that OUTRIGGER_TEST_KUBECONFIG names");
+        return false;
+    }
+    let mut ready = false;
+    steps.step("a Kubernetes cluster, and the images", || {
+        for (name, value) in cluster::for_tests()? {
+            command.env(name, value);
+        }
+        command.env("OUTRIGGER_REQUIRE_CLUSTER", "1");
+        ready = true;
+        Ok(())
+    });
+    ready
+}
+
+/// The suite that runs in Kubernetes.
+const CLUSTER: &str = "cluster";
 
 /// Those among the unit tests that try the programs from outside by themselves, and build some of them.
 const PEERS: &str = "peers::tests";

@@ -20,6 +20,13 @@ pub(super) struct Args {
     only: Vec<String>,
 }
 
+impl Args {
+    /// All images, of what is quick to build.
+    pub(super) fn quick() -> Self {
+        Self { profile: "release".to_owned(), only: Vec::new() }
+    }
+}
+
 /// Builds and loads.
 pub(super) fn run(places: &Places, args: &Args) -> Result<()> {
     require_root()?;
