@@ -34,11 +34,6 @@ impl ChartArgs {
         }
         Ok(changes)
     }
-
-    /// Whether nothing was asked for.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.set.is_empty() && self.values.is_empty()
-    }
 }
 
 /// All objects of a mesh, in the order to apply them: the namespace, the custom resources, and the mesh.

@@ -7,7 +7,6 @@ use crate::output::Output;
 
 /// `outrigger upgrade`.
 #[derive(Debug, clap::Args)]
-#[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "this build says which build can do it"))]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) chart: ChartArgs,

@@ -56,9 +56,9 @@ pub(crate) async fn upgrade(args: &upgrade::Args, output: &Output) -> anyhow::Re
             .into());
         }
     };
-    let revision = changes["revision"].clone();
     render::merge_all(&mut changes, &asked);
-    if !args.chart.is_empty() && !args.reset_values && changes["revision"] != revision {
+    let instance = render::instance(changes["revision"].as_str().unwrap_or_default());
+    if instance != cluster.instance().await? {
         let hint = "install the other revision in a namespace of its own";
         return Err(Failure::new("the revision of an install cannot be changed", hint).into());
     }
