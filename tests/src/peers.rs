@@ -6,6 +6,7 @@
 
 mod build;
 pub mod grpc;
+pub mod helm;
 pub mod jaeger;
 pub mod mariadb;
 pub mod postgres;

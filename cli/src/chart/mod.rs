@@ -1,7 +1,7 @@
 //! The Helm charts of `deploy/charts`, rendered without Helm: `outrigger install` and `helm install` make the same objects.
 //!
 //! [`template`] is the part of Go's template language that the charts use, exactly; what it does not know is an error, never a
-//! guess. `tests/helm.rs` compares the objects with those of the real Helm.
+//! guess. `tests/tests/helm` compares the objects with those of the real Helm.
 //!
 //! ```text
 //! values.yaml ◀─ --values ◀─ --set ─▶ schema ─▶ template ─▶ YAML ─▶ objects, in the order to apply them

