@@ -6,7 +6,7 @@ mod manifest;
 mod space;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -67,6 +67,12 @@ impl Cluster {
         let mut command = Command::new(&self.outrigger);
         command.args(args).env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null());
         command
+    }
+
+    /// What tells other programs of this cluster.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
     }
 
     /// What kubectl prints.
