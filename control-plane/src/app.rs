@@ -1,5 +1,8 @@
 //! Puts the parts together and runs them.
 
+mod ground;
+mod upkeep;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,19 +12,22 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use outrigger_daemon::{Admin, Drain, VERSION, logging, shutdown_signal};
-use outrigger_identity::{Credentials, TlsError, TrustBundle, control_plane_server_config};
+use outrigger_identity::{TlsError, control_plane_server_config};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tracing::{error, info};
+use tracing::info;
 
-use crate::ca::{Authority, AuthorityError, Tokens};
+use crate::ca::{AuthorityError, Tokens};
 use crate::config::{Args, Command, Config, RunArgs, TokenArgs};
-use crate::serve::{Certifier, Mesh, Metrics, Sidecars, Streams};
+use crate::serve::{Certifier, Known, Mesh, Metrics, Sidecars, Streams};
 use crate::snapshot::{Latest, Snapshot};
 use crate::state::{Settings, State};
 use crate::writer::Writer;
-use crate::{pages, serve, source};
+use crate::{pages, serve};
+
+use ground::Ground;
+use upkeep::Upkeep;
 
 /// Runs the command.
 ///
@@ -82,16 +88,11 @@ impl Drop for Running {
 /// Starts a control plane on the current runtime.
 ///
 /// # Errors
-/// When a folder or a port cannot be used.
+/// When a folder, the cluster or a port cannot be used.
 pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> {
-    let Config { config_dir, ca_dir, listen, admin, trust_domain, inbound_mode, egress, leaf_lifetime } = config;
-    if !config_dir.is_dir() {
-        return Err(StartError::ConfigDir { path: config_dir });
-    }
+    let Ground { authority, proof, source } = Ground::new(&config, &drain).await?;
+    let Config { listen, admin, inbound_mode, egress, leaf_lifetime, .. } = config;
     let now = SystemTime::now();
-    let authority = Arc::new(Authority::open(&ca_dir, trust_domain, leaf_lifetime, now)?);
-    let tokens = Tokens::open(&ca_dir)?;
-    let used = authority.used_tokens(now)?;
     let own = authority.own_credentials(now)?;
     let tls = Arc::new(ArcSwap::from_pointee(control_plane_server_config(&own, &authority.bundle())?));
     let listener = bind(listen).await?;
@@ -108,13 +109,14 @@ pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> 
     registry.register(|registry| metrics.register(registry));
     let sidecars = Sidecars::default();
 
-    drain.spawn(source::files::run(config_dir, events, drain.clone()));
+    source.start(events, &drain);
     drain.spawn(Writer { events: received, bundle, snapshots, metrics: metrics.clone() }.run(drain.clone()));
     let upkeep = Upkeep { authority: authority.clone(), own, tls: tls.clone(), bundles, leaf_lifetime };
     drain.spawn(upkeep.run(drain.clone()));
     let streams =
         Streams { latest: latest.clone(), sidecars: sidecars.clone(), metrics: metrics.clone(), drain: drain.clone() };
-    let certifier = Certifier::new(authority, tokens, used, latest.clone(), metrics);
+    let known = Known::new(latest.clone(), authority.domain().clone());
+    let certifier = Certifier::new(authority, proof, known, metrics);
     drain.spawn(serve::accept(listener, tls, Mesh { streams, certifier }, drain.clone()));
     let pages = pages(registry, latest.clone(), sidecars);
     let admin_task = tokio::spawn(pages.serve(admin_listener, drain.clone()));
@@ -131,62 +133,6 @@ fn pages(registry: outrigger_daemon::Metrics, latest: Latest, sidecars: Sidecars
         .page("/sidecars", JSON, move || format!("{:#}\n", sidecars.json()))
 }
 
-/// Renews our own leaf and the issuer, and picks up new trust anchors; the listener stays as it is.
-struct Upkeep {
-    authority: Arc<Authority>,
-    own: Credentials,
-    tls: Arc<ArcSwap<rustls::ServerConfig>>,
-    bundles: watch::Sender<TrustBundle>,
-    leaf_lifetime: Duration,
-}
-
-impl Upkeep {
-    async fn run(mut self, drain: Drain) {
-        // Wall clock time may jump, and a laptop sleeps: look often instead of sleeping long.
-        let tick = LOOK.min(self.leaf_lifetime / 10);
-        let mut next_refresh = tokio::time::Instant::now() + REFRESH;
-        loop {
-            tokio::select! {
-                () = drain.started() => return,
-                () = tokio::time::sleep(tick) => {}
-            }
-            let now = SystemTime::now();
-            let mut renew = self.own.not_after().duration_since(now).unwrap_or_default() < self.own.lifetime() / 2;
-            if tokio::time::Instant::now() >= next_refresh {
-                next_refresh = tokio::time::Instant::now() + REFRESH;
-                match self.authority.refresh(now) {
-                    Ok(changed) => renew |= changed,
-                    Err(error) => error!(%error, "cannot refresh the CA: what was in use stays in use"),
-                }
-            }
-            if renew {
-                self.renew(now);
-            }
-        }
-    }
-
-    fn renew(&mut self, now: SystemTime) {
-        let bundle = self.authority.bundle();
-        let renewed = self.authority.own_credentials(now).map_err(StartError::from).and_then(|own| {
-            let config = control_plane_server_config(&own, &bundle)?;
-            Ok((own, config))
-        });
-        match renewed {
-            Ok((own, config)) => {
-                self.tls.store(Arc::new(config));
-                self.own = own;
-                self.bundles.send_if_modified(|current| {
-                    let changed = *current != bundle;
-                    *current = bundle;
-                    changed
-                });
-                info!("renewed the control plane's own leaf");
-            }
-            Err(error) => error!(%error, "cannot renew the control plane's own leaf"),
-        }
-    }
-}
-
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
 }
@@ -201,6 +147,19 @@ pub enum StartError {
         /// What was given.
         path: PathBuf,
     },
+    /// An option that goes with files.
+    #[error("{option} is missing: it goes with objects in files")]
+    Missing {
+        /// Which one.
+        option: &'static str,
+    },
+    /// The binary has no Kubernetes client.
+    #[error("give --config-dir: this binary was built without the feature `kubernetes`")]
+    NoKubernetes,
+    /// The cluster.
+    #[cfg(feature = "kubernetes")]
+    #[error(transparent)]
+    Cluster(#[from] crate::ClusterError),
     /// The CA.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -216,12 +175,6 @@ pub enum StartError {
         source: std::io::Error,
     },
 }
-
-/// How often certificates are looked at.
-const LOOK: Duration = Duration::from_secs(60);
-
-/// How often the CA directory is read.
-const REFRESH: Duration = Duration::from_secs(60 * 60);
 
 /// Streams end at once when they are told to; renewals take milliseconds.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);

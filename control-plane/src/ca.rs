@@ -1,4 +1,4 @@
-//! The certificate authority of a mesh, kept in a directory.
+//! The certificate authority of a mesh, kept in a directory or, in Kubernetes, in a Secret.
 //!
 //! ```text
 //! root.pem      trust anchors: ours, and any that an operator adds
@@ -7,38 +7,55 @@
 //! token.key     proves join tokens
 //! used-tokens   what was used up
 //! ```
-//! The directory is 0700 and its files 0600. Without `root.key` (kept offline) everything works until the issuer ends.
+//! The first three are also the keys of the Secret. The directory is 0700 and its files 0600. Without `root.key` (kept offline) everything works until the issuer ends.
 
 mod csr;
 mod directory;
 mod issue;
+mod material;
 mod root;
+#[cfg(feature = "kubernetes")]
+mod server;
 mod token;
 mod used;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use outrigger_identity::{Credentials, Identity, KeyPair, TrustBundle, TrustDomain};
 use rustls_pki_types::CertificateDer;
+use tokio::sync::watch;
 
 use directory::Directory;
 use root::Issuing;
 
 pub use csr::{CsrError, PublicKey};
 pub use issue::Subject;
+pub use material::Material;
+#[cfg(feature = "kubernetes")]
+pub(crate) use material::{ISSUER_PEM, ROOT_KEY, ROOT_PEM};
 pub use token::{Claims, DEFAULT_LIFETIME as TOKEN_LIFETIME, TokenError, Tokens};
 pub use used::UsedTokens;
 
-/// Signs leaves. One process at a time uses a directory.
+/// Signs leaves. One process at a time uses a directory; any number use a Secret.
 #[derive(Debug)]
 pub struct Authority {
-    directory: Directory,
+    kept: Kept,
     domain: TrustDomain,
     leaf_lifetime: Duration,
     issuing: ArcSwap<Issuing>,
+    changed: watch::Sender<()>,
+}
+
+/// Where the CA is kept.
+#[derive(Debug)]
+enum Kept {
+    Directory(Directory),
+    // Whoever keeps it tells of changes by `adopt`. The path says in errors where that is.
+    #[cfg(feature = "kubernetes")]
+    Elsewhere(PathBuf),
 }
 
 impl Authority {
@@ -53,8 +70,68 @@ impl Authority {
         now: SystemTime,
     ) -> Result<Self, AuthorityError> {
         let directory = Directory::lock(path)?;
-        let issuing = root::load(&directory, &domain, now)?;
-        Ok(Self { directory, domain, leaf_lifetime, issuing: ArcSwap::from_pointee(issuing) })
+        let issuing = of_directory(&directory, &domain, now)?;
+        Ok(Self {
+            kept: Kept::Directory(directory),
+            domain,
+            leaf_lifetime,
+            issuing: ArcSwap::from_pointee(issuing),
+            changed: watch::Sender::new(()),
+        })
+    }
+
+    /// Makes an authority of what is kept elsewhere; `place` says in errors where.
+    ///
+    /// # Errors
+    /// When it cannot be understood, or something is missing.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn of_material(
+        material: &Material,
+        place: PathBuf,
+        domain: TrustDomain,
+        leaf_lifetime: Duration,
+    ) -> Result<Self, AuthorityError> {
+        let issuing = root::read(material, &place, &domain)?;
+        Ok(Self {
+            kept: Kept::Elsewhere(place),
+            domain,
+            leaf_lifetime,
+            issuing: ArcSwap::from_pointee(issuing),
+            changed: watch::Sender::new(()),
+        })
+    }
+
+    /// Takes what is kept elsewhere in place of what is in use. Says whether anything changed.
+    ///
+    /// # Errors
+    /// As [`Authority::of_material`]; what was in use stays in use.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn adopt(&self, material: &Material) -> Result<bool, AuthorityError> {
+        let place = match &self.kept {
+            Kept::Directory(directory) => directory.path(),
+            Kept::Elsewhere(place) => place,
+        };
+        Ok(self.take(root::read(material, place, &self.domain)?))
+    }
+
+    /// Makes what is missing or due of what is kept elsewhere.
+    ///
+    /// # Errors
+    /// When it cannot be understood, or what is due cannot be made.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn complete(
+        material: &mut Material,
+        place: &Path,
+        domain: &TrustDomain,
+        now: SystemTime,
+    ) -> Result<(), AuthorityError> {
+        root::load(material, place, domain, now).map(drop)
+    }
+
+    /// Tells when the issuer or the trust anchors have changed.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Returns the trust anchors.
@@ -75,13 +152,21 @@ impl Authority {
     /// # Errors
     /// As [`Authority::open`]; what was in use stays in use.
     pub fn refresh(&self, now: SystemTime) -> Result<bool, AuthorityError> {
-        let fresh = root::load(&self.directory, &self.domain, now)?;
+        match &self.kept {
+            Kept::Directory(directory) => Ok(self.take(of_directory(directory, &self.domain, now)?)),
+            #[cfg(feature = "kubernetes")]
+            Kept::Elsewhere(_) => Ok(false),
+        }
+    }
+
+    fn take(&self, fresh: Issuing) -> bool {
         let current = self.issuing.load();
         let changed = fresh.certificate != current.certificate || fresh.bundle != current.bundle;
         if changed {
             self.issuing.store(Arc::new(fresh));
+            self.changed.send_replace(());
         }
-        Ok(changed)
+        changed
     }
 
     /// Signs a leaf for `subject` and returns its chain, leaf first.
@@ -108,14 +193,14 @@ impl Authority {
         let subject = Subject { identity: control_plane_identity(&self.domain)?, workload: None };
         Credentials::new(&key, self.issue(&public, &subject, now)?).map_err(|_| AuthorityError::Own)
     }
+}
 
-    /// Opens the list of used join tokens, which lives beside the keys.
-    ///
-    /// # Errors
-    /// When it cannot be read or written.
-    pub fn used_tokens(&self, now: SystemTime) -> Result<UsedTokens, AuthorityError> {
-        UsedTokens::open(self.directory.path(), now)
-    }
+fn of_directory(directory: &Directory, domain: &TrustDomain, now: SystemTime) -> Result<Issuing, AuthorityError> {
+    let here = directory.load()?;
+    let mut wanted = here.clone();
+    let issuing = root::load(&mut wanted, directory.path(), domain, now)?;
+    directory.save(&here, &wanted)?;
+    Ok(issuing)
 }
 
 /// Returns the identity that every control plane of a trust domain proves.
@@ -134,7 +219,7 @@ pub enum AuthorityError {
     #[error("{}: {what}", path.display())]
     File {
         /// Which file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What was tried.
         what: &'static str,
         /// Why it failed.
@@ -144,13 +229,13 @@ pub enum AuthorityError {
     #[error("{} is in use by another control plane: stop it, or choose another --ca-dir", path.display())]
     InUse {
         /// The directory.
-        path: std::path::PathBuf,
+        path: PathBuf,
     },
     /// A file holds something else than it should.
     #[error("{}: {problem}", path.display())]
     Content {
         /// Which file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What is wrong with it, and what to do.
         problem: String,
     },

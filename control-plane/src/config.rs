@@ -50,13 +50,29 @@ pub struct RunArgs {
 /// What one control plane serves, and where.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
+    /// Where the objects and the certificate authority are: `files` when --config-dir is given, else `kubernetes`.
+    #[arg(long, env = "OUTRIGGER_SOURCE", value_enum)]
+    pub source: Option<Source>,
+
     /// Folder of the YAML objects; read again when it changes.
     #[arg(long, env = "OUTRIGGER_CONFIG_DIR", value_name = "DIR")]
-    pub config_dir: PathBuf,
+    pub config_dir: Option<PathBuf>,
 
     /// Folder of the certificate authority; made when it is missing. Its `root.pem` is what sidecars need to trust us.
     #[arg(long, env = "OUTRIGGER_CA_DIR", value_name = "DIR")]
-    pub ca_dir: PathBuf,
+    pub ca_dir: Option<PathBuf>,
+
+    /// In Kubernetes: the namespace of the control plane, where it keeps its Secrets and its Lease.
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME", default_value = NAMESPACE)]
+    pub namespace: String,
+
+    /// In Kubernetes: the name of this replica among the others, made up when it is not given.
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub replica: Option<String>,
+
+    /// In Kubernetes: the MutatingWebhookConfiguration of the injector, whose `caBundle` is kept current.
+    #[arg(long, env = "OUTRIGGER_INJECTOR_WEBHOOK", value_name = "NAME", default_value = WEBHOOK)]
+    pub injector_webhook: String,
 
     /// Where sidecars connect to.
     #[arg(long, env = "OUTRIGGER_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:4180")]
@@ -98,14 +114,44 @@ pub struct TokenArgs {
     pub lifetime: Duration,
 }
 
+/// Where objects and the certificate authority are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Source {
+    /// In two folders.
+    Files,
+    /// In a Kubernetes cluster: found by the pod's ServiceAccount, or by KUBECONFIG.
+    Kubernetes,
+}
+
 impl Config {
+    /// Returns where objects come from: what was asked for, else what the folders say.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        let given = if self.config_dir.is_some() { Source::Files } else { Source::Kubernetes };
+        self.source.unwrap_or(given)
+    }
+
+    /// The defaults, for the cluster that KUBECONFIG names and ports that the system chooses.
+    #[must_use]
+    pub fn for_cluster(namespace: String) -> Self {
+        Self { namespace, source: Some(Source::Kubernetes), config_dir: None, ca_dir: None, ..Self::local() }
+    }
+
     /// The defaults, for two folders and ports that the system chooses.
     #[must_use]
     pub fn for_folders(config_dir: PathBuf, ca_dir: PathBuf) -> Self {
+        Self { config_dir: Some(config_dir), ca_dir: Some(ca_dir), ..Self::local() }
+    }
+
+    fn local() -> Self {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
-            config_dir,
-            ca_dir,
+            source: None,
+            config_dir: None,
+            ca_dir: None,
+            namespace: NAMESPACE.to_owned(),
+            replica: None,
+            injector_webhook: WEBHOOK.to_owned(),
             listen: any_port,
             admin: any_port,
             #[expect(clippy::expect_used, reason = "a literal")]
@@ -148,6 +194,8 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(parsed).ok().filter(|parsed| !parsed.is_zero()).ok_or_else(|| "must be more than 0s".to_owned())
 }
 
+const NAMESPACE: &str = "outrigger-system";
+const WEBHOOK: &str = "outrigger-injector";
 const LEAF_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 const _: () = assert!(ca::TOKEN_LIFETIME.as_secs() == 10 * 60, "the default of --lifetime says 10m");

@@ -1,16 +1,19 @@
 //! The control plane: issues certificates and serves configuration to sidecars.
 //!
 //! ```text
-//! source::files ─Event─▶ writer: State ─▶ Snapshot ─watch─▶ serve::sync ─▶ one stream per sidecar
-//! (later: kube)                              │  ▲
+//! source::files ──────┬Event─▶ writer: State ─▶ Snapshot ─watch─▶ serve::sync ─▶ one stream per sidecar
+//! source::kubernetes ─┘                            │  ▲
 //!                                   resource(&Snapshot, &Key), closure(&Snapshot, &Key): pure
 //!
-//! ca: root ▸ issuer ▸ leaves, join tokens ─────────────────▶ serve::certify
+//! ca: root ▸ issuer ▸ leaves ──────────────────────────────▶ serve::certify ◀─ proof: join token or ServiceAccount
+//! cluster: the CA's Secret, Lease, trust bundle, the injector's certificate
 //! ```
 //! Nothing but a source knows where objects come from; nothing that a sidecar gets depends on which sidecar asks.
 
 mod app;
 pub mod ca;
+#[cfg(feature = "kubernetes")]
+mod cluster;
 mod config;
 #[cfg(test)]
 mod fixture;
@@ -24,4 +27,6 @@ pub mod state;
 mod writer;
 
 pub use app::{Running, StartError, run, start};
-pub use config::{Args, Command, Config, RunArgs, TokenArgs};
+#[cfg(feature = "kubernetes")]
+pub use cluster::ClusterError;
+pub use config::{Args, Command, Config, RunArgs, Source, TokenArgs};

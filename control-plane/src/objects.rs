@@ -5,7 +5,10 @@
 //! hold much that a mesh has no use for.
 
 mod duration;
+mod endpoint_slice;
 mod meta;
+mod node;
+mod pod;
 mod read;
 mod route;
 mod service;
@@ -14,13 +17,17 @@ mod workload;
 use std::fmt;
 use std::sync::Arc;
 
+use outrigger_proto::model::RouteKind;
+
+pub use endpoint_slice::{EndpointSlice, Family, SliceEndpoint, SlicePort};
 pub use meta::{IntOrName, Metadata, Name};
-pub use read::{Document, ReadError, Skipped, read};
+pub use node::Node;
+pub use read::{Document, ReadError, Skipped, from_json, read};
 pub use route::{
     BackendRef, Filter, GrpcMatch, GrpcMethod, Header, HeaderModifier, HttpMatch, Matches, NamedMatch, ParentRef,
     PathKind, PathModifier, Redirect, Retry, Route, Rule, StringKind, Timeouts, UrlRewrite,
 };
-pub use service::{Service, ServicePort};
+pub use service::{Service, ServiceKind, ServicePort};
 pub use workload::{Workload, WorkloadPort};
 
 /// One object, wherever it came from. Cheap to clone.
@@ -30,6 +37,12 @@ pub enum Object {
     Namespace(Arc<Namespace>),
     /// Service.
     Service(Arc<Service>),
+    /// EndpointSlice.
+    EndpointSlice(Arc<EndpointSlice>),
+    /// Pod: a workload that Kubernetes runs.
+    Pod(Arc<Workload>),
+    /// Node.
+    Node(Arc<Node>),
     /// Workload (outrigger.io).
     Workload(Arc<Workload>),
     /// HTTPRoute, GRPCRoute, TLSRoute or TCPRoute.
@@ -43,11 +56,13 @@ impl Object {
         let (kind, meta) = match self {
             Self::Namespace(namespace) => (Kind::Namespace, &namespace.meta),
             Self::Service(service) => (Kind::Service, &service.meta),
+            Self::EndpointSlice(slice) => (Kind::EndpointSlice, &slice.meta),
+            Self::Pod(pod) => (Kind::Pod, &pod.meta),
+            Self::Node(node) => (Kind::Node, &node.meta),
             Self::Workload(workload) => (Kind::Workload, &workload.meta),
             Self::Route(route) => (Kind::Route(route.kind), &route.meta),
         };
-        // A Namespace lives in no namespace.
-        let namespace = if kind == Kind::Namespace { "".into() } else { meta.namespace.arc() };
+        let namespace = if kind.is_namespaced() { meta.namespace.arc() } else { "".into() };
         ObjectId { kind, namespace, name: meta.name.arc() }
     }
 }
@@ -64,7 +79,7 @@ pub struct Namespace {
 pub struct ObjectId {
     /// The kind.
     pub kind: Kind,
-    /// The Kubernetes namespace; empty for a Namespace.
+    /// The Kubernetes namespace; empty for what lives in none.
     pub namespace: Arc<str>,
     /// The name.
     pub name: Arc<str>,
@@ -86,10 +101,45 @@ pub enum Kind {
     Namespace,
     /// Service.
     Service,
+    /// EndpointSlice.
+    EndpointSlice,
+    /// Pod.
+    Pod,
+    /// Node.
+    Node,
     /// Workload (outrigger.io).
     Workload,
     /// One of the four kinds of routes.
-    Route(outrigger_proto::model::RouteKind),
+    Route(RouteKind),
+}
+
+impl Kind {
+    /// Finds a kind by its API group and its name.
+    #[must_use]
+    pub fn named(group: &str, name: &str) -> Option<Self> {
+        Some(match (group, name) {
+            ("", "Namespace") => Self::Namespace,
+            ("", "Service") => Self::Service,
+            ("", "Pod") => Self::Pod,
+            ("", "Node") => Self::Node,
+            ("discovery.k8s.io", "EndpointSlice") => Self::EndpointSlice,
+            ("outrigger.io", "Workload") => Self::Workload,
+            ("gateway.networking.k8s.io", "HTTPRoute") => Self::Route(RouteKind::Http),
+            ("gateway.networking.k8s.io", "GRPCRoute") => Self::Route(RouteKind::Grpc),
+            ("gateway.networking.k8s.io", "TLSRoute") => Self::Route(RouteKind::Tls),
+            ("gateway.networking.k8s.io", "TCPRoute") => Self::Route(RouteKind::Tcp),
+            _ => return None,
+        })
+    }
+
+    /// Says whether objects of this kind live in a namespace.
+    #[must_use]
+    pub fn is_namespaced(self) -> bool {
+        match self {
+            Self::Namespace | Self::Node => false,
+            Self::Service | Self::EndpointSlice | Self::Pod | Self::Workload | Self::Route(_) => true,
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -97,6 +147,9 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Namespace => "Namespace",
             Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Pod => "Pod",
+            Self::Node => "Node",
             Self::Workload => "Workload",
             Self::Route(kind) => kind.as_str(),
         })

@@ -39,7 +39,7 @@ pub fn resource(snapshot: &Snapshot, key: &Key) -> Option<Resource> {
         Key::Service(port) => Some(service::compiled(snapshot, port)?.resource),
         Key::Endpoints(port, shard) => endpoints::shards(snapshot, port)?.get(usize::from(*shard)).cloned(),
         Key::Workload(name) => {
-            let workload = snapshot.state.workloads.get(&name.namespace, &name.name)?;
+            let workload = snapshot.state.workload(&name.namespace, &name.name)?;
             Some(snapshot.memo.workload(name, || encode(&workload::workload(snapshot, workload))))
         }
     }

@@ -7,8 +7,10 @@
 
 mod caller;
 mod certify;
+mod known;
 mod limit;
 mod metrics;
+mod proof;
 mod sidecars;
 mod subscription;
 mod sync;
@@ -34,7 +36,13 @@ use tracing::{debug, warn};
 use caller::Caller;
 
 pub(crate) use certify::Certifier;
+#[cfg(feature = "kubernetes")]
+pub(crate) use certify::chain;
+pub(crate) use known::Known;
 pub(crate) use metrics::Metrics;
+#[cfg(feature = "kubernetes")]
+pub(crate) use proof::ServiceAccountTokens;
+pub(crate) use proof::{JoinTokens, Proof};
 pub(crate) use sidecars::Sidecars;
 pub(crate) use sync::{Streams, Updates};
 

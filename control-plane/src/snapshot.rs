@@ -1,15 +1,18 @@
 //! One immutable moment of the state, with the indexes that answer "what is this address?" and "which routes attach
 //! here?". Readers share it; a change makes the next one.
 
-use std::collections::{BTreeMap, HashMap};
+mod index;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::objects::{Service, Workload};
+use crate::objects::{EndpointSlice, Service, Workload};
 use crate::resource::Memo;
 use crate::state::{PreparedRoute, State};
+
+use index::Index;
 
 /// A moment of the state.
 #[derive(Debug)]
@@ -19,59 +22,35 @@ pub struct Snapshot {
     /// The objects.
     pub state: State,
     pub(crate) memo: Memo,
-    services_by_address: HashMap<IpAddr, Arc<Service>>,
-    workloads_by_address: HashMap<IpAddr, Vec<Arc<Workload>>>,
-    // By the Service's namespace, then its name.
-    routes_by_parent: BTreeMap<String, BTreeMap<String, Vec<Arc<PreparedRoute>>>>,
+    index: Index,
 }
 
 impl Snapshot {
-    /// Makes the snapshot that follows `previous`, whose encoded resources are taken over where they are still true.
+    /// Makes the snapshot that follows `previous`, whose indexes and encoded resources are taken over where they are
+    /// still true.
     #[must_use]
     pub fn new(state: State, previous: Option<&Self>) -> Self {
-        let mut services_by_address = HashMap::new();
-        for service in state.services.iter() {
-            for address in &service.addresses {
-                // Kubernetes gives an address once; where files give it twice, the first by name has it.
-                services_by_address.entry(*address).or_insert_with(|| service.clone());
-            }
-        }
-        let mut workloads_by_address: HashMap<IpAddr, Vec<Arc<Workload>>> = HashMap::new();
-        for workload in state.workloads.iter() {
-            workloads_by_address.entry(workload.address).or_default().push(workload.clone());
-        }
-        let mut routes_by_parent: BTreeMap<String, BTreeMap<String, Vec<Arc<PreparedRoute>>>> = BTreeMap::new();
-        for prepared in state.routes.values().flat_map(|routes| routes.iter()) {
-            for parent in prepared.route.parents.iter().filter(|parent| parent.is_service()) {
-                let namespace = parent.namespace.as_deref().unwrap_or(&prepared.route.meta.namespace);
-                let routes = routes_by_parent.entry(namespace.to_owned()).or_default();
-                let routes = routes.entry(parent.name.clone()).or_default();
-                // Several parentRefs may name several ports of one service.
-                if !routes.iter().any(|other| Arc::ptr_eq(other, prepared)) {
-                    routes.push(prepared.clone());
-                }
-            }
-        }
         Self {
             version: previous.map_or(1, |previous| previous.version + 1),
             memo: previous.map_or_else(Memo::default, |previous| previous.memo.next()),
+            index: match previous {
+                Some(previous) => previous.index.next(&previous.state, &state),
+                None => Index::new(&state),
+            },
             state,
-            services_by_address,
-            workloads_by_address,
-            routes_by_parent,
         }
     }
 
     /// Finds the service that owns a virtual address.
     #[must_use]
     pub fn service_at(&self, address: IpAddr) -> Option<&Arc<Service>> {
-        self.services_by_address.get(&address)
+        self.index.services.get(&address)
     }
 
     /// Finds the workload at an address. Where several share it (loopback), a declared port decides.
     #[must_use]
     pub fn workload_at(&self, address: IpAddr, port: u16) -> Option<&Arc<Workload>> {
-        let workloads = self.workloads_by_address.get(&address)?;
+        let workloads = self.index.workloads.get(&address)?;
         let declares = |workload: &&Arc<Workload>| workload.ports.iter().any(|declared| declared.port.get() == port);
         workloads.iter().find(declares).or_else(|| workloads.first())
     }
@@ -79,8 +58,13 @@ impl Snapshot {
     /// Returns the routes with a parentRef to this service, on whatever port.
     #[must_use]
     pub fn routes_of(&self, service: &Service) -> &[Arc<PreparedRoute>] {
-        let routes = self.routes_by_parent.get(&*service.meta.namespace);
-        routes.and_then(|routes| routes.get(&*service.meta.name)).map_or(&[], Vec::as_slice)
+        Index::of_service(&self.index.routes, &service.meta.namespace, &service.meta.name)
+    }
+
+    /// Returns the EndpointSlices of this service.
+    #[must_use]
+    pub fn slices_of(&self, service: &Service) -> &[Arc<EndpointSlice>] {
+        Index::of_service(&self.index.slices, &service.meta.namespace, &service.meta.name)
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use outrigger_identity::TrustBundle;
 use outrigger_proto::model::{Egress, InboundMode, RouteKind};
 
-use crate::objects::{Kind, Namespace, Object, ObjectId, Service, Workload};
+use crate::objects::{EndpointSlice, Kind, Namespace, Node, Object, ObjectId, Service, Workload};
 
 pub use namespaced::Namespaced;
 pub use protocol::declared;
@@ -62,6 +62,9 @@ pub struct State {
     pub(crate) settings: Settings,
     pub(crate) namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
     pub(crate) services: Namespaced<Service>,
+    pub(crate) slices: Namespaced<EndpointSlice>,
+    pub(crate) pods: Namespaced<Workload>,
+    pub(crate) nodes: BTreeMap<Arc<str>, Arc<Node>>,
     pub(crate) workloads: Namespaced<Workload>,
     pub(crate) routes: BTreeMap<RouteKind, Namespaced<PreparedRoute>>,
     pub(crate) source_errors: Arc<[String]>,
@@ -76,6 +79,9 @@ impl State {
             settings,
             namespaces: BTreeMap::new(),
             services: Namespaced::default(),
+            slices: Namespaced::default(),
+            pods: Namespaced::default(),
+            nodes: BTreeMap::new(),
             workloads: Namespaced::default(),
             routes: BTreeMap::new(),
             source_errors: Arc::default(),
@@ -95,13 +101,36 @@ impl State {
         self.reading != Reading::Started
     }
 
-    /// Takes in one event.
-    pub fn apply(&mut self, event: Event) {
+    /// Finds a pod or, in its absence, a Workload.
+    #[must_use]
+    pub fn workload(&self, namespace: &str, name: &str) -> Option<&Arc<Workload>> {
+        self.pods.get(namespace, name).or_else(|| self.workloads.get(namespace, name))
+    }
+
+    /// Returns the zone of a workload, empty when nobody knows.
+    #[must_use]
+    pub fn zone_of(&self, workload: &Workload) -> Arc<str> {
+        if !workload.zone.is_empty() {
+            return workload.zone.clone();
+        }
+        self.nodes.get(&workload.node).map(|node| node.zone.clone()).unwrap_or_default()
+    }
+
+    /// Takes in one event; says whether it changed anything.
+    pub fn apply(&mut self, event: Event) -> bool {
         match event {
             Event::Put(object) => self.put(object),
             Event::Remove(id) => self.remove(&id),
-            Event::SourceErrors(errors) => self.source_errors = errors.into(),
-            Event::Synced(reading) => self.reading = self.reading.max(reading),
+            Event::SourceErrors(errors) => {
+                let changed = *self.source_errors != *errors;
+                self.source_errors = errors.into();
+                changed
+            }
+            Event::Synced(reading) => {
+                let before = self.reading;
+                self.reading = before.max(reading);
+                self.reading != before
+            }
         }
     }
 
@@ -110,29 +139,43 @@ impl State {
         self.settings = settings;
     }
 
-    fn put(&mut self, object: Object) {
+    fn put(&mut self, object: Object) -> bool {
         let ObjectId { kind: _, namespace, name } = object.id();
         match object {
-            Object::Namespace(object) => {
-                self.namespaces.insert(name, object);
-            }
-            Object::Service(object) => self.services.insert(namespace, name, object),
-            Object::Workload(object) => self.workloads.insert(namespace, name, object),
+            Object::Namespace(object) => put(&mut self.namespaces, name, object),
+            Object::Node(object) => put(&mut self.nodes, name, object),
+            Object::Service(object) => self.services.put(namespace, name, object),
+            Object::EndpointSlice(object) => self.slices.put(namespace, name, object),
+            Object::Pod(object) => self.pods.put(namespace, name, object),
+            Object::Workload(object) => self.workloads.put(namespace, name, object),
             Object::Route(object) => {
-                let prepared = Arc::new(PreparedRoute::new(object));
-                self.routes.entry(prepared.route.kind).or_default().insert(namespace, name, prepared);
+                let routes = self.routes.entry(object.kind).or_default();
+                let changed = routes.get(&namespace, &name).is_none_or(|known| known.route != object);
+                if changed {
+                    routes.insert(namespace, name, Arc::new(PreparedRoute::new(object)));
+                }
+                changed
             }
         }
     }
 
-    fn remove(&mut self, ObjectId { kind, namespace, name }: &ObjectId) {
+    fn remove(&mut self, ObjectId { kind, namespace, name }: &ObjectId) -> bool {
         match kind {
-            Kind::Namespace => {
-                self.namespaces.remove(name);
-            }
+            Kind::Namespace => self.namespaces.remove(name).is_some(),
+            Kind::Node => self.nodes.remove(name).is_some(),
             Kind::Service => self.services.remove(namespace, name),
+            Kind::EndpointSlice => self.slices.remove(namespace, name),
+            Kind::Pod => self.pods.remove(namespace, name),
             Kind::Workload => self.workloads.remove(namespace, name),
             Kind::Route(kind) => self.routes.entry(*kind).or_default().remove(namespace, name),
         }
     }
+}
+
+fn put<T: PartialEq>(objects: &mut BTreeMap<Arc<str>, Arc<T>>, name: Arc<str>, object: Arc<T>) -> bool {
+    let changed = objects.get(&name) != Some(&object);
+    if changed {
+        objects.insert(name, object);
+    }
+    changed
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use outrigger_daemon::Drain;
 use outrigger_identity::TrustBundle;
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tokio::time::{Duration, Instant};
+use tracing::{debug, info, warn};
 
 use crate::resource::{Problem, problems};
 use crate::serve::Metrics;
@@ -36,10 +37,13 @@ impl Writer {
                 () = drain.started() => return,
                 batch = self.events.recv() => {
                     let Some(batch) = batch else { return };
-                    batch.into_iter().for_each(|event| state.apply(event));
+                    let mut changed = take(&mut state, batch);
                     // Whatever else has come meanwhile goes into the same snapshot.
                     while let Ok(batch) = self.events.try_recv() {
-                        batch.into_iter().for_each(|event| state.apply(event));
+                        changed |= take(&mut state, batch);
+                    }
+                    if !changed {
+                        continue; // most of what happens to a pod is nothing to the mesh
                     }
                 }
                 changed = self.bundle.changed() => {
@@ -50,7 +54,13 @@ impl Writer {
                     state.set(Settings { bundle, ..state.settings.clone() });
                 }
             }
+            let started = Instant::now();
             known = self.publish(&state, &known);
+            // A storm of changes gets fewer and larger snapshots, never all of our time.
+            tokio::select! {
+                () = drain.started() => return,
+                () = tokio::time::sleep((started.elapsed() * 4).min(MAX_PAUSE)) => {}
+            }
         }
     }
 
@@ -61,9 +71,21 @@ impl Writer {
             warn!(object = problem.object, reason = problem.reason, "an object is not in force as written");
         }
         self.metrics.snapshot(snapshot.version, state.source_errors.len(), problems.len());
-        let (services, workloads) = (state.services.len(), state.workloads.len());
-        info!(version = snapshot.version, services, workloads, problems = problems.len(), "new snapshot");
+        let (services, workloads, pods) = (state.services.len(), state.workloads.len(), state.pods.len());
+        // A cluster changes all the time.
+        if pods == 0 {
+            info!(version = snapshot.version, services, workloads, problems = problems.len(), "new snapshot");
+        } else {
+            debug!(version = snapshot.version, services, workloads, pods, problems = problems.len(), "new snapshot");
+        }
         self.snapshots.send_replace(Arc::new(snapshot));
         problems
     }
 }
+
+/// Says whether any event has changed anything.
+fn take(state: &mut State, batch: Vec<Event>) -> bool {
+    batch.into_iter().fold(false, |changed, event| state.apply(event) | changed)
+}
+
+const MAX_PAUSE: Duration = Duration::from_millis(500);

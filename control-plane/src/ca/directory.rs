@@ -6,7 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::AuthorityError;
+use super::material::{ISSUER_PEM, ROOT_KEY, ROOT_PEM};
+use super::{AuthorityError, Material};
 
 /// A CA directory that no other process has locked.
 #[derive(Debug)]
@@ -42,8 +43,20 @@ impl Directory {
         &self.path
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+    /// Reads the CA that is kept here, as far as there is one.
+    pub(super) fn load(&self) -> Result<Material, AuthorityError> {
+        let file = |name: &str| read(&self.path.join(name));
+        Ok(Material { root_pem: file(ROOT_PEM)?, root_key: file(ROOT_KEY)?, issuer_pem: file(ISSUER_PEM)? })
+    }
+
+    /// Writes what differs from what is here.
+    pub(super) fn save(&self, here: &Material, wanted: &Material) -> Result<(), AuthorityError> {
+        for ((name, wanted), (_, here)) in wanted.parts().into_iter().zip(here.parts()) {
+            if let Some(part) = wanted.filter(|part| Some(*part) != here) {
+                write(&self.path.join(name), part.as_bytes())?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
-//! The root and the issuer: read from the directory, made when missing, the issuer re-made in time.
+//! The root and the issuer: read from where they are kept, made when missing, the issuer re-made in time.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use outrigger_identity::{TrustBundle, TrustDomain};
@@ -10,8 +11,8 @@ use tracing::{info, warn};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use super::directory::{self, Directory};
-use super::{AuthorityError, csr, issue};
+use super::material::{ISSUER_PEM, ROOT_KEY, ROOT_PEM};
+use super::{AuthorityError, Material, csr, issue};
 
 /// What leaves are signed with.
 pub(super) struct Issuing {
@@ -27,10 +28,20 @@ impl std::fmt::Debug for Issuing {
     }
 }
 
-/// Reads root and issuer, and makes what is missing or due.
-pub(super) fn load(directory: &Directory, domain: &TrustDomain, now: SystemTime) -> Result<Issuing, AuthorityError> {
-    let (bundle, root) = load_root(directory, domain, now)?;
-    if let Some(issuing) = read_issuer(directory, &bundle)? {
+/// Reads root and issuer, and makes what is missing or due. `place` says in errors where they are kept.
+pub(super) fn load(
+    material: &mut Material,
+    place: &Path,
+    domain: &TrustDomain,
+    now: SystemTime,
+) -> Result<Issuing, AuthorityError> {
+    if material.root_pem.is_none() && material.root_key.is_none() {
+        let (pem, key) = make_root(domain, now)?;
+        info!(place = %place.display(), trust_domain = %domain, "made a root certificate");
+        (material.root_pem, material.root_key) = (Some(pem), Some(key));
+    }
+    let (bundle, root) = read_root(material, place, domain)?;
+    if let Some(issuing) = read_issuer(material, place, &bundle)? {
         let left = issuing.not_after.duration_since(now).unwrap_or_default();
         if left > ISSUER_LIFETIME / 3 {
             return Ok(issuing);
@@ -40,45 +51,47 @@ pub(super) fn load(directory: &Directory, domain: &TrustDomain, now: SystemTime)
             warn!(seconds_left = seconds, "the issuer ends soon, and root.key is not here to sign the next one");
             if left.is_zero() {
                 let problem = "the issuer has ended: put root.key back, or a new issuer.pem and issuer.key".to_owned();
-                return Err(AuthorityError::Content { path: directory.file(ISSUER_PEM), problem });
+                return Err(AuthorityError::Content { path: place.join(ISSUER_PEM), problem });
             }
             return Ok(issuing);
         }
     }
     let Some(root) = root else {
         let problem = "there is no issuer of this root, and no root.key to make one: put one of them here".to_owned();
-        return Err(AuthorityError::Content { path: directory.file(ISSUER_PEM), problem });
+        return Err(AuthorityError::Content { path: place.join(ISSUER_PEM), problem });
     };
-    make_issuer(directory, bundle, &root, now)
+    make_issuer(material, bundle, &root, now)
+}
+
+/// Reads root and issuer as they are.
+#[cfg(feature = "kubernetes")]
+pub(super) fn read(material: &Material, place: &Path, domain: &TrustDomain) -> Result<Issuing, AuthorityError> {
+    let (bundle, _) = read_root(material, place, domain)?;
+    read_issuer(material, place, &bundle)?.ok_or_else(|| {
+        let problem = "there is no issuer that a trust anchor has signed".to_owned();
+        AuthorityError::Content { path: place.join(ISSUER_PEM), problem }
+    })
 }
 
 type Root = Issuer<'static, KeyPair>;
 
-fn load_root(
-    directory: &Directory,
+fn read_root(
+    material: &Material,
+    place: &Path,
     domain: &TrustDomain,
-    now: SystemTime,
 ) -> Result<(TrustBundle, Option<Root>), AuthorityError> {
-    let (pem_path, key_path) = (directory.file(ROOT_PEM), directory.file(ROOT_KEY));
-    let (pem, key) = match (directory::read(&pem_path)?, directory::read(&key_path)?) {
-        (Some(pem), key) => (pem, key),
-        (None, Some(_)) => {
-            let problem = "root.key is here without it: put it back, or remove root.key to start a new CA".to_owned();
-            return Err(AuthorityError::Content { path: pem_path, problem });
-        }
-        (None, None) => {
-            let (pem, key) = make_root(domain, now)?;
-            // The certificate comes last: without it the key alone is seen and reported, never half a CA used.
-            directory::write(&key_path, key.as_bytes())?;
-            directory::write(&pem_path, pem.as_bytes())?;
-            info!(path = %pem_path.display(), trust_domain = %domain, "made a root certificate");
-            (pem, Some(key))
-        }
+    let (pem_path, key_path) = (place.join(ROOT_PEM), place.join(ROOT_KEY));
+    let Some(pem) = &material.root_pem else {
+        let problem = match &material.root_key {
+            Some(_) => "root.key is here without it: put it back, or remove root.key to start a new CA",
+            None => "there is no root certificate",
+        };
+        return Err(AuthorityError::Content { path: pem_path, problem: problem.to_owned() });
     };
     let broken = |problem: String| AuthorityError::Content { path: pem_path.clone(), problem };
     let bundle = TrustBundle::from_pem(domain.clone(), pem.as_bytes()).map_err(|e| broken(e.to_string()))?;
-    let Some(key) = key else { return Ok((bundle, None)) };
-    let key = KeyPair::from_pem(&key).map_err(|_| AuthorityError::Content {
+    let Some(key) = &material.root_key else { return Ok((bundle, None)) };
+    let key = KeyPair::from_pem(key).map_err(|_| AuthorityError::Content {
         path: key_path,
         problem: "not a PKCS #8 private key in PEM".to_owned(),
     })?;
@@ -97,7 +110,7 @@ fn make_root(domain: &TrustDomain, now: SystemTime) -> Result<(String, String), 
 }
 
 fn make_issuer(
-    directory: &Directory,
+    material: &mut Material,
     bundle: TrustBundle,
     root: &Root,
     now: SystemTime,
@@ -108,21 +121,20 @@ fn make_issuer(
     params.not_after = (now + ISSUER_LIFETIME).into();
     params.use_authority_key_identifier_extension = true;
     let certificate = params.signed_by(&key, root)?;
-    // One file, so that key and certificate change together.
-    let both = format!("{}{}", key.serialize_pem(), certificate.pem());
-    directory::write(&directory.file(ISSUER_PEM), both.as_bytes())?;
+    // One part, so that key and certificate change together.
+    material.issuer_pem = Some(format!("{}{}", key.serialize_pem(), certificate.pem()));
     info!(days = ISSUER_LIFETIME.as_secs() / 86_400, "made an issuer");
     let not_after = now + ISSUER_LIFETIME;
     Ok(Issuing { bundle, certificate: certificate.der().clone(), not_after, issuer: Issuer::new(params, key) })
 }
 
 /// Reads the issuer; `None` when there is none, or one that no anchor has signed.
-fn read_issuer(directory: &Directory, bundle: &TrustBundle) -> Result<Option<Issuing>, AuthorityError> {
-    let path = directory.file(ISSUER_PEM);
-    let Some(pem) = directory::read(&path)? else { return Ok(None) };
+fn read_issuer(material: &Material, place: &Path, bundle: &TrustBundle) -> Result<Option<Issuing>, AuthorityError> {
+    let path = place.join(ISSUER_PEM);
+    let Some(pem) = &material.issuer_pem else { return Ok(None) };
     let broken = |problem: &str| AuthorityError::Content { path: path.clone(), problem: problem.to_owned() };
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| broken("no certificate in it"))?;
-    let key = KeyPair::from_pem(&pem).map_err(|_| broken("no PKCS #8 private key in it"))?;
+    let key = KeyPair::from_pem(pem).map_err(|_| broken("no PKCS #8 private key in it"))?;
     let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| broken("the certificate is broken"))?;
     if parsed.public_key().subject_public_key.data != key.public_key_raw() {
         return Err(broken("its certificate is not that of its key"));
@@ -159,10 +171,6 @@ fn authority(name: &str, below: u8) -> Result<CertificateParams, AuthorityError>
     params.serial_number = Some(issue::serial()?);
     Ok(params)
 }
-
-const ROOT_PEM: &str = "root.pem";
-const ROOT_KEY: &str = "root.key";
-const ISSUER_PEM: &str = "issuer.pem";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const ROOT_LIFETIME: Duration = DAY.saturating_mul(3650);

@@ -139,7 +139,7 @@ fn files_are_closed_to_others_and_a_restart_finds_the_same_root() {
     let first = folder.open(now).unwrap();
     let bundle = first.bundle();
     Tokens::open(&folder.0).unwrap();
-    first.used_tokens(now).unwrap();
+    UsedTokens::open(&folder.0, now).unwrap();
 
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder.0), 0o700);
@@ -280,17 +280,17 @@ fn secrets_do_not_show() {
 fn a_used_token_stays_used_over_restarts_until_it_has_expired() {
     let folder = Folder::new();
     let now = SystemTime::now();
-    let authority = folder.open(now).unwrap();
+    drop(folder.open(now).unwrap());
     let tokens = Tokens::open(&folder.0).unwrap();
     let claims = tokens.check(&tokens.mint(&"a/b".parse().unwrap(), HOUR, now).unwrap(), now).unwrap();
 
-    let mut used = authority.used_tokens(now).unwrap();
+    let mut used = UsedTokens::open(&folder.0, now).unwrap();
     assert!(used.claim(&claims, now).unwrap());
     assert!(!used.claim(&claims, now).unwrap());
     drop(used);
-    assert!(!authority.used_tokens(now).unwrap().claim(&claims, now).unwrap());
+    assert!(!UsedTokens::open(&folder.0, now).unwrap().claim(&claims, now).unwrap());
 
-    drop(authority.used_tokens(now + 2 * HOUR).unwrap());
+    drop(UsedTokens::open(&folder.0, now + 2 * HOUR).unwrap());
     assert_eq!(folder.read("used-tokens"), "", "what has expired is not kept");
 }
 
@@ -298,26 +298,26 @@ fn a_used_token_stays_used_over_restarts_until_it_has_expired() {
 fn a_line_cut_short_by_a_crash_is_forgotten_but_rubbish_is_reported() {
     let folder = Folder::new();
     let now = SystemTime::now();
-    let authority = folder.open(now).unwrap();
+    drop(folder.open(now).unwrap());
     let claims = Claims { workload: "a/b".parse().unwrap(), nonce: "00ff".to_owned(), expires: u64::MAX };
-    authority.used_tokens(now).unwrap().claim(&claims, now).unwrap();
+    UsedTokens::open(&folder.0, now).unwrap().claim(&claims, now).unwrap();
 
     let whole = folder.read("used-tokens");
     std::fs::write(folder.file("used-tokens"), format!("{whole}184467")).unwrap();
-    let mut used = authority.used_tokens(now).unwrap();
+    let mut used = UsedTokens::open(&folder.0, now).unwrap();
     assert!(!used.claim(&claims, now).unwrap());
     assert_eq!(folder.read("used-tokens"), whole);
 
     std::fs::write(folder.file("used-tokens"), "rubbish\n").unwrap();
-    assert!(authority.used_tokens(now).is_err());
+    assert!(UsedTokens::open(&folder.0, now).is_err());
 }
 
 #[test]
 fn the_list_of_used_tokens_is_pruned_while_it_runs() {
     let folder = Folder::new();
     let now = SystemTime::now();
-    let authority = folder.open(now).unwrap();
-    let mut used = authority.used_tokens(now).unwrap();
+    drop(folder.open(now).unwrap());
+    let mut used = UsedTokens::open(&folder.0, now).unwrap();
     let claims =
         |number: u32, expires| Claims { workload: "a/b".parse().unwrap(), nonce: format!("{number:08x}"), expires };
 

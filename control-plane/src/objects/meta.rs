@@ -17,11 +17,14 @@ pub struct Metadata {
     /// The object's namespace, `default` when unset.
     #[serde(default)]
     pub namespace: Name,
+    /// Tells an object from another one of its name; empty outside Kubernetes.
+    #[serde(default, deserialize_with = "text")]
+    pub uid: Arc<str>,
     /// Labels.
     #[serde(default, deserialize_with = "null_is_default")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations.
-    #[serde(default, deserialize_with = "null_is_default")]
+    /// Annotations that mean something to the mesh.
+    #[serde(default, deserialize_with = "our_annotations")]
     pub annotations: BTreeMap<String, String>,
     /// When the object was made; files rarely tell.
     #[serde(default, deserialize_with = "timestamp")]
@@ -55,6 +58,21 @@ impl Name {
     }
 }
 
+impl Name {
+    /// Reads a name.
+    pub(super) fn parse<E: Error>(text: String) -> Result<Self, E> {
+        let label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
+        // The wire's own parser has the last word: what it refuses could never be subscribed to.
+        match format!("{text}/x").parse::<WorkloadName>() {
+            Ok(name) if text.split('.').all(label) => Ok(Self(name.namespace)),
+            _ => Err(E::invalid_value(
+                Unexpected::Str(&text),
+                &"a name of lower-case letters, digits, `-` and `.` (RFC 1123)",
+            )),
+        }
+    }
+}
+
 impl Default for Name {
     fn default() -> Self {
         Self("default".into())
@@ -77,16 +95,7 @@ impl fmt::Display for Name {
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
-        // The wire's own parser has the last word: what it refuses could never be subscribed to.
-        match format!("{text}/x").parse::<WorkloadName>() {
-            Ok(name) if text.split('.').all(label) => Ok(Self(name.namespace)),
-            _ => Err(Error::invalid_value(
-                Unexpected::Str(&text),
-                &"a name of lower-case letters, digits, `-` and `.` (RFC 1123)",
-            )),
-        }
+        Self::parse(String::deserialize(deserializer)?)
     }
 }
 
@@ -142,8 +151,22 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    null_is_default::<D, String>(deserializer).map(Arc::from)
+}
+
+/// Skips what the mesh does not ask for: other tools keep whole manifests in annotations.
+fn our_annotations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let mut annotations: BTreeMap<String, String> = null_is_default(deserializer)?;
+    annotations.retain(|name, _| OURS.iter().any(|ours| name.starts_with(ours)));
+    Ok(annotations)
+}
+
 fn timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<jiff::Timestamp>, D::Error> {
     let text: Option<String> = Option::deserialize(deserializer)?;
     let Some(text) = text else { return Ok(None) };
     text.parse().map(Some).map_err(|_| Error::invalid_value(Unexpected::Str(&text), &"a timestamp (RFC 3339)"))
 }
+
+/// Beginnings of the annotations that are read somewhere.
+const OURS: [&str; 2] = ["config.outrigger.io/", "resource.opentelemetry.io/"];

@@ -1,13 +1,15 @@
-//! Reads the objects of one YAML text. One document that cannot be read fails the whole text, with line and column.
+//! Reads objects: the documents of a YAML text, where one that cannot be read fails the whole text with line and column,
+//! and single objects as an API server sends them.
 
 use std::sync::Arc;
 
+use outrigger_proto::model::RouteKind;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_saphyr::{Error, RenderOptions, SnippetMode};
 
 use super::route::{WrittenGrpc, WrittenHttp, WrittenTcp, WrittenTls};
-use super::{Metadata, Namespace, Object, Route, service, workload};
+use super::{Kind, Metadata, Namespace, Object, endpoint_slice, node, pod, service, workload};
 
 /// Reads all documents of a YAML text.
 ///
@@ -22,28 +24,68 @@ pub fn read(text: &str) -> Result<Document, ReadError> {
             Err(error) => return Err(error),
         };
         let group = kind.api_version.rsplit_once('/').map_or("", |(group, _)| group);
-        match (group, kind.kind.as_str()) {
-            ("", "List") => return Err(part.error(1, 1, "a List is not read: write its items as documents")),
-            ("", "Namespace") => {
-                let WrittenNamespace { metadata } = required(&part)?;
-                document.objects.push(Object::Namespace(Arc::new(Namespace { meta: metadata })));
+        if (group, kind.kind.as_str()) == ("", "List") {
+            return Err(part.error(1, 1, "a List is not read: write its items as documents"));
+        }
+        match Kind::named(group, &kind.kind) {
+            Some(kind) => document.objects.push(object(kind, part)?),
+            None => {
+                document.skipped.push(Skipped { line: part.line + 1, api_version: kind.api_version, kind: kind.kind })
             }
-            ("", "Service") => {
-                let written: service::Written = required(&part)?;
-                document.objects.push(Object::Service(Arc::new(written.into())));
-            }
-            ("outrigger.io", "Workload") => {
-                let written: workload::Written = required(&part)?;
-                document.objects.push(Object::Workload(Arc::new(written.into())));
-            }
-            ("gateway.networking.k8s.io", "HTTPRoute") => document.route(required::<WrittenHttp>(&part)?.into()),
-            ("gateway.networking.k8s.io", "GRPCRoute") => document.route(required::<WrittenGrpc>(&part)?.into()),
-            ("gateway.networking.k8s.io", "TLSRoute") => document.route(required::<WrittenTls>(&part)?.into()),
-            ("gateway.networking.k8s.io", "TCPRoute") => document.route(required::<WrittenTcp>(&part)?.into()),
-            _ => document.skipped.push(Skipped { line: part.line + 1, api_version: kind.api_version, kind: kind.kind }),
         }
     }
     Ok(document)
+}
+
+/// Reads one object of a known kind from JSON.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn from_json(kind: Kind, value: serde_json::Value) -> Result<Object, serde_json::Error> {
+    object(kind, value)
+}
+
+fn object<W: Writing>(kind: Kind, writing: W) -> Result<Object, W::Error> {
+    Ok(match kind {
+        Kind::Namespace => {
+            let WrittenNamespace { metadata } = writing.read()?;
+            Object::Namespace(Arc::new(Namespace { meta: metadata }))
+        }
+        Kind::Service => Object::Service(Arc::new(writing.read::<service::Written>()?.into())),
+        Kind::EndpointSlice => Object::EndpointSlice(Arc::new(writing.read::<endpoint_slice::Written>()?.into())),
+        Kind::Pod => Object::Pod(Arc::new(writing.read::<pod::Pod>()?.0)),
+        Kind::Node => Object::Node(Arc::new(writing.read::<node::Written>()?.into())),
+        Kind::Workload => Object::Workload(Arc::new(writing.read::<workload::Written>()?.into())),
+        Kind::Route(kind) => Object::Route(Arc::new(match kind {
+            RouteKind::Http => writing.read::<WrittenHttp>()?.into(),
+            RouteKind::Grpc => writing.read::<WrittenGrpc>()?.into(),
+            RouteKind::Tls => writing.read::<WrittenTls>()?.into(),
+            RouteKind::Tcp => writing.read::<WrittenTcp>()?.into(),
+        })),
+    })
+}
+
+/// A text that an object is read from.
+trait Writing {
+    type Error;
+
+    fn read<T: DeserializeOwned>(self) -> Result<T, Self::Error>;
+}
+
+impl Writing for Part<'_> {
+    type Error = ReadError;
+
+    fn read<T: DeserializeOwned>(self) -> Result<T, ReadError> {
+        parse(&self)?.ok_or_else(|| self.error(1, 1, "the document is empty"))
+    }
+}
+
+impl Writing for serde_json::Value {
+    type Error = serde_json::Error;
+
+    fn read<T: DeserializeOwned>(self) -> Result<T, serde_json::Error> {
+        serde_json::from_value(self)
+    }
 }
 
 /// What one YAML text holds.
@@ -53,12 +95,6 @@ pub struct Document {
     pub objects: Vec<Object>,
     /// Documents of kinds that are not read.
     pub skipped: Vec<Skipped>,
-}
-
-impl Document {
-    fn route(&mut self, route: Route) {
-        self.objects.push(Object::Route(Arc::new(route)));
-    }
 }
 
 /// A document of a kind that is not read.
@@ -124,10 +160,6 @@ fn split(text: &str) -> Vec<Part<'_>> {
     }
     parts.push(Part { text: &text[start..], line: start_line });
     parts
-}
-
-fn required<T: DeserializeOwned>(part: &Part<'_>) -> Result<T, ReadError> {
-    parse(part)?.ok_or_else(|| part.error(1, 1, "the document is empty"))
 }
 
 /// Parses one document; `None` when it holds nothing.

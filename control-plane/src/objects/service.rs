@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 use serde::Deserialize;
 
 use super::meta::null_is_default;
-use super::{IntOrName, Metadata};
+use super::{Family, IntOrName, Metadata};
 
 /// A Kubernetes Service.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,10 +16,27 @@ pub struct Service {
     pub meta: Metadata,
     /// Labels of the workloads behind it.
     pub selector: BTreeMap<String, String>,
-    /// Its virtual addresses; none when headless.
+    /// Its virtual addresses, of its first family first; only a ClusterIP service has any.
     pub addresses: Vec<IpAddr>,
+    /// How its name is resolved.
+    pub kind: ServiceKind,
+    /// Its first family; `None` when nobody says.
+    pub family: Option<Family>,
+    /// Whether clients may dial only endpoints on their own node (`internalTrafficPolicy: Local`).
+    pub node_local: bool,
     /// Its ports.
     pub ports: Vec<ServicePort>,
+}
+
+/// What a Service's name resolves to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// A virtual address.
+    Virtual,
+    /// The addresses of its endpoints.
+    Headless,
+    /// Another name, of which the mesh knows nothing.
+    ExternalName,
 }
 
 impl Service {
@@ -72,22 +89,34 @@ struct Spec {
     #[serde(rename = "type")]
     kind: Option<String>,
     #[serde(default, deserialize_with = "null_is_default")]
+    ip_families: Vec<String>,
+    internal_traffic_policy: Option<String>,
+    #[serde(default, deserialize_with = "null_is_default")]
     ports: Vec<ServicePort>,
 }
 
 impl From<Written> for Service {
     fn from(written: Written) -> Self {
-        let Spec { selector, cluster_ip, cluster_ips, kind, mut ports } = written.spec;
+        let Spec { selector, cluster_ip, cluster_ips, kind, ip_families, internal_traffic_policy, mut ports } =
+            written.spec;
+        let external = kind.as_deref() == Some("ExternalName");
         let mut addresses: Vec<IpAddr> = Vec::new();
-        // An ExternalName has no address of its own.
-        if kind.as_deref() != Some("ExternalName") {
+        if !external {
             for ClusterIp(address) in cluster_ip.into_iter().chain(cluster_ips) {
                 addresses.extend(address.filter(|address| !addresses.contains(address)));
             }
         }
         // The mesh carries TCP; a UDP port of the same number is another thing.
         ports.retain(|port| port.protocol.eq_ignore_ascii_case("tcp"));
-        Self { meta: written.metadata, selector, addresses, ports }
+        let kind = match addresses.first() {
+            _ if external => ServiceKind::ExternalName,
+            Some(_) => ServiceKind::Virtual,
+            None => ServiceKind::Headless,
+        };
+        let family = ip_families.first().and_then(|family| Family::parse(family));
+        let family = family.or_else(|| addresses.first().copied().map(Family::of));
+        let node_local = internal_traffic_policy.as_deref() == Some("Local");
+        Self { meta: written.metadata, selector, addresses, kind, family, node_local, ports }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Workload: an endpoint outside Kubernetes, and the only "pod" of local mode.
+//! Workload: an endpoint outside Kubernetes, and the only "pod" of local mode. A pod is read into the same form.
 
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -9,21 +9,32 @@ use serde::de::IgnoredAny;
 
 use super::{Metadata, Name};
 
-/// A Workload (outrigger.io/v1alpha1).
+/// A Workload (outrigger.io/v1alpha1), or a pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workload {
     /// Name, labels, annotations.
     pub meta: Metadata,
-    /// Where it listens.
-    pub address: IpAddr,
+    /// Where it listens; none as long as a pod has no network.
+    pub addresses: Vec<IpAddr>,
     /// Whose identity it bears.
     pub service_account: Name,
     /// Its named ports.
     pub ports: Vec<WorkloadPort>,
     /// Whether a sidecar stands beside it.
     pub meshed: bool,
-    /// Its zone, empty when unknown.
+    /// Whether it has its node's addresses in place of its own.
+    pub host_network: bool,
+    /// Whether it has run to its end: its addresses may be another's by now.
+    pub ended: bool,
+    /// Its node, empty when unknown.
+    pub node: Arc<str>,
+    /// Its own word on its zone, empty when it has none.
     pub zone: Arc<str>,
+}
+
+impl Workload {
+    /// How many ports may be declared, so that the workload's resource stays far below the size limit of an update.
+    pub(super) const MAX_PORTS: usize = 256;
 }
 
 /// A port of a Workload.
@@ -75,27 +86,28 @@ impl From<Written> for Workload {
     fn from(Written { metadata, spec, .. }: Written) -> Self {
         Self {
             meta: metadata,
-            address: spec.address,
+            addresses: vec![spec.address],
             service_account: spec.service_account_name,
             ports: spec.ports.0,
             meshed: spec.meshed,
+            host_network: false,
+            ended: false,
+            node: "".into(),
             zone: spec.zone.into(),
         }
     }
 }
 
-/// At most [`MAX_PORTS`], so that the workload's resource stays far below the size limit of an update.
+/// At most [`Workload::MAX_PORTS`].
 #[derive(Default)]
 struct Ports(Vec<WorkloadPort>);
 
 impl<'de> Deserialize<'de> for Ports {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let ports: Vec<WorkloadPort> = Vec::deserialize(deserializer)?;
-        if ports.len() > MAX_PORTS {
+        if ports.len() > Workload::MAX_PORTS {
             return Err(serde::de::Error::invalid_length(ports.len(), &"at most 256 ports"));
         }
         Ok(Self(ports))
     }
 }
-
-const MAX_PORTS: usize = 256;

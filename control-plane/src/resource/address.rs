@@ -20,6 +20,9 @@ pub(super) fn target(snapshot: &Snapshot, address: SocketAddr) -> wire::address:
         if service.port(port).is_none() {
             return unknown; // as without a mesh: nothing listens there
         }
+        if service.node_local {
+            return unknown; // only the node's own kernel knows which endpoints are near
+        }
         return wire::address::Target::Service(wire::ServiceRef {
             namespace: service.meta.namespace.to_string(),
             name: service.meta.name.to_string(),
@@ -28,7 +31,7 @@ pub(super) fn target(snapshot: &Snapshot, address: SocketAddr) -> wire::address:
     }
     let endpoint = snapshot.workload_at(ip, port.get()).and_then(|workload| {
         let protocol = workload::protocol(snapshot, workload, port);
-        workload::endpoint(snapshot, workload, port, protocol)
+        workload::endpoint(snapshot, workload, SocketAddr::new(ip, port.get()), protocol)
     });
     endpoint.map_or(unknown, wire::address::Target::Workload)
 }

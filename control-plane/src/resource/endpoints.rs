@@ -1,10 +1,17 @@
 //! A service port's endpoints, in shards: a change of one endpoint resends one shard.
+//!
+//! They come from two places: EndpointSlices, where Kubernetes keeps them, and Workloads that the service selects.
 
+mod choose;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use outrigger_proto::{ServicePort, wire};
 
 use super::{Resource, encode, version, workload};
+use crate::objects;
+use crate::objects::{Service, SliceEndpoint};
 use crate::snapshot::Snapshot;
 use crate::state::declared;
 
@@ -13,23 +20,85 @@ pub(super) fn shards(snapshot: &Snapshot, port: &ServicePort) -> Option<Arc<[Res
     let service = snapshot.state.services.get(&port.namespace, &port.name)?;
     let service_port = service.port(port.port)?;
     Some(snapshot.memo.shards(port, || {
-        let of_service = declared(service_port.app_protocol.as_deref(), &service_port.name);
-        let workloads = snapshot.state.workloads.in_namespace(&port.namespace);
-        let selected = workloads.filter(|workload| workload.meta.is_selected_by(&service.selector));
-        let mut endpoints: Vec<wire::Endpoint> = selected
-            .filter_map(|workload| {
-                let target = workload::target_port(workload, service_port)?;
-                // The service's word counts first: it is the one the client dialled.
-                let protocol = match of_service {
-                    wire::Protocol::Detect => workload::protocol(snapshot, workload, target),
-                    declared => declared,
-                };
-                workload::endpoint(snapshot, workload, target, protocol)
-            })
-            .collect();
+        let mut endpoints: Vec<wire::Endpoint> = of_slices(snapshot, service, service_port).collect();
+        endpoints.extend(of_workloads(snapshot, service, service_port));
         endpoints.sort_by(|a, b| (&a.address, &a.workload).cmp(&(&b.address, &b.workload)));
+        endpoints.dedup_by(|a, b| a.address == b.address && a.workload == b.workload);
         split(endpoints).iter().map(encode).collect()
     }))
+}
+
+fn of_workloads(
+    snapshot: &Snapshot,
+    service: &Service,
+    port: &objects::ServicePort,
+) -> impl Iterator<Item = wire::Endpoint> {
+    let workloads = snapshot.state.workloads.in_namespace(&service.meta.namespace);
+    let selected = workloads.filter(|workload| workload.meta.is_selected_by(&service.selector));
+    selected.flat_map(move |workload| {
+        let target = workload::target_port(workload, port);
+        let addresses = target.into_iter().flat_map(|target| {
+            workload.addresses.iter().map(move |address| (target, SocketAddr::new(*address, target.get())))
+        });
+        addresses.filter_map(|(target, address)| {
+            // The service's word counts first: it is the one the client dialled.
+            let protocol = match declared(port.app_protocol.as_deref(), &port.name) {
+                wire::Protocol::Detect => workload::protocol(snapshot, workload, target),
+                declared => declared,
+            };
+            workload::endpoint(snapshot, workload, address, protocol)
+        })
+    })
+}
+
+fn of_slices(
+    snapshot: &Snapshot,
+    service: &Service,
+    port: &objects::ServicePort,
+) -> impl Iterator<Item = wire::Endpoint> {
+    let protocol = declared(port.app_protocol.as_deref(), &port.name);
+    choose::endpoints(snapshot, service, port)
+        .into_iter()
+        .filter_map(move |(endpoint, address)| of_slice(snapshot, service, endpoint, address, protocol))
+}
+
+/// Finds out who is behind an address; `None` when that is not known yet.
+fn of_slice(
+    snapshot: &Snapshot,
+    service: &Service,
+    endpoint: &SliceEndpoint,
+    address: SocketAddr,
+    protocol: wire::Protocol,
+) -> Option<wire::Endpoint> {
+    let namespace = &service.meta.namespace;
+    let workload = match &endpoint.pod {
+        // A pod that is not here, or has another address, is told of a moment later. Until then nobody knows whether it
+        // is meshed, and to dial it in plaintext would be a guess.
+        Some(pod) => {
+            let pod = snapshot.state.pods.get(namespace, pod)?;
+            Some(pod).filter(|pod| pod.addresses.contains(&endpoint.address))?
+        }
+        None => match snapshot.workload_at(endpoint.address, address.port()) {
+            Some(workload) => workload,
+            None => {
+                return Some(wire::Endpoint {
+                    address: address.to_string(),
+                    identity: String::new(),
+                    namespace: namespace.to_string(),
+                    workload: String::new(),
+                    zone: endpoint.zone.to_string(),
+                    protocol: protocol.into(),
+                });
+            }
+        },
+    };
+    let protocol = match protocol {
+        wire::Protocol::Detect => workload::protocol(snapshot, workload, std::num::NonZeroU16::new(address.port())?),
+        declared => declared,
+    };
+    let known = workload::endpoint(snapshot, workload, address, protocol)?;
+    let zone = if endpoint.zone.is_empty() { known.zone } else { endpoint.zone.to_string() };
+    Some(wire::Endpoint { zone, ..known })
 }
 
 /// Splits by a hash of the address, into as few shards (a power of two) as hold at most [`MAX_SHARD`] each.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::routes::{attached, names_port, resolve, strongest};
 use super::workload;
-use crate::objects::{Metadata, Object, ObjectId, ParentRef};
+use crate::objects::{Kind, Metadata, ObjectId, ParentRef, ServiceKind};
 use crate::snapshot::Snapshot;
 use crate::state::PreparedRoute;
 
@@ -52,19 +52,18 @@ pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
 }
 
 fn annotation_problems(snapshot: &Snapshot, problems: &mut Vec<Problem>) {
-    let mut check = |object: ObjectId, meta: &Metadata| {
+    let mut check = |kind: Kind, meta: &Metadata| {
         if let Some(Err(value)) = workload::annotated(meta) {
             let reason =
                 format!("{}: `{value}` is neither strict nor permissive; strict is in force", workload::INBOUND);
+            let namespace = if kind.is_namespaced() { meta.namespace.arc() } else { "".into() };
+            let object = ObjectId { kind, namespace, name: meta.name.arc() };
             problems.push(Problem { object: object.to_string(), reason });
         }
     };
-    for namespace in snapshot.state.namespaces.values() {
-        check(Object::Namespace(namespace.clone()).id(), &namespace.meta);
-    }
-    for workload in snapshot.state.workloads.iter() {
-        check(Object::Workload(workload.clone()).id(), &workload.meta);
-    }
+    snapshot.state.namespaces.values().for_each(|namespace| check(Kind::Namespace, &namespace.meta));
+    snapshot.state.pods.iter().for_each(|pod| check(Kind::Pod, &pod.meta));
+    snapshot.state.workloads.iter().for_each(|workload| check(Kind::Workload, &workload.meta));
 }
 
 /// Says why a parentRef has no effect; `None` when it has.
@@ -76,6 +75,22 @@ fn parent_problem(snapshot: &Snapshot, prepared: &PreparedRoute, parent: &Parent
     let Some(service) = snapshot.state.services.get(namespace, &parent.name) else {
         return Some(format!("NoMatchingParent: Service {namespace}/{} does not exist", parent.name));
     };
+    match service.kind {
+        ServiceKind::Virtual => {}
+        // Its name is dialled as another address, which is no longer this Service's.
+        ServiceKind::Headless => {
+            return Some(format!(
+                "UnsupportedValue: Service {namespace}/{} is headless: no route applies",
+                parent.name
+            ));
+        }
+        ServiceKind::ExternalName => {
+            return Some(format!(
+                "UnsupportedValue: Service {namespace}/{} is another name: no route applies",
+                parent.name
+            ));
+        }
+    }
     let mut ports = service.ports.iter().filter(|port| names_port(parent, port)).peekable();
     if ports.peek().is_none() {
         return Some(format!("NoMatchingParent: Service {namespace}/{} has no such port", parent.name));

@@ -11,7 +11,7 @@ use outrigger_proto::model::RouteKind;
 use outrigger_proto::wire;
 use outrigger_proto::wire::backend::Backend as To;
 
-use crate::objects::{BackendRef, ParentRef, Service, ServicePort};
+use crate::objects::{BackendRef, ParentRef, Service, ServiceKind, ServicePort};
 use crate::snapshot::Snapshot;
 use crate::state::{PreparedBackend, PreparedRoute, wire_kind};
 
@@ -127,6 +127,9 @@ pub(super) fn resolve(
     let Some(service) = snapshot.state.services.get(namespace, name) else {
         return Err(format!("BackendNotFound: Service {namespace}/{name} does not exist"));
     };
+    if service.kind == ServiceKind::ExternalName {
+        return Err(format!("UnsupportedValue: Service {namespace}/{name} is an ExternalName: it has no endpoints"));
+    }
     if !service.ports.iter().any(|candidate| candidate.port.get() == port) {
         return Err(format!("BackendNotFound: Service {namespace}/{name} has no port {port}"));
     }

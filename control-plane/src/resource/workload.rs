@@ -1,5 +1,6 @@
 //! What a sidecar needs to know of its own workload, and a workload as somebody's endpoint.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use outrigger_identity::Identity;
@@ -29,7 +30,7 @@ pub(super) fn workload(snapshot: &Snapshot, workload: &Workload) -> wire::Worklo
 pub(super) fn endpoint(
     snapshot: &Snapshot,
     workload: &Workload,
-    port: NonZeroU16,
+    address: SocketAddr,
     protocol: wire::Protocol,
 ) -> Option<wire::Endpoint> {
     let namespace = &workload.meta.namespace;
@@ -39,11 +40,11 @@ pub(super) fn endpoint(
         false => String::new(),
     };
     Some(wire::Endpoint {
-        address: std::net::SocketAddr::new(workload.address, port.get()).to_string(),
+        address: address.to_string(),
         identity,
         namespace: namespace.to_string(),
         workload: workload.meta.name.to_string(),
-        zone: workload.zone.to_string(),
+        zone: snapshot.state.zone_of(workload).to_string(),
         protocol: protocol.into(),
     })
 }

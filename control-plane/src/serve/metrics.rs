@@ -104,11 +104,14 @@ impl Metrics {
 
 /// Why a certificate was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     TokenMalformed,
     TokenForged,
     TokenExpired,
     TokenReplayed,
+    TokenAudience,
+    TokenRefused,
+    TokenUnbound,
     OtherAddress,
     WorkloadUnknown,
     IdentityChanged,
@@ -120,11 +123,14 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 15] = [
         Self::TokenMalformed,
         Self::TokenForged,
         Self::TokenExpired,
         Self::TokenReplayed,
+        Self::TokenAudience,
+        Self::TokenRefused,
+        Self::TokenUnbound,
         Self::OtherAddress,
         Self::WorkloadUnknown,
         Self::IdentityChanged,
@@ -143,6 +149,9 @@ impl Refusal {
             Self::TokenForged => "token forged",
             Self::TokenExpired => "token expired",
             Self::TokenReplayed => "token replayed",
+            Self::TokenAudience => "token for another audience",
+            Self::TokenRefused => "token refused",
+            Self::TokenUnbound => "token of no pod",
             Self::OtherAddress => "token from another address",
             Self::WorkloadUnknown => "workload unknown",
             Self::IdentityChanged => "identity changed",

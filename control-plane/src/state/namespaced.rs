@@ -21,6 +21,12 @@ impl<T> Namespaced<T> {
         self.0.get(namespace).into_iter().flat_map(|objects| objects.values())
     }
 
+    /// Says whether both hold the very same objects.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let same = |namespace: &Arc<str>, objects| other.0.get(namespace).is_some_and(|o| Arc::ptr_eq(o, objects));
+        self.0.len() == other.0.len() && self.0.iter().all(|(namespace, objects)| same(namespace, objects))
+    }
+
     /// Returns all objects, by namespace and name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
         self.0.values().flat_map(|objects| objects.values())
@@ -42,12 +48,28 @@ impl<T> Namespaced<T> {
         Arc::make_mut(self.0.entry(namespace).or_default()).insert(name, object);
     }
 
-    pub(super) fn remove(&mut self, namespace: &str, name: &str) {
-        let Some(objects) = self.0.get_mut(namespace) else { return };
+    /// Puts an object in, unless it is there already; says whether that changed anything.
+    pub(super) fn put(&mut self, namespace: Arc<str>, name: Arc<str>, object: Arc<T>) -> bool
+    where
+        T: PartialEq,
+    {
+        let changed = self.get(&namespace, &name) != Some(&object);
+        if changed {
+            self.insert(namespace, name, object);
+        }
+        changed
+    }
+
+    /// Says whether there was such an object.
+    pub(super) fn remove(&mut self, namespace: &str, name: &str) -> bool {
+        let Some(objects) = self.0.get_mut(namespace).filter(|objects| objects.contains_key(name)) else {
+            return false;
+        };
         Arc::make_mut(objects).remove(name);
         if objects.is_empty() {
             self.0.remove(namespace);
         }
+        true
     }
 }
 

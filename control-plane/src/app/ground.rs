@@ -1,0 +1,86 @@
+//! What differs between the two ways to run: where objects come from, where the CA is kept, and what proves an identity.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use outrigger_daemon::Drain;
+use tokio::sync::mpsc;
+
+use super::StartError;
+use crate::ca::{Authority, Tokens, UsedTokens};
+#[cfg(feature = "kubernetes")]
+use crate::cluster::{Announcer, CaSecret, Cluster, Keeper};
+use crate::config::{Config, Source};
+#[cfg(feature = "kubernetes")]
+use crate::serve::ServiceAccountTokens;
+use crate::serve::{JoinTokens, Proof};
+use crate::source;
+use crate::state::Event;
+
+/// What the rest stands on.
+pub(super) struct Ground {
+    pub(super) authority: Arc<Authority>,
+    pub(super) proof: Proof,
+    pub(super) source: Objects,
+}
+
+/// Where objects come from.
+pub(super) enum Objects {
+    Folder(PathBuf),
+    #[cfg(feature = "kubernetes")]
+    Cluster(kube::Client),
+}
+
+impl Ground {
+    /// Opens the CA and starts what keeps it.
+    pub(super) async fn new(config: &Config, drain: &Drain) -> Result<Self, StartError> {
+        match config.source() {
+            Source::Files => Self::of_folders(config),
+            Source::Kubernetes => Self::of_cluster(config, drain).await,
+        }
+    }
+
+    fn of_folders(config: &Config) -> Result<Self, StartError> {
+        let missing = |option| StartError::Missing { option };
+        let folder = config.config_dir.clone().ok_or_else(|| missing("--config-dir"))?;
+        let ca_dir = config.ca_dir.as_ref().ok_or_else(|| missing("--ca-dir"))?;
+        if !folder.is_dir() {
+            return Err(StartError::ConfigDir { path: folder });
+        }
+        let now = SystemTime::now();
+        let authority = Authority::open(ca_dir, config.trust_domain.clone(), config.leaf_lifetime, now)?;
+        let tokens = JoinTokens::new(Tokens::open(ca_dir)?, UsedTokens::open(ca_dir, now)?);
+        Ok(Self { authority: authority.into(), proof: Proof::Join(Box::new(tokens)), source: Objects::Folder(folder) })
+    }
+
+    #[cfg(feature = "kubernetes")]
+    async fn of_cluster(config: &Config, drain: &Drain) -> Result<Self, StartError> {
+        let Config { namespace, replica, injector_webhook, trust_domain, leaf_lifetime, .. } = config.clone();
+        let cluster = Cluster::connect(namespace, replica, injector_webhook).await?;
+        let (secret, authority) = CaSecret::open(&cluster, trust_domain, leaf_lifetime).await?;
+        let authority = Arc::new(authority);
+        let proof = ServiceAccountTokens::new(cluster.client.clone(), Announcer::start(&cluster, drain));
+        let client = cluster.client.clone();
+        drain.spawn(secret.clone().follow(authority.clone(), drain.clone()));
+        drain.spawn(Keeper { cluster, secret, authority: authority.clone() }.run(drain.clone()));
+        Ok(Self { authority, proof: Proof::ServiceAccount(proof), source: Objects::Cluster(client) })
+    }
+
+    #[cfg(not(feature = "kubernetes"))]
+    #[expect(clippy::unused_async, reason = "as its other form")]
+    async fn of_cluster(_: &Config, _: &Drain) -> Result<Self, StartError> {
+        Err(StartError::NoKubernetes)
+    }
+}
+
+impl Objects {
+    /// Starts to tell of objects.
+    pub(super) fn start(self, events: mpsc::Sender<Vec<Event>>, drain: &Drain) {
+        match self {
+            Self::Folder(path) => drain.spawn(source::files::run(path, events, drain.clone())),
+            #[cfg(feature = "kubernetes")]
+            Self::Cluster(client) => drain.spawn(source::kubernetes::run(client, events, drain.clone())),
+        }
+    }
+}

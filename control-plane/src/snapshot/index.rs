@@ -1,0 +1,111 @@
+//! Indexes of one snapshot, each taken over from the one before while what it is made of is the very same.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::objects::{EndpointSlice, Service, Workload};
+use crate::state::{Namespaced, PreparedRoute, State};
+
+/// Answers "what is this address?", "which endpoints?" and "which routes attach here?".
+#[derive(Debug)]
+pub(super) struct Index {
+    pub(super) services: Arc<HashMap<IpAddr, Arc<Service>>>,
+    pub(super) workloads: Arc<HashMap<IpAddr, Vec<Arc<Workload>>>>,
+    pub(super) slices: Arc<ByService<EndpointSlice>>,
+    pub(super) routes: Arc<ByService<PreparedRoute>>,
+}
+
+/// By the Service's namespace, then its name.
+type ByService<T> = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<Arc<T>>>>;
+
+impl Index {
+    /// Makes the indexes of a state.
+    pub(super) fn new(state: &State) -> Self {
+        Self {
+            services: services(state).into(),
+            workloads: workloads(state).into(),
+            slices: slices(state).into(),
+            routes: routes(state).into(),
+        }
+    }
+
+    /// Makes the indexes of the state that follows `state`.
+    pub(super) fn next(&self, state: &State, next: &State) -> Self {
+        let same_routes = state.routes.len() == next.routes.len()
+            && state.routes.iter().all(|(kind, routes)| next.routes.get(kind).is_some_and(|next| routes.is_same(next)));
+        let same_workloads = state.pods.is_same(&next.pods) && state.workloads.is_same(&next.workloads);
+        let (kept, new) = (self, next);
+        Self {
+            services: keep(&kept.services, state.services.is_same(&new.services), || services(new)),
+            workloads: keep(&kept.workloads, same_workloads, || workloads(new)),
+            slices: keep(&kept.slices, state.slices.is_same(&new.slices), || slices(new)),
+            routes: keep(&kept.routes, same_routes, || routes(new)),
+        }
+    }
+
+    pub(super) fn of_service<'a, T>(index: &'a ByService<T>, namespace: &str, name: &str) -> &'a [Arc<T>] {
+        index.get(namespace).and_then(|services| services.get(name)).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn keep<T>(kept: &Arc<T>, same: bool, make: impl FnOnce() -> T) -> Arc<T> {
+    if same { kept.clone() } else { Arc::new(make()) }
+}
+
+fn services(state: &State) -> HashMap<IpAddr, Arc<Service>> {
+    let mut services = HashMap::new();
+    for service in state.services.iter() {
+        for address in &service.addresses {
+            // Kubernetes gives an address once; where files give it twice, the first by name has it.
+            services.entry(*address).or_insert_with(|| service.clone());
+        }
+    }
+    services
+}
+
+fn workloads(state: &State) -> HashMap<IpAddr, Vec<Arc<Workload>>> {
+    let own_address = |workload: &&Arc<Workload>| !workload.ended && !workload.host_network;
+    group(
+        state.pods.iter().chain(state.workloads.iter()).filter(own_address).flat_map(|workload| {
+            workload.addresses.iter().map(move |address| (address.to_canonical(), workload.clone()))
+        }),
+    )
+}
+
+fn group<K: Eq + Hash, V>(pairs: impl Iterator<Item = (K, V)>) -> HashMap<K, Vec<V>> {
+    let mut groups: HashMap<K, Vec<V>> = HashMap::new();
+    for (key, value) in pairs {
+        // Nearly every group has one member.
+        groups.entry(key).or_insert_with(|| Vec::with_capacity(1)).push(value);
+    }
+    groups
+}
+
+fn slices(state: &State) -> ByService<EndpointSlice> {
+    let mut by_service = ByService::new();
+    for slice in state.slices.iter().filter(|slice| !slice.service.is_empty()) {
+        of(&mut by_service, slice.meta.namespace.arc(), slice.service.clone()).push(slice.clone());
+    }
+    by_service
+}
+
+fn routes(state: &State) -> ByService<PreparedRoute> {
+    let mut by_service = ByService::new();
+    for prepared in state.routes.values().flat_map(Namespaced::iter) {
+        for parent in prepared.route.parents.iter().filter(|parent| parent.is_service()) {
+            let namespace = parent.namespace.as_deref().unwrap_or(&prepared.route.meta.namespace);
+            let routes = of(&mut by_service, namespace.into(), parent.name.as_str().into());
+            // Several parentRefs may name several ports of one service.
+            if !routes.iter().any(|other| Arc::ptr_eq(other, prepared)) {
+                routes.push(prepared.clone());
+            }
+        }
+    }
+    by_service
+}
+
+fn of<T>(index: &mut ByService<T>, namespace: Arc<str>, name: Arc<str>) -> &mut Vec<Arc<T>> {
+    index.entry(namespace).or_default().entry(name).or_default()
+}
