@@ -94,9 +94,8 @@ impl Seen<'_> {
     fn bare(&self, bare: &[&Pod]) -> Vec<Check> {
         let mut checks = Vec::new();
         for (owner, pods) in by_owner(bare) {
-            let host_network = |pod: &&&Pod| pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true));
-            if pods.iter().any(|pod| host_network(&pod)) {
-                let message = format!("{owner}: pods on the network of their node cannot have a sidecar");
+            if let Some(why) = pods.iter().find_map(|pod| cannot_have_one(pod)) {
+                let message = format!("{owner}: {why}");
                 checks.push(warn("OC034", message, "if that is meant, label the pods outrigger.io/inject=disabled"));
                 continue;
             }
@@ -223,15 +222,29 @@ fn is_ready(pod: &Pod) -> bool {
     all.any(|container| container.name == sidecars::SIDECAR && container.ready)
 }
 
-/// The tag of the sidecar's image; an image that is named by its digest has none.
-fn version(pod: &Pod) -> Option<&str> {
+/// Why the injector leaves a pod alone, by the same rules.
+fn cannot_have_one(pod: &Pod) -> Option<&'static str> {
     let spec = pod.spec.as_ref()?;
-    let mut all = spec.init_containers.iter().flatten().chain(&spec.containers);
-    let image = all.find(|container| container.name == sidecars::SIDECAR)?.image.as_deref()?;
-    let name = image.rsplit('/').next().filter(|name| !name.contains('@'))?;
-    Some(name.split_once(':')?.1)
+    let of_pod = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let of_containers = containers.filter_map(|container| container.security_context.as_ref()?.run_as_user);
+    if spec.host_network == Some(true) {
+        Some("pods on the network of their node cannot have a sidecar")
+    } else if spec.os.as_ref().is_some_and(|os| os.name == "windows") {
+        Some("pods for Windows cannot have a sidecar")
+    } else if of_pod.into_iter().chain(of_containers).any(|user| user == SIDECAR_USER) {
+        Some("a container runs as the sidecar's own user 4140, whose traffic cannot be captured")
+    } else {
+        None
+    }
 }
 
+/// The version that the injector wrote on the pod.
+fn version(pod: &Pod) -> Option<&str> {
+    pod.metadata.annotations.as_ref()?.get("outrigger.io/injected").map(String::as_str)
+}
+
+const SIDECAR_USER: i64 = 4140;
 const INJECT: &str = "outrigger.io/inject";
 const REV: &str = "outrigger.io/rev";
 /// The webhook never sees their pods.

@@ -13,9 +13,9 @@ fn pod(name: &str) -> Build {
 }
 
 impl Build {
-    fn meshed(mut self, ready: bool, tag: &str) -> Self {
-        self.0["spec"]["initContainers"] =
-            json!([{"name": "outrigger-sidecar", "image": format!("host:5000/outrigger/sidecar:{tag}")}]);
+    fn meshed(mut self, ready: bool, version: &str) -> Self {
+        self.0["metadata"]["annotations"] = json!({"outrigger.io/injected": version});
+        self.0["spec"]["initContainers"] = json!([{"name": "outrigger-sidecar"}]);
         self.0["status"] = json!({"initContainerStatuses": [
             {"name": "outrigger-sidecar", "ready": ready, "image": "", "imageID": "", "restartCount": 0}]});
         self
@@ -84,8 +84,14 @@ fn the_pods_label_wins_over_the_namespaces() {
 
 #[test]
 fn pods_that_cannot_be_meshed_are_not_asked_to_restart() {
-    let seen = seen(vec![pod("web").with("/spec/hostNetwork", true.into())]);
-    assert_eq!(found(&seen), [("OC034", Level::Warn)]);
+    for (path, value) in [
+        ("/spec/hostNetwork", true.into()),
+        ("/spec/os", json!({"name": "windows"})),
+        ("/spec/securityContext", json!({"runAsUser": 4140})),
+    ] {
+        let seen = seen(vec![pod("web").with(path, value)]);
+        assert_eq!(found(&seen), [("OC034", Level::Warn)], "{path}");
+    }
 }
 
 #[test]
