@@ -52,5 +52,7 @@ pub(crate) fn error(code: &'static str, message: impl Into<String>, hint: impl I
 }
 
 fn unwell(code: &'static str, level: Level, message: String, hint: String) -> Check {
+    // What others said may have line breaks; a finding is one line.
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     Check { code, level, message, hint: Some(hint), docs: Some(findings::docs(code)) }
 }

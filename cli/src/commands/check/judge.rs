@@ -18,10 +18,10 @@ pub(super) fn control_plane(config: &Value) -> Vec<Check> {
     checks.push(if config["synced"] == true {
         ok("OC001", format!("serves {objects} objects of trust domain {domain}, snapshot {snapshot}"))
     } else {
-        error("OC001", "has not read its objects yet", "look at its log, and at the folder that --config-dir names")
+        error("OC001", "has not read its objects yet", "read its log: it says what it waits for")
     });
     for said in list(&config["sourceErrors"]) {
-        let hint = "mend the file: until then, what it said before stays in force";
+        let hint = "mend what it names: until then, what was known before stays in force";
         checks.push(error("OC002", plain(said), hint));
     }
     for problem in list(&config["problems"]) {
