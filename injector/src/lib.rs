@@ -1,0 +1,18 @@
+//! Gives pods their sidecar.
+//!
+//! ```text
+//! API server ─▶ serve (TLS, HTTP) ─▶ review (AdmissionReview) ─▶ patch (pure: pod + settings → pod with a sidecar)
+//! ```
+//! [`inject`] is the whole decision; the webhook and `outrigger inject` both call it. It looks at nothing but the pod: which
+//! pods get here is decided by the webhook's selectors.
+
+mod app;
+mod certificate;
+mod config;
+mod patch;
+mod review;
+mod serve;
+
+pub use app::run;
+pub use config::Args;
+pub use patch::{ANNOTATIONS, Injected, Outcome, Settings, Skip, inject};

@@ -1,0 +1,130 @@
+//! The two containers and the volumes that a pod is given.
+
+use serde_json::{Value, json};
+
+use super::annotations::Wishes;
+use super::skip::USER;
+use super::{CAPTURE, SIDECAR, Settings};
+
+/// Writes the rules that hand the pod's traffic to the sidecar, before anything else in the pod runs.
+pub(super) fn capture(settings: &Settings, wishes: &Wishes<'_>) -> Value {
+    let mut skip_inbound = HEALTH_PORT.to_string();
+    if let Some(ports) = wishes.skip_inbound_ports {
+        skip_inbound = format!("{skip_inbound},{ports}");
+    }
+    let mut args =
+        vec!["init".to_owned(), format!("--proxy-uid={USER}"), format!("--skip-inbound-ports={skip_inbound}")];
+    args.extend(wishes.skip_outbound_ports.map(|ports| format!("--skip-outbound-ports={ports}")));
+    args.extend(wishes.skip_outbound_cidrs.map(|cidrs| format!("--skip-outbound-cidrs={cidrs}")));
+    let mut container = container(CAPTURE, settings, &args);
+    // As the sidecar's: it has ended before the sidecar starts, so it costs nothing, and fits wherever the sidecar does.
+    container["resources"] = resources(wishes);
+    // nftables rules need CAP_NET_ADMIN in the pod's network, and only root's programs keep an added capability.
+    container["securityContext"] = json!({
+        "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": false, "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true, "privileged": false,
+        "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    });
+    container
+}
+
+/// The sidecar: an init container that stays (KEP-753), so that it starts before all others, ends after them, and does not
+/// keep a Job from completing.
+pub(super) fn sidecar(settings: &Settings, wishes: &Wishes<'_>) -> Value {
+    let mut container = container(SIDECAR, settings, &["run".to_owned()]);
+    container["restartPolicy"] = json!("Always");
+    container["env"] = Value::Array(environment(settings, wishes));
+    container["ports"] = json!([
+        {"name": "outrigger-in", "containerPort": 4143, "protocol": "TCP"},
+        {"name": "outrigger-health", "containerPort": HEALTH_PORT, "protocol": "TCP"},
+    ]);
+    let probe = |path: &str, period: u32, failures: u32| json!({"httpGet": {"path": path, "port": HEALTH_PORT}, "periodSeconds": period, "failureThreshold": failures});
+    // The application starts when this one passes: ask often.
+    container["startupProbe"] = probe("/ready", 1, 120);
+    container["readinessProbe"] = probe("/ready", 5, 3);
+    container["livenessProbe"] = probe("/live", 10, 6);
+    // Peers hear that this pod leaves when its end begins, not when the application has gone.
+    container["lifecycle"] = json!({"preStop": {"exec": {"command": ["/outrigger-sidecar", "leave"]}}});
+    container["resources"] = resources(wishes);
+    container["securityContext"] = json!({
+        "runAsUser": USER, "runAsGroup": USER, "runAsNonRoot": true, "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true, "privileged": false,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    });
+    container["volumeMounts"] = json!([
+        {"name": TOKEN, "mountPath": TOKEN_DIR, "readOnly": true},
+        {"name": STATE, "mountPath": STATE_DIR},
+    ]);
+    container
+}
+
+/// The token for the first certificate, good for nobody but the control plane; and memory for the last good state.
+pub(super) fn volumes() -> [Value; 2] {
+    [
+        json!({"name": TOKEN, "projected": {"defaultMode": 0o444, "sources": [
+            {"serviceAccountToken": {"path": "token", "audience": "outrigger", "expirationSeconds": 3600}},
+        ]}}),
+        json!({"name": STATE, "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}),
+    ]
+}
+
+fn resources(wishes: &Wishes<'_>) -> Value {
+    let mut requests = json!({"cpu": wishes.cpu_request.unwrap_or(CPU_REQUEST)});
+    requests["memory"] = json!(wishes.memory_request.unwrap_or(MEMORY_REQUEST));
+    let mut limits = json!({"memory": wishes.memory_limit.unwrap_or(MEMORY_LIMIT)});
+    if let Some(cpu) = wishes.cpu_limit {
+        limits["cpu"] = json!(cpu);
+    }
+    json!({"requests": requests, "limits": limits})
+}
+
+fn container(name: &str, settings: &Settings, args: &[String]) -> Value {
+    let mut container = json!({
+        "name": name, "image": settings.image, "args": args,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    });
+    if let Some(policy) = &settings.pull_policy {
+        container["imagePullPolicy"] = json!(policy);
+    }
+    container
+}
+
+fn environment(settings: &Settings, wishes: &Wishes<'_>) -> Vec<Value> {
+    let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
+    let value = |name: &str, value: &str| json!({"name": name, "value": value});
+    let mut all = vec![
+        field("POD_NAMESPACE", "metadata.namespace"),
+        field("POD_NAME", "metadata.name"),
+        // Kubernetes fills in what stands above.
+        value("OUTRIGGER_WORKLOAD", "$(POD_NAMESPACE)/$(POD_NAME)"),
+        value("OUTRIGGER_CONTROL_PLANE", &settings.control_plane),
+        value("OUTRIGGER_TRUST_DOMAIN", &settings.trust_domain),
+        value("OUTRIGGER_TRUST_ANCHORS_PEM", &settings.trust_anchors),
+        value("OUTRIGGER_TOKEN_FILE", &format!("{TOKEN_DIR}/token")),
+        value("OUTRIGGER_STATE_DIR", STATE_DIR),
+        value("OUTRIGGER_HEALTH_PORT", &HEALTH_PORT.to_string()),
+        value("OUTRIGGER_LOG_FORMAT", "json"),
+    ];
+    for (name, wish) in [
+        ("OUTRIGGER_ACCESS_LOG", wishes.access_log),
+        ("OUTRIGGER_LOG", wishes.log_filter),
+        ("OUTRIGGER_OTLP", wishes.otlp.or(settings.otlp.as_deref())),
+        ("OUTRIGGER_TRACE_RATIO", wishes.trace_ratio),
+        ("OUTRIGGER_DRAIN_TIMEOUT", wishes.drain_timeout),
+    ] {
+        all.extend(wish.map(|wish| value(name, wish)));
+    }
+    all
+}
+
+pub(super) const TOKEN: &str = "outrigger-token";
+const TOKEN_DIR: &str = "/var/run/secrets/outrigger.io";
+pub(super) const STATE: &str = "outrigger-state";
+const STATE_DIR: &str = "/var/lib/outrigger";
+/// Where the kubelet asks; it is not captured.
+const HEALTH_PORT: u16 = 4192;
+pub(super) const CPU_REQUEST: &str = "10m";
+pub(super) const MEMORY_REQUEST: &str = "16Mi";
+pub(super) const MEMORY_LIMIT: &str = "250Mi";

@@ -1,0 +1,138 @@
+use super::*;
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        image: "outrigger/sidecar:test".into(),
+        pull_policy: Some("Never".into()),
+        control_plane: "outrigger-control-plane.outrigger-system.svc:4180".into(),
+        trust_domain: "mesh.local".into(),
+        trust_anchors: "-----BEGIN CERTIFICATE-----\n".into(),
+        otlp: None,
+    }
+}
+
+fn injected(pod: &Value) -> Injected {
+    match inject(pod, &settings()) {
+        Outcome::Injected(injected) => *injected,
+        Outcome::Skipped(skip) => panic!("{skip}: {pod:#}"),
+    }
+}
+
+fn pod(spec: Value) -> Value {
+    json!({"metadata": {"name": "web"}, "spec": spec})
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(|item| item["name"].as_str()).collect()
+}
+
+#[test]
+fn the_capture_and_the_sidecar_come_before_all_else() {
+    let pod = pod(json!({
+        "initContainers": [{"name": "migrate"}],
+        "containers": [{"name": "app"}, {"name": "logs"}],
+        "volumes": [{"name": "data", "emptyDir": {}}],
+    }));
+
+    let Injected { pod: patched, warnings } = injected(&pod);
+
+    assert_eq!(names(&patched["spec"]["initContainers"]), [CAPTURE, SIDECAR, "migrate"]);
+    assert_eq!(patched["spec"]["initContainers"][1]["restartPolicy"], "Always");
+    assert_eq!(patched["spec"]["containers"], pod["spec"]["containers"]);
+    assert_eq!(names(&patched["spec"]["volumes"]), ["data", "outrigger-token", "outrigger-state"]);
+    assert_eq!(patched["metadata"]["annotations"][DEFAULT_CONTAINER], "app");
+    assert_eq!(warnings, Vec::<String>::new());
+}
+
+#[test]
+fn a_second_time_changes_nothing() {
+    let once = injected(&pod(json!({"containers": [{"name": "app"}]}))).pod;
+
+    assert_eq!(inject(&once, &settings()), Outcome::Skipped(Skip::Injected));
+}
+
+#[test]
+fn the_json_patch_makes_the_same_pod() {
+    let pod = json!({"metadata": {"annotations": {"a/b": "c"}}, "spec": {"containers": [{"name": "app"}]}});
+    let injected = injected(&pod);
+
+    let mut patched = pod.clone();
+    for operation in injected.json_patch(&pod).as_array().unwrap() {
+        assert_eq!(operation["op"], "add");
+        let (parent, name) = operation["path"].as_str().unwrap().rsplit_once('/').unwrap();
+        patched.pointer_mut(parent).unwrap()[name] = operation["value"].clone();
+    }
+
+    assert_eq!(patched, injected.pod);
+    assert_eq!(patched["metadata"]["annotations"]["a/b"], "c");
+}
+
+#[test]
+fn pods_that_cannot_have_a_sidecar_are_left_with_a_reason() {
+    let label =
+        |value: &str| json!({"metadata": {"labels": {"outrigger.io/inject": value}}, "spec": {"containers": []}});
+    for (pod, reason) in [
+        (pod(json!({"hostNetwork": true, "containers": []})), Skip::HostNetwork),
+        (pod(json!({"os": {"name": "windows"}, "containers": []})), Skip::Windows),
+        (pod(json!({"securityContext": {"runAsUser": 4140}, "containers": []})), Skip::OwnUser),
+        (pod(json!({"containers": [{"name": "a", "securityContext": {"runAsUser": 4140}}]})), Skip::OwnUser),
+        (pod(json!({"initContainers": [{"name": SIDECAR}], "containers": []})), Skip::Injected),
+        (label("disabled"), Skip::Disabled),
+        (json!({"metadata": {}}), Skip::NoSpec),
+    ] {
+        assert_eq!(inject(&pod, &settings()), Outcome::Skipped(reason), "{pod}");
+    }
+    assert!(matches!(inject(&label("enabled"), &settings()), Outcome::Injected(_)));
+}
+
+#[test]
+fn annotations_reach_the_containers() {
+    let pod = json!({
+        "metadata": {"annotations": {
+            "config.outrigger.io/cpu-request": "50m",
+            "config.outrigger.io/memory-limit": "64Mi",
+            "config.outrigger.io/skip-inbound-ports": "25",
+            "config.outrigger.io/skip-outbound-cidrs": "192.0.2.0/24",
+            "config.outrigger.io/access-log": "all",
+            DEFAULT_CONTAINER: "logs",
+        }},
+        "spec": {"containers": [{"name": "app"}, {"name": "logs"}]},
+    });
+
+    let Injected { pod: patched, warnings } = injected(&pod);
+
+    assert_eq!(warnings, Vec::<String>::new());
+    let [capture, sidecar] = [0, 1].map(|index| &patched["spec"]["initContainers"][index]);
+    let args = capture["args"].as_array().unwrap();
+    assert!(args.contains(&json!("--skip-inbound-ports=4192,25")), "{args:?}");
+    assert!(args.contains(&json!("--skip-outbound-cidrs=192.0.2.0/24")), "{args:?}");
+    assert_eq!(sidecar["resources"]["requests"], json!({"cpu": "50m", "memory": "16Mi"}));
+    assert_eq!(sidecar["resources"]["limits"], json!({"memory": "64Mi"}));
+    let env = sidecar["env"].as_array().unwrap();
+    assert!(env.contains(&json!({"name": "OUTRIGGER_ACCESS_LOG", "value": "all"})), "{env:?}");
+    assert_eq!(patched["metadata"]["annotations"][DEFAULT_CONTAINER], "logs", "what its owner chose");
+}
+
+#[test]
+fn a_port_of_the_sidecar_is_a_warning() {
+    let pod = pod(json!({"containers": [{"name": "app", "ports": [{"containerPort": 4143}]}]}));
+
+    let warnings = injected(&pod).warnings;
+
+    assert!(warnings[0].contains("container app") && warnings[0].contains("4143"), "{warnings:?}");
+}
+
+#[test]
+fn the_sidecar_asks_for_no_more_rights_than_restricted_gives() {
+    let patched = injected(&pod(json!({"containers": [{"name": "app"}]}))).pod;
+    let [capture, sidecar] = [0, 1].map(|index| &patched["spec"]["initContainers"][index]["securityContext"]);
+
+    assert_eq!(sidecar["capabilities"], json!({"drop": ["ALL"]}));
+    assert_eq!((&sidecar["runAsNonRoot"], &sidecar["runAsUser"]), (&json!(true), &json!(4140)));
+    assert_eq!(capture["capabilities"], json!({"drop": ["ALL"], "add": ["NET_ADMIN"]}));
+    for context in [capture, sidecar] {
+        assert_eq!(context["allowPrivilegeEscalation"], false);
+        assert_eq!(context["readOnlyRootFilesystem"], true);
+        assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
+    }
+}

@@ -1,0 +1,160 @@
+//! The webhook: TLS, HTTP, limits.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use outrigger_daemon::Drain;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, info, warn};
+
+use crate::certificate::Files;
+use crate::patch::Settings;
+use crate::review::{Decision, review};
+
+/// The webhook's service.
+#[derive(Debug)]
+pub(crate) struct Webhook {
+    pub(crate) files: Arc<Files>,
+    /// Without the trust anchors, which come from a file.
+    pub(crate) settings: Settings,
+    pub(crate) decisions: Family<Decided, Counter>,
+}
+
+/// Label of the decisions' metric.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Decided {
+    reason: &'static str,
+}
+
+/// Accepts until the drain starts.
+pub(crate) async fn accept(listener: TcpListener, webhook: Arc<Webhook>, drain: Drain) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = drain.started() => return,
+        };
+        match accepted {
+            Ok((io, _)) => {
+                let (webhook, drain_too) = (webhook.clone(), drain.clone());
+                drain.spawn(async move {
+                    webhook.connection(io, &drain_too).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: others must be closed first.
+                warn!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+impl Webhook {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let help = "Pods that came to the webhook, by what became of them";
+        registry.register("outrigger_injections", help, self.decisions.clone());
+    }
+
+    async fn connection(self: &Arc<Self>, io: TcpStream, drain: &Drain) {
+        let _ = io.set_nodelay(true);
+        // The certificate of this moment: it changes while the listener stays.
+        let Some(tls) = self.files.tls.load_full() else { return };
+        let io = match tokio::time::timeout(HANDSHAKE_LIMIT, TlsAcceptor::from(tls).accept(io)).await {
+            Ok(Ok(io)) => io,
+            Ok(Err(error)) => return debug!(%error, "TLS handshake failed"),
+            Err(_) => return debug!(limit = ?HANDSHAKE_LIMIT, "TLS handshake took too long"),
+        };
+        let service = service_fn(|request| {
+            let webhook = self.clone();
+            async move { Ok::<_, Infallible>(webhook.answer(request).await) }
+        });
+        let mut server = auto::Builder::new(TokioExecutor::new());
+        server.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_LIMIT).max_buf_size(64 * 1024);
+        server.http2().timer(TokioTimer::new()).max_concurrent_streams(64).max_header_list_size(16 * 1024);
+        let connection = server.serve_connection(TokioIo::new(io), service);
+        tokio::pin!(connection);
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = drain.started() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            debug!(%error, "connection ended");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::POST || request.uri().path() != PATH {
+            return text(StatusCode::NOT_FOUND, format!("POST an AdmissionReview to {PATH}\n"));
+        }
+        let body = Limited::new(request.into_body(), MAX_BODY).collect();
+        let body = match tokio::time::timeout(REQUEST_LIMIT, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) => return text(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}\n")),
+            Err(_) => return text(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n".to_owned()),
+        };
+        let Some(trust_anchors) = self.files.trust_anchors.load_full() else {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "no trust anchors yet\n".to_owned());
+        };
+        let settings = Settings { trust_anchors: trust_anchors.as_ref().clone(), ..self.settings.clone() };
+        let decided = serde_json::from_slice::<Value>(&body).map_err(|error| error.to_string()).and_then(|question| {
+            let decision = review(&question, &settings).map_err(|error| error.to_string())?;
+            Ok((question, decision))
+        });
+        match decided {
+            Ok((question, decision)) => {
+                self.tell(&question, &decision);
+                let mut response = Response::new(Full::new(Bytes::from(decision.response.to_string())));
+                response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+                response
+            }
+            Err(reason) => text(StatusCode::BAD_REQUEST, format!("{reason}\n")),
+        }
+    }
+
+    fn tell(&self, question: &Value, decision: &Decision) {
+        self.decisions.get_or_create(&Decided { reason: decision.reason }).inc();
+        let request = &question["request"];
+        let metadata = &request["object"]["metadata"];
+        // A pod of a Deployment has no name yet.
+        let name = metadata["name"].as_str().or_else(|| metadata["generateName"].as_str()).unwrap_or_default();
+        let namespace = request["namespace"].as_str().unwrap_or_default();
+        info!(namespace, name, reason = decision.reason, "pod");
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// Where the webhook configuration points to.
+const PATH: &str = "/inject";
+/// A pod has at most 1.5 MiB in etcd; the review has the old and the new one, and more around them.
+const MAX_BODY: usize = 4 * 1024 * 1024;
+const MAX_CONNECTIONS: usize = 256;
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
