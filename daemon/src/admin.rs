@@ -33,13 +33,20 @@ pub struct Admin {
     metrics: Metrics,
     ready: Box<dyn Fn() -> bool + Send + Sync>,
     pages: Vec<Page>,
+    actions: Vec<Action>,
+}
+
+/// What a POST does.
+struct Action {
+    path: &'static str,
+    run: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Admin {
     /// Makes a server that is ready at once and has no pages of its own.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
-        Self { metrics, ready: Box::new(|| true), pages: Vec::new() }
+        Self { metrics, ready: Box::new(|| true), pages: Vec::new(), actions: Vec::new() }
     }
 
     /// Sets what `/ready` asks.
@@ -61,18 +68,35 @@ impl Admin {
         self
     }
 
+    /// Adds something that a POST does.
+    #[must_use]
+    pub fn action(mut self, path: &'static str, run: impl Fn() + Send + Sync + 'static) -> Self {
+        self.actions.push(Action { path, run: Box::new(run) });
+        self
+    }
+
     /// Serves until the drain has finished; spawn it on the runtime that does not carry traffic.
     pub async fn serve(self, listener: TcpListener, drain: Drain) {
+        Arc::new(self).accept(listener, drain, Shown::All).await;
+    }
+
+    /// Serves everything on `listener`, and on `health` nothing but `/ready` and `/live`: whoever reaches that one learns
+    /// nothing else and changes nothing.
+    pub async fn serve_with_health(self, listener: TcpListener, health: TcpListener, drain: Drain) {
         let admin = Arc::new(self);
+        let shown = admin.clone().accept(health, drain.clone(), Shown::Health);
+        tokio::join!(admin.accept(listener, drain, Shown::All), shown);
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener, drain: Drain, shown: Shown) {
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let Ok(permit) = permits.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let admin = admin.clone();
-                    let drain = drain.clone();
+                    let (admin, drain) = (self.clone(), drain.clone());
                     tokio::spawn(async move {
-                        admin.connection(stream, &drain).await;
+                        admin.connection(stream, &drain, shown).await;
                         drop(permit);
                     });
                 }
@@ -85,11 +109,11 @@ impl Admin {
         }
     }
 
-    async fn connection(self: &Arc<Self>, stream: TcpStream, drain: &Drain) {
+    async fn connection(self: &Arc<Self>, stream: TcpStream, drain: &Drain, shown: Shown) {
         let service = service_fn(|request| {
             let admin = self.clone();
             let draining = drain.is_started();
-            async move { Ok::<_, Infallible>(admin.answer(&request, draining)) }
+            async move { Ok::<_, Infallible>(admin.answer(&request, draining, shown)) }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -102,13 +126,23 @@ impl Admin {
         }
     }
 
-    fn answer(&self, request: &Request<Incoming>, draining: bool) -> Response<Full<Bytes>> {
+    fn answer(&self, request: &Request<Incoming>, draining: bool, shown: Shown) -> Response<Full<Bytes>> {
+        let path = request.uri().path();
+        if shown == Shown::Health && !["/ready", "/live"].contains(&path) {
+            return text(StatusCode::NOT_FOUND, "no such page; there are /live /ready\n".to_owned());
+        }
+        if let Some(action) = self.actions.iter().find(|action| action.path == path)
+            && request.method() == Method::POST
+        {
+            (action.run)();
+            return text(StatusCode::OK, "done\n".to_owned());
+        }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
             refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refused;
         }
-        match request.uri().path() {
+        match path {
             "/live" => text(StatusCode::OK, "live\n".to_owned()),
             "/ready" if draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),
             "/ready" if (self.ready)() => text(StatusCode::OK, "ready\n".to_owned()),
@@ -144,6 +178,13 @@ impl fmt::Debug for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.path)
     }
+}
+
+/// What one of the listeners shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    All,
+    Health,
 }
 
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {

@@ -1,6 +1,7 @@
 //! Puts a sidecar together: a control thread (configuration, certificate, admin, signals) and worker threads that
 //! carry traffic and are never held up by it.
 
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use tokio::time::{Instant, interval, sleep};
 
 use crate::admin;
 use crate::certificate::Certificate;
-use crate::config::{Explicit, RunArgs};
+use crate::config::{Explicit, LeaveArgs, RunArgs};
 use crate::connect::Connector;
 use crate::http::Direction;
 use crate::listen::{self, Acceptor};
@@ -29,6 +30,9 @@ use crate::{inbound, outbound};
 
 /// After SIGTERM, no request for so long means that everyone has heard and left.
 const QUIET: Duration = Duration::from_millis(500);
+
+/// Longest wait for the answer to `leave`.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// How often idle connections are looked through.
 const REAP: Duration = Duration::from_secs(1);
@@ -44,9 +48,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
 }
 
 async fn start(args: &RunArgs) -> anyhow::Result<()> {
-    let anchors = std::fs::read(&args.trust_anchors)
-        .with_context(|| format!("read the trust anchors from {}", args.trust_anchors.display()))?;
-    let bundle = TrustBundle::from_pem(args.trust_domain.clone(), &anchors).context("read the trust anchors")?;
+    let bundle = TrustBundle::from_pem(args.trust_domain.clone(), &anchors(args)?).context("read the trust anchors")?;
     let control_plane = ControlPlane {
         address: args.control_plane.clone(),
         identity: Identity::new(&args.trust_domain, "outrigger-system", "outrigger-control-plane")?,
@@ -107,8 +109,19 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
         move || tls.get().is_some() && store.workload().is_some() && !failed.load(Ordering::Relaxed)
     };
     let config_page = admin::page(store.clone(), tls.clone(), status, telemetry.clone());
-    let admin = Admin::new(metrics).ready(ready).page("/config", "application/json", config_page);
-    tokio::spawn(admin.serve(admin_listener, drain.clone()));
+    let leave = drain.clone();
+    let admin = Admin::new(metrics)
+        .ready(ready)
+        .page("/config", "application/json", config_page)
+        .action("/leave", move || leave.start());
+    match args.health_port {
+        None => drop(tokio::spawn(admin.serve(admin_listener, drain.clone()))),
+        Some(port) => {
+            let health = listen::bind_inbound(port).and_then(TcpListener::from_std);
+            let health = health.with_context(|| format!("listen on port {port} for health checks"))?;
+            tokio::spawn(admin.serve_with_health(admin_listener, health, drain.clone()));
+        }
+    }
     tokio::spawn(certificate.run());
     tokio::spawn(client.run());
     tokio::spawn(reap(store));
@@ -124,6 +137,32 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
     let drained = quiet(&telemetry, args.drain_timeout).await;
     telemetry.flush().await;
     tracing::info!(drained, "sidecar ends");
+    Ok(())
+}
+
+fn anchors(args: &RunArgs) -> anyhow::Result<Vec<u8>> {
+    match (&args.trust_anchors, &args.trust_anchors_pem) {
+        (Some(path), _) => {
+            std::fs::read(path).with_context(|| format!("read the trust anchors from {}", path.display()))
+        }
+        (None, Some(pem)) => Ok(pem.clone().into_bytes()),
+        (None, None) => bail!("no trust anchors: give --trust-anchors"),
+    }
+}
+
+/// Asks a running sidecar to tell its peers that it leaves: what a pod's end begins with.
+pub(crate) fn leave(args: &LeaveArgs) -> anyhow::Result<()> {
+    let mut stream = std::net::TcpStream::connect(args.admin)
+        .with_context(|| format!("no sidecar answers on {}; --admin says where it does", args.admin))?;
+    stream.set_read_timeout(Some(LEAVE))?;
+    let request =
+        format!("POST /leave HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", args.admin);
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.take(4096).read_to_string(&mut answer).context("read the sidecar's answer")?;
+    if !answer.starts_with("HTTP/1.1 200") {
+        bail!("the sidecar on {} answered: {}", args.admin, answer.lines().next().unwrap_or_default());
+    }
     Ok(())
 }
 

@@ -27,8 +27,18 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Carry the workload's traffic
     Run(Box<RunArgs>),
+    /// Tell a running sidecar's peers that it is about to leave; it serves on until SIGTERM
+    Leave(LeaveArgs),
     /// Print the version
     Version,
+}
+
+/// Settings of `leave`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LeaveArgs {
+    /// The sidecar's admin endpoints
+    #[arg(long, env = "OUTRIGGER_ADMIN", default_value = "127.0.0.1:4191")]
+    pub(crate) admin: SocketAddr,
 }
 
 /// Settings of `run`.
@@ -47,8 +57,12 @@ pub(crate) struct RunArgs {
     pub(crate) trust_domain: TrustDomain,
 
     /// PEM file of the trust anchors; newer ones are streamed by the control plane
-    #[arg(long, env = "OUTRIGGER_TRUST_ANCHORS")]
-    pub(crate) trust_anchors: PathBuf,
+    #[arg(long, env = "OUTRIGGER_TRUST_ANCHORS", required_unless_present = "trust_anchors_pem")]
+    pub(crate) trust_anchors: Option<PathBuf>,
+
+    /// The trust anchors themselves, PEM, where there is no file
+    #[arg(long, env = "OUTRIGGER_TRUST_ANCHORS_PEM", conflicts_with = "trust_anchors", hide_env_values = true)]
+    pub(crate) trust_anchors_pem: Option<String>,
 
     /// File with the token that the first certificate is asked for with
     #[arg(long, env = "OUTRIGGER_TOKEN_FILE")]
@@ -81,6 +95,10 @@ pub(crate) struct RunArgs {
     /// Where /ready, /live, /metrics and /config are served; loopback only
     #[arg(long, env = "OUTRIGGER_ADMIN", default_value = "127.0.0.1:4191")]
     pub(crate) admin: SocketAddr,
+
+    /// Port on all addresses that answers /ready and /live and nothing else, for the kubelet; none by default
+    #[arg(long, env = "OUTRIGGER_HEALTH_PORT")]
+    pub(crate) health_port: Option<u16>,
 
     /// Threads that carry traffic
     #[arg(long, env = "OUTRIGGER_WORKERS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]

@@ -45,6 +45,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Run(run) => app::run(&run),
+        Command::Leave(leave) => app::leave(&leave),
         Command::Version => {
             use std::io::Write;
             writeln!(std::io::stdout(), "outrigger-sidecar {}", outrigger_daemon::VERSION)?;

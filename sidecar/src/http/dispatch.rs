@@ -18,6 +18,7 @@ use crate::balance::{Endpoint, Lease, Pool, Sender};
 use crate::connect::{Connector, Io};
 use crate::error::{Fate, ProxyError};
 use crate::http::call::{Call, To};
+use crate::http::respond::unprocessed;
 use crate::http::server::Version;
 use crate::http::{Body, upgrade};
 use crate::worker::Worker;
@@ -111,6 +112,11 @@ impl Dispatch {
             }
         };
         lease.answered();
+        // Only who has proved to be of the mesh is believed.
+        if let Some(error) = endpoint.identity.as_ref().and_then(|_| unprocessed(&response)) {
+            endpoint.failed();
+            return Err(error);
+        }
         match response.status() {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                 endpoint.failed()

@@ -14,6 +14,7 @@ use tower::{Layer, Service};
 
 use crate::error::ProxyError;
 use crate::http::call::Call;
+use crate::http::respond::UNPROCESSED;
 use crate::http::{Body, upgrade};
 
 /// Makes [`Hygiene`].
@@ -105,6 +106,7 @@ fn check_http1(request: &Request<Body>, version: Version) -> Result<(), ProxyErr
 fn clean_response(mut response: Response<Body>) -> Response<Body> {
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     remove_hop_by_hop(response.headers_mut(), switched);
+    response.headers_mut().remove(UNPROCESSED);
     response
 }
 

@@ -13,7 +13,7 @@ use outrigger_proto::ErrorCode;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::error::ProxyError;
+use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::http::call::{Call, Direction, Flow};
 
@@ -112,6 +112,8 @@ where
 }
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+/// From sidecar to sidecar: the app never got this request. Neither apps nor peers outside of the mesh can say so.
+pub(crate) const UNPROCESSED: HeaderName = HeaderName::from_static("outrigger-unprocessed");
 
 fn answer(error: &ProxyError, flow: &Flow, form: Form) -> Response<Body> {
     let info = error.code.info();
@@ -137,7 +139,19 @@ fn answer(error: &ProxyError, flow: &Flow, form: Form) -> Response<Body> {
     if let Ok(value) = HeaderValue::from_str(&proxy_status) {
         response.headers_mut().insert(PROXY_STATUS, value);
     }
+    // For the caller's sidecar alone, which takes it away: it may try another endpoint.
+    if flow.direction == Direction::Inbound && told && error.fate == Fate::NotProcessed {
+        response.headers_mut().insert(UNPROCESSED, HeaderValue::from_static(as_info.code));
+    }
     response
+}
+
+/// Reads what a peer's sidecar says of a request that its app never got.
+pub(crate) fn unprocessed<B>(response: &Response<B>) -> Option<ProxyError> {
+    let code = response.headers().get(UNPROCESSED)?.to_str().ok()?.parse().ok()?;
+    let status = response.headers().get(PROXY_STATUS).and_then(|value| value.to_str().ok());
+    let details = status.and_then(|status| status.split_once("details=\"")).map_or("", |(_, details)| details);
+    Some(ProxyError::new(code, format!("the endpoint's sidecar says: {}", details.trim_end_matches('"'))))
 }
 
 fn typed(content_type: &'static str, body: String) -> Response<Body> {
