@@ -35,7 +35,7 @@ use upkeep::Upkeep;
 /// When it cannot start, or `token` cannot mint.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
-        Command::Run(args) => serve_until_signal(args).await,
+        Command::Run(args) => serve_until_signal(*args).await,
         Command::Token(TokenArgs { workload, ca_dir, lifetime }) => {
             let token = Tokens::open(&ca_dir)?.mint(&workload, lifetime, SystemTime::now())?;
             writeln!(std::io::stdout(), "{token}").context("cannot print the token")

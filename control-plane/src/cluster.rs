@@ -14,11 +14,14 @@ mod secret;
 mod webhook;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::ca::AuthorityError;
+use crate::config::Config;
 
 pub(crate) use announce::Announcer;
 pub(crate) use keeper::Keeper;
@@ -49,20 +52,24 @@ impl Cluster {
     ///
     /// # Errors
     /// When nothing says where it is.
-    pub(crate) async fn connect(
-        namespace: String,
-        replica: Option<String>,
-        webhook: String,
-    ) -> Result<Self, ClusterError> {
+    pub(crate) async fn connect(config: &Config) -> Result<Self, ClusterError> {
+        let Config { kubeconfig, namespace, replica, injector_webhook, .. } = config;
         let lost = |error| ClusterError::Connect(Box::new(error));
-        let mut config = kube::Config::infer().await.map_err(kube::Error::InferConfig).map_err(lost)?;
+        let mut config = match kubeconfig {
+            Some(path) => match Kubeconfig::read_from(path) {
+                Ok(read) => kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await,
+                Err(error) => Err(error),
+            }
+            .map_err(|source| ClusterError::Kubeconfig { path: path.clone(), source: Box::new(source) })?,
+            None => kube::Config::infer().await.map_err(|error| lost(kube::Error::InferConfig(error)))?,
+        };
         config.connect_timeout = Some(Duration::from_secs(5));
         let client = Client::try_from(config).map_err(lost)?;
         let replica = match replica {
-            Some(replica) => replica,
+            Some(replica) => replica.clone(),
             None => random_name()?,
         };
-        Ok(Self { client, namespace, replica, webhook })
+        Ok(Self { client, namespace: namespace.clone(), replica, webhook: injector_webhook.clone() })
     }
 }
 
@@ -86,6 +93,14 @@ pub enum ClusterError {
     /// No API server.
     #[error("cannot find the Kubernetes API server: run in a pod with a ServiceAccount, or set KUBECONFIG")]
     Connect(#[source] Box<kube::Error>),
+    /// The file cannot be used.
+    #[error("{}: not a kubeconfig that can be used", path.display())]
+    Kubeconfig {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: Box<kube::config::KubeconfigError>,
+    },
     /// The API server has refused something, or is away.
     #[error("{what}")]
     Api {

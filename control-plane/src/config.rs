@@ -24,7 +24,7 @@ pub struct Args {
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
     /// Serve certificates and configuration to sidecars.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Mint a join token for a workload and print it: good once, for that workload only.
     Token(TokenArgs),
     /// Print the version.
@@ -61,6 +61,10 @@ pub struct Config {
     /// Folder of the certificate authority; made when it is missing. Its `root.pem` is what sidecars need to trust us.
     #[arg(long, env = "OUTRIGGER_CA_DIR", value_name = "DIR")]
     pub ca_dir: Option<PathBuf>,
+
+    /// In Kubernetes: how to reach the API server. Without it: by the pod's ServiceAccount, or as KUBECONFIG says.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
 
     /// In Kubernetes: the namespace of the control plane, where it keeps its Secrets and its Lease.
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAME", default_value = NAMESPACE)]
@@ -131,10 +135,10 @@ impl Config {
         self.source.unwrap_or(given)
     }
 
-    /// The defaults, for the cluster that KUBECONFIG names and ports that the system chooses.
+    /// The defaults, for a cluster and ports that the system chooses.
     #[must_use]
-    pub fn for_cluster(namespace: String) -> Self {
-        Self { namespace, source: Some(Source::Kubernetes), config_dir: None, ca_dir: None, ..Self::local() }
+    pub fn for_cluster(kubeconfig: PathBuf, namespace: String) -> Self {
+        Self { kubeconfig: Some(kubeconfig), namespace, source: Some(Source::Kubernetes), ..Self::local() }
     }
 
     /// The defaults, for two folders and ports that the system chooses.
@@ -149,6 +153,7 @@ impl Config {
             source: None,
             config_dir: None,
             ca_dir: None,
+            kubeconfig: None,
             namespace: NAMESPACE.to_owned(),
             replica: None,
             injector_webhook: WEBHOOK.to_owned(),

@@ -22,8 +22,13 @@ pub fn config(snapshot: &Snapshot) -> Value {
         let routes: Vec<String> = routes.iter().map(|prepared| name(&prepared.route.meta)).collect();
         objects.insert(kind.as_str().to_owned(), json!(routes));
     }
-    let counts: serde_json::Map<String, Value> =
+    let pods: Vec<String> = state.pods.iter().map(|pod| name(&pod.meta)).collect();
+    objects.insert("Pod".to_owned(), json!(pods));
+    let mut counts: serde_json::Map<String, Value> =
         objects.iter().map(|(kind, names)| (kind.clone(), json!(names.as_array().map_or(0, Vec::len)))).collect();
+    // Of these nobody asks by name.
+    counts.insert("EndpointSlice".to_owned(), json!(state.slices.len()));
+    counts.insert("Node".to_owned(), json!(state.nodes.len()));
     let problems: Vec<Value> = problems(snapshot)
         .into_iter()
         .map(|problem| json!({ "object": problem.object, "reason": problem.reason }))

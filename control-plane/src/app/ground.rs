@@ -56,9 +56,8 @@ impl Ground {
 
     #[cfg(feature = "kubernetes")]
     async fn of_cluster(config: &Config, drain: &Drain) -> Result<Self, StartError> {
-        let Config { namespace, replica, injector_webhook, trust_domain, leaf_lifetime, .. } = config.clone();
-        let cluster = Cluster::connect(namespace, replica, injector_webhook).await?;
-        let (secret, authority) = CaSecret::open(&cluster, trust_domain, leaf_lifetime).await?;
+        let cluster = Cluster::connect(config).await?;
+        let (secret, authority) = CaSecret::open(&cluster, config.trust_domain.clone(), config.leaf_lifetime).await?;
         let authority = Arc::new(authority);
         let proof = ServiceAccountTokens::new(cluster.client.clone(), Announcer::start(&cluster, drain));
         let client = cluster.client.clone();

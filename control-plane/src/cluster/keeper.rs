@@ -42,6 +42,7 @@ impl Keeper {
                 () = drain.started() => return,
                 changed = held.changed() => if changed.is_err() { return },
                 changed = authority.changed() => if changed.is_err() { return },
+                () = self.secret.gone() => {}
                 // Whatever has happened to it, a look tells.
                 _ = webhooks.next() => {}
                 () = tokio::time::sleep(pause) => {}

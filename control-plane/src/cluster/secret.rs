@@ -14,6 +14,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use outrigger_daemon::Drain;
 use outrigger_identity::TrustDomain;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -29,6 +30,7 @@ pub(crate) struct CaSecret {
     domain: TrustDomain,
     // What it held last, to put it back when somebody has removed it.
     last: Arc<Mutex<Material>>,
+    gone: Arc<Notify>,
 }
 
 impl CaSecret {
@@ -46,6 +48,7 @@ impl CaSecret {
             place: PathBuf::from(format!("Secret {}/{NAME}", cluster.namespace)),
             domain: domain.clone(),
             last: Arc::default(),
+            gone: Arc::default(),
         };
         let deadline = Instant::now() + PATIENCE;
         let material = loop {
@@ -74,11 +77,19 @@ impl CaSecret {
             };
             match change {
                 Some(Ok(Some(secret))) => self.adopt(&authority, material(&secret)),
-                Some(Ok(None)) => error!(secret = NAME, "the CA's Secret is gone: the CA in use stays in use"),
+                Some(Ok(None)) => {
+                    error!(secret = NAME, "the CA's Secret is gone: the CA in use stays in use, and is put back");
+                    self.gone.notify_one();
+                }
                 Some(Err(error)) => warn!(error = %chain(&error), "cannot watch the CA's Secret"),
                 None => return,
             }
         }
+    }
+
+    /// Completes when the Secret is gone.
+    pub(super) async fn gone(&self) {
+        self.gone.notified().await;
     }
 
     /// Makes the next issuer when it is due, and puts the Secret back when it is gone. For the holder of the Lease.

@@ -6,7 +6,8 @@ use outrigger_identity::KeyPair;
 use outrigger_proto::wire;
 use tonic::Code;
 
-use super::client::{ControlPlane, SHOP, credentials};
+use super::client::{ControlPlane, SHOP};
+use super::peer::{Dial, credentials};
 
 #[tokio::test]
 async fn a_token_gives_the_workload_its_identity_and_renewal_keeps_it() {

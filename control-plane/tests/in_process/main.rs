@@ -4,6 +4,8 @@
 
 mod client;
 mod folder;
+#[path = "../peer/mod.rs"]
+mod peer;
 
 mod certify;
 mod sync;

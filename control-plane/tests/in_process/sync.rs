@@ -7,7 +7,8 @@ use outrigger_proto::wire;
 use outrigger_proto::wire::sync_request::Message as Request;
 use tonic::{Code, Status};
 
-use super::client::{ControlPlane, PATIENCE, SHOP, Sidecar};
+use super::client::{ControlPlane, SHOP};
+use super::peer::{Dial, PATIENCE, Sidecar};
 
 const ROOTS: [&str; 3] = ["mesh", "workload/shop/web-1", "address/10.96.0.1:80"];
 

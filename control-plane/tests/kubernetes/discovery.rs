@@ -1,0 +1,199 @@
+//! What a sidecar's stream brings of the cluster's objects.
+
+use std::collections::BTreeMap;
+
+use kube::api::{DeleteParams, PostParams};
+use outrigger_proto::wire;
+use serde_json::json;
+
+use super::api::{Namespace, kubeconfig};
+use super::peer::{PATIENCE, Sidecar};
+use super::plane::ControlPlane;
+
+/// The endpoints of a service's first shard by address, with their identities.
+fn endpoints(sidecar: &Sidecar, service: &str) -> BTreeMap<String, wire::Endpoint> {
+    let key = format!("endpoints/{service}/0");
+    let Some((_, value)) = sidecar.held.get(&key) else { return BTreeMap::new() };
+    let endpoints: wire::Endpoints = prost::Message::decode(value.clone()).unwrap();
+    endpoints.endpoints.into_iter().map(|endpoint| (endpoint.address.clone(), endpoint)).collect()
+}
+
+/// Follows the stream until the endpoints are these.
+async fn until(sidecar: &mut Sidecar, service: &str, addresses: &[&str]) {
+    let reached = async {
+        while endpoints(sidecar, service).keys().map(String::as_str).collect::<Vec<_>>() != addresses {
+            sidecar.commit().await.unwrap();
+        }
+    };
+    let reached = tokio::time::timeout(PATIENCE, reached).await;
+    assert!(reached.is_ok(), "{addresses:?} never came");
+}
+
+#[tokio::test]
+async fn endpoints_follow_slices_and_bear_the_identities_of_their_pods() {
+    let Some(kubeconfig) = kubeconfig() else { return };
+    let namespace = Namespace::new(&kubeconfig, "endpoints").await;
+    let plane = ControlPlane::start(&kubeconfig, &namespace).await;
+    let own = plane.join(&namespace, "client").await;
+    namespace.pod("web-1", "10.1.0.1", true).await;
+    namespace.pod("web-2", "10.1.0.2", false).await;
+    let ports = json!([{"name": "http", "port": 80, "appProtocol": "http"}, {"name": "admin", "port": 9000}]);
+    let addresses = namespace.service("web", json!({"ports": ports})).await;
+    let pod = |name: &str| json!({"kind": "Pod", "namespace": namespace.name, "name": name});
+    let endpoint = |address: &str, name: &str, conditions: serde_json::Value| json!({"addresses": [address], "conditions": conditions, "targetRef": pod(name), "zone": "west"});
+    let ports = json!([{"name": "http", "port": 8080, "protocol": "TCP"}, {"name": "admin", "port": 9001}]);
+    let listed = json!([
+        endpoint("10.1.0.1", "web-1", json!({"ready": true})),
+        endpoint("10.1.0.2", "web-2", json!({"ready": true})),
+        endpoint("10.1.0.3", "web-3", json!({"ready": true})),
+        {"addresses": ["10.2.0.4"], "conditions": {"ready": true}},
+        {"addresses": ["10.2.0.5"], "conditions": {"ready": false}},
+    ]);
+    namespace.slice("web-a", "web", ports, listed).await;
+    let (service, admin) = (format!("{}/web/80", namespace.name), format!("{}/web/9000", namespace.name));
+    let roots = [format!("address/{}:80", addresses[0]), format!("service/{admin}"), "workload/x/y".to_owned()];
+    let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
+
+    let mut sidecar = Sidecar::connect(&plane, &own, &roots).await;
+    until(&mut sidecar, &service, &["10.1.0.1:8080", "10.1.0.2:8080", "10.2.0.4:8080"]).await;
+
+    let known = endpoints(&sidecar, &service);
+    let identity = format!("spiffe://mesh.local/ns/{}/sa/web", namespace.name);
+    let meshed = &known["10.1.0.1:8080"];
+    assert_eq!((meshed.identity.as_str(), meshed.workload.as_str()), (identity.as_str(), "web-1"));
+    assert_eq!((meshed.zone.as_str(), meshed.protocol()), ("west", wire::Protocol::Http));
+    assert_eq!(known["10.1.0.2:8080"].identity, "", "without a sidecar it is dialled in plaintext");
+    assert_eq!(known["10.2.0.4:8080"].identity, "", "nobody's pod");
+    assert!(endpoints(&sidecar, &admin).contains_key("10.1.0.1:9001"));
+
+    // A pod that was not known yet.
+    namespace.pod("web-3", "10.1.0.3", true).await;
+    until(&mut sidecar, &service, &["10.1.0.1:8080", "10.1.0.2:8080", "10.1.0.3:8080", "10.2.0.4:8080"]).await;
+    assert_eq!(endpoints(&sidecar, &service)["10.1.0.3:8080"].identity, identity);
+
+    // One goes: it gets nothing as long as another is ready.
+    let leaving = json!({"ready": false, "serving": true, "terminating": true});
+    let slice = |endpoints| json!({"endpoints": endpoints});
+    let (kind, plural) = ("EndpointSlice", "endpointslices");
+    let both = slice(json!([
+        endpoint("10.1.0.1", "web-1", leaving.clone()),
+        endpoint("10.1.0.2", "web-2", json!({"ready": true}))
+    ]));
+    namespace.merge("discovery.k8s.io/v1", kind, plural, "web-a", both).await;
+    until(&mut sidecar, &service, &["10.1.0.2:8080"]).await;
+    let last = slice(json!([endpoint("10.1.0.1", "web-1", leaving)]));
+    namespace.merge("discovery.k8s.io/v1", kind, plural, "web-a", last).await;
+    until(&mut sidecar, &service, &["10.1.0.1:8080"]).await;
+
+    namespace.finish().await;
+}
+
+#[tokio::test]
+async fn a_pod_is_found_by_its_address_and_under_its_name() {
+    let Some(kubeconfig) = kubeconfig() else { return };
+    let namespace = Namespace::new(&kubeconfig, "pods").await;
+    let plane = ControlPlane::start(&kubeconfig, &namespace).await;
+    let own = plane.join(&namespace, "client").await;
+    // Of this test alone: other tests see this pod as well.
+    namespace.pod("web-0", "10.77.0.1", true).await;
+    let key = format!("workload/{}/web-0", namespace.name);
+    plane.page_with("/config", &format!("{}/web-0", namespace.name)).await;
+
+    let mut sidecar = Sidecar::connect(&plane, &own, &["address/10.77.0.1:8080", &key]).await;
+    sidecar.commit().await.unwrap();
+
+    let address: wire::Address = sidecar.decode("address/10.77.0.1:8080");
+    let Some(wire::address::Target::Workload(endpoint)) = address.target else { panic!("{address:?}") };
+    assert_eq!(endpoint.workload, "web-0");
+    assert!(endpoint.identity.ends_with("/sa/web"), "{}", endpoint.identity);
+    let workload: wire::Workload = sidecar.decode(&key);
+    assert_eq!((workload.service_account.as_str(), workload.service_name.as_str()), ("web", "web"));
+
+    namespace
+        .merge(
+            "v1",
+            "Pod",
+            "pods",
+            "web-0",
+            json!({"metadata": {"annotations": {"config.outrigger.io/inbound": "strict"}}}),
+        )
+        .await;
+    sidecar.commit().await.unwrap();
+    let workload: wire::Workload = sidecar.decode(&key);
+    assert_eq!(workload.mode(), wire::InboundMode::InboundStrict);
+
+    namespace.finish().await;
+}
+
+/// A CRD that takes whatever it is given, as a newer one would.
+fn route_crd() -> serde_json::Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "tcproutes.gateway.networking.k8s.io",
+            "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
+        },
+        "spec": {
+            "group": "gateway.networking.k8s.io",
+            "scope": "Namespaced",
+            "names": {"kind": "TCPRoute", "listKind": "TCPRouteList", "plural": "tcproutes", "singular": "tcproute"},
+            "versions": [{
+                "name": "v1",
+                "served": true,
+                "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    })
+}
+
+#[tokio::test]
+async fn routes_are_found_when_their_kind_appears_and_a_bad_one_stops_nothing() {
+    let Some(kubeconfig) = kubeconfig() else { return };
+    let namespace = Namespace::new(&kubeconfig, "routes").await;
+    let plane = ControlPlane::start(&kubeconfig, &namespace).await;
+    let own = plane.join(&namespace, "client").await;
+    namespace.service("web", json!({"ports": [{"port": 80}]})).await;
+    let key = format!("service/{}/web/80", namespace.name);
+    plane.page_with("/config", &format!("{}/web", namespace.name)).await;
+    let mut sidecar = Sidecar::connect(&plane, &own, &[&key]).await;
+    sidecar.commit().await.unwrap();
+    assert_eq!(sidecar.decode::<wire::Service>(&key).routes, None);
+
+    let crds =
+        namespace.cluster_api("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
+    let made = crds.create(&PostParams::default(), &serde_json::from_value(route_crd()).unwrap()).await.is_ok();
+    let routes = namespace.api("gateway.networking.k8s.io/v1", "TCPRoute", "tcproutes");
+    let route = |name: &str, spec: serde_json::Value| {
+        let meta = json!({"name": name, "namespace": namespace.name});
+        let object =
+            json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "TCPRoute", "metadata": meta, "spec": spec});
+        serde_json::from_value(object).unwrap()
+    };
+    let parents = json!([{"group": "", "kind": "Service", "name": "web"}]);
+    let bad = route("bad", json!({"parentRefs": parents, "fromTheFuture": 1}));
+    let good = route("good", json!({"parentRefs": parents, "rules": [{"backendRefs": [{"name": "web", "port": 80}]}]}));
+    let created = async {
+        while routes.create(&PostParams::default(), &bad).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, created).await.expect("the API server does not serve the new kind");
+    routes.create(&PostParams::default(), &good).await.unwrap();
+
+    sidecar.commit().await.unwrap();
+    let service: wire::Service = sidecar.decode(&key);
+    assert_eq!(service.routes.unwrap().rules[0].route.as_ref().unwrap().name, "good");
+    let bad = format!("TCPRoute {}/bad: unknown field `fromTheFuture`", namespace.name);
+    plane.page_with("/config", &bad).await;
+
+    routes.delete("good", &DeleteParams::default()).await.unwrap();
+    sidecar.commit().await.unwrap();
+    assert_eq!(sidecar.decode::<wire::Service>(&key).routes, None);
+    let _ = routes.delete("bad", &DeleteParams::default()).await;
+    if made {
+        crds.delete("tcproutes.gateway.networking.k8s.io", &DeleteParams::default()).await.unwrap();
+    }
+    namespace.finish().await;
+}
