@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tracing::info;
 
 use crate::ca::{AuthorityError, Tokens};
-use crate::config::{Args, Command, Config, RunArgs, TokenArgs};
+use crate::config::{Args, Command, Config, RunArgs, Source, TokenArgs};
 use crate::serve::{Certifier, Known, Mesh, Metrics, Sidecars, Streams};
 use crate::snapshot::{Latest, Snapshot};
 use crate::state::{Settings, State};
@@ -91,6 +91,7 @@ impl Drop for Running {
 /// When a folder, the cluster or a port cannot be used.
 pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> {
     let Ground { authority, proof, source } = Ground::new(&config, &drain).await?;
+    let stream_lifetime = (config.source() == Source::Kubernetes).then_some(config.stream_lifetime);
     let Config { listen, admin, inbound_mode, egress, leaf_lifetime, .. } = config;
     let now = SystemTime::now();
     let own = authority.own_credentials(now)?;
@@ -113,8 +114,13 @@ pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> 
     drain.spawn(Writer { events: received, bundle, snapshots, metrics: metrics.clone() }.run(drain.clone()));
     let upkeep = Upkeep { authority: authority.clone(), own, tls: tls.clone(), bundles, leaf_lifetime };
     drain.spawn(upkeep.run(drain.clone()));
-    let streams =
-        Streams { latest: latest.clone(), sidecars: sidecars.clone(), metrics: metrics.clone(), drain: drain.clone() };
+    let streams = Streams {
+        latest: latest.clone(),
+        sidecars: sidecars.clone(),
+        metrics: metrics.clone(),
+        drain: drain.clone(),
+        lifetime: stream_lifetime,
+    };
     let known = Known::new(latest.clone(), authority.domain().clone());
     let certifier = Certifier::new(authority, proof, known, metrics);
     drain.spawn(serve::accept(listener, tls, Mesh { streams, certifier }, drain.clone()));

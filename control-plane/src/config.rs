@@ -78,6 +78,11 @@ pub struct Config {
     #[arg(long, env = "OUTRIGGER_INJECTOR_WEBHOOK", value_name = "NAME", default_value = WEBHOOK)]
     pub injector_webhook: String,
 
+    /// In Kubernetes: how long a sidecar stays with one replica, give or take a third, such as `30m`. It comes back with what
+    /// it holds and gets what differs.
+    #[arg(long, env = "OUTRIGGER_STREAM_LIFETIME", default_value = "30m", value_parser = duration)]
+    pub stream_lifetime: Duration,
+
     /// Where sidecars connect to.
     #[arg(long, env = "OUTRIGGER_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:4180")]
     pub listen: SocketAddr,
@@ -157,6 +162,7 @@ impl Config {
             namespace: NAMESPACE.to_owned(),
             replica: None,
             injector_webhook: WEBHOOK.to_owned(),
+            stream_lifetime: STREAM_LIFETIME,
             listen: any_port,
             admin: any_port,
             #[expect(clippy::expect_used, reason = "a literal")]
@@ -201,6 +207,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 const NAMESPACE: &str = "outrigger-system";
 const WEBHOOK: &str = "outrigger-injector";
+const STREAM_LIFETIME: Duration = Duration::from_secs(30 * 60);
 const LEAF_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 const _: () = assert!(ca::TOKEN_LIFETIME.as_secs() == 10 * 60, "the default of --lifetime says 10m");

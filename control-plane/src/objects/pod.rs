@@ -115,3 +115,6 @@ impl ContainerPort {
 
 /// The container that the injector adds.
 const SIDECAR: &str = "outrigger-sidecar";
+
+#[cfg(test)]
+mod tests;

@@ -139,6 +139,9 @@ const MAX_SHARD: usize = 256;
 const MAX_BITS: u32 = 12;
 
 #[cfg(test)]
+mod slice_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

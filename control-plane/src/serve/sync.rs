@@ -39,6 +39,9 @@ pub(crate) struct Streams {
     pub(crate) metrics: Metrics,
     /// Ends all streams when it starts.
     pub(crate) drain: Drain,
+    /// How long a stream may last, give or take a third; `None`: as long as the sidecar likes. With several replicas a
+    /// stream that ends now and then is what spreads sidecars over a new one.
+    pub(crate) lifetime: Option<Duration>,
 }
 
 impl Streams {
@@ -96,11 +99,27 @@ impl Streams {
         }
         let ended = tokio::select! {
             ended = stream.serve(&mut requests, responses) => ended,
+            () = old_age(self.lifetime) => Err(Status::unavailable("moving on to any replica: connect anew")),
             () = self.drain.started() => Err(going_away()),
         };
         info!(%workload, %identity, "sidecar disconnected");
         ended
     }
+}
+
+async fn old_age(lifetime: Option<Duration>) {
+    match lifetime {
+        Some(lifetime) => tokio::time::sleep(spread(lifetime)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Streams that began together do not end together.
+fn spread(lifetime: Duration) -> Duration {
+    let mut byte = [0];
+    // Without randomness all wait for the same time, which is no harm.
+    let _ = aws_lc_rs::rand::fill(&mut byte);
+    lifetime.mul_f64(2.0 / 3.0 + f64::from(byte[0]) / 255.0 * 2.0 / 3.0)
 }
 
 /// One sidecar's stream after its Hello.
@@ -228,3 +247,18 @@ fn short(text: &str) -> String {
 }
 
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_that_began_together_end_apart() {
+        let lifetime = Duration::from_secs(3600);
+        let ends: std::collections::BTreeSet<Duration> = (0..64).map(|_| spread(lifetime)).collect();
+
+        assert!(ends.len() > 16, "{ends:?}");
+        let (first, last) = (ends.first().unwrap(), ends.last().unwrap());
+        assert!(*first >= lifetime * 2 / 3 && *last <= lifetime * 4 / 3, "{first:?} to {last:?}");
+    }
+}

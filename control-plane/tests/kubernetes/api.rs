@@ -15,7 +15,6 @@ pub(crate) struct Namespace {
 
 /// Where the cluster is; `None`, and a word about it, when there is none.
 pub(crate) fn kubeconfig() -> Option<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "how tests are told of a cluster")]
     let path = std::env::var_os("OUTRIGGER_TEST_KUBECONFIG");
     if path.is_none() {
         eprintln!("skipped: OUTRIGGER_TEST_KUBECONFIG does not name a kubeconfig");

@@ -142,3 +142,6 @@ fn watch_of(kind: Kind) -> String {
 }
 
 const GRACE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;
