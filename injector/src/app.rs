@@ -11,6 +11,7 @@ use tracing::info;
 
 use crate::certificate::{self, Files};
 use crate::config::{Args, Command, RunArgs};
+use crate::events::Events;
 use crate::patch::Settings;
 use crate::serve::{self, Webhook};
 
@@ -34,7 +35,12 @@ async fn serve_until_signal(args: &RunArgs) -> anyhow::Result<()> {
     };
     let (listener, admin) = (bind(args.listen).await?, bind(args.admin).await?);
     let (drain, files) = (Drain::new(), Arc::new(Files::default()));
-    let webhook = Arc::new(Webhook { files: files.clone(), settings: settings(args), decisions: Default::default() });
+    let webhook = Arc::new(Webhook {
+        files: files.clone(),
+        settings: settings(args),
+        decisions: Default::default(),
+        events: Events::start(&args.service_account),
+    });
     let metrics = Metrics::new();
     metrics.register(|registry| webhook.register(registry));
     let ready = files.clone();

@@ -42,6 +42,10 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "OUTRIGGER_TRUST_ANCHORS", default_value = "/var/run/outrigger/trust/root.pem")]
     pub(crate) trust_anchors: PathBuf,
 
+    /// Folder with the token and the ca.crt of the pod's ServiceAccount, for Events
+    #[arg(long, default_value = "/var/run/secrets/kubernetes.io/serviceaccount", hide_default_value = true)]
+    pub(crate) service_account: PathBuf,
+
     /// Image of the sidecar
     #[arg(long, env = "OUTRIGGER_SIDECAR_IMAGE", default_value = concat!("outrigger/sidecar:", env!("CARGO_PKG_VERSION")))]
     pub(crate) sidecar_image: String,

@@ -6,9 +6,11 @@
 //! [`inject`] is the whole decision; the webhook and `outrigger inject` both call it. It looks at nothing but the pod: which
 //! pods get here is decided by the webhook's selectors.
 
+mod api;
 mod app;
 mod certificate;
 mod config;
+mod events;
 mod patch;
 mod review;
 mod serve;

@@ -69,7 +69,7 @@ pub fn inject(pod: &Value, settings: &Settings) -> Outcome {
     let annotations = pod.pointer("/metadata/annotations").and_then(Value::as_object).unwrap_or(&no_annotations);
     let (wishes, mut warnings) = Wishes::read(annotations);
     let sidecar = containers::sidecar(settings, &wishes);
-    warnings.extend(skip::warnings(pod, &sidecar));
+    warnings.extend(skip::warnings(pod, &sidecar, &settings.control_plane));
 
     let mut patched = pod.clone();
     let Some(spec) = patched.get_mut("spec").and_then(Value::as_object_mut) else {

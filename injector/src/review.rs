@@ -10,8 +10,13 @@ use crate::patch::{Outcome, Settings, inject};
 pub(crate) struct Decision {
     /// For the API server.
     pub(crate) response: Value,
-    /// `injected`, or why not.
+    /// `Injected`, or why not.
     pub(crate) reason: &'static str,
+    pub(crate) injected: bool,
+    /// Whether a sidecar was asked for that cannot be had.
+    pub(crate) surprising: bool,
+    /// For people.
+    pub(crate) message: String,
 }
 
 /// Answers a review.
@@ -23,25 +28,35 @@ pub(crate) fn review(question: &Value, settings: &Settings) -> Result<Decision, 
     let uid = request.get("uid").and_then(Value::as_str).ok_or(NoReview("request.uid"))?;
     let pod = request.get("object").filter(|object| object.is_object()).ok_or(NoReview("request.object"))?;
     let mut response = json!({"uid": uid, "allowed": true});
-    let reason = match inject(pod, settings) {
+    let envelope =
+        |response: Value| json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
+    match inject(pod, settings) {
         Outcome::Injected(injected) => {
             let patch = injected.json_patch(pod).to_string();
             response["patchType"] = json!("JSONPatch");
             response["patch"] = json!(BASE64.encode(patch.as_bytes()));
+            let mut message = format!("pods get sidecar {}", outrigger_daemon::VERSION);
             if !injected.warnings.is_empty() {
                 response["warnings"] = injected.warnings.iter().map(|warning| short(warning)).collect();
+                message = format!("{message}; {}", injected.warnings.join("; "));
             }
-            "Injected"
+            Ok(Decision {
+                response: envelope(response),
+                reason: "Injected",
+                injected: true,
+                surprising: false,
+                message,
+            })
         }
         Outcome::Skipped(skip) => {
-            if skip.is_surprising() {
-                response["warnings"] = json!([short(&format!("no sidecar: {skip}"))]);
+            let surprising = skip.is_surprising();
+            let message = format!("no sidecar: {skip}");
+            if surprising {
+                response["warnings"] = json!([short(&message)]);
             }
-            skip.reason()
+            Ok(Decision { response: envelope(response), reason: skip.reason(), injected: false, surprising, message })
         }
-    };
-    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
-    Ok(Decision { response: review, reason })
+    }
 }
 
 /// The API server cuts warnings at 256 bytes, and complains about longer ones.

@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
 use crate::certificate::Files;
+use crate::events::Events;
 use crate::patch::Settings;
 use crate::review::{Decision, review};
 
@@ -34,6 +35,7 @@ pub(crate) struct Webhook {
     /// Without the trust anchors, which come from a file.
     pub(crate) settings: Settings,
     pub(crate) decisions: Family<Decided, Counter>,
+    pub(crate) events: Events,
 }
 
 /// Label of the decisions' metric.
@@ -136,6 +138,7 @@ impl Webhook {
     fn tell(&self, question: &Value, decision: &Decision) {
         self.decisions.get_or_create(&Decided { reason: decision.reason }).inc();
         let request = &question["request"];
+        self.events.tell(request, decision);
         let metadata = &request["object"]["metadata"];
         // A pod of a Deployment has no name yet.
         let name = metadata["name"].as_str().or_else(|| metadata["generateName"].as_str()).unwrap_or_default();

@@ -131,8 +131,22 @@ fn any_pod() -> impl Strategy<Value = Value> {
         name.prop_map(Value::from),
     ];
     let key = prop::sample::select(vec![
-        "name", "image", "ports", "containerPort", "securityContext", "runAsUser", "resources", "limits", "os", "env",
-        "config.outrigger.io/cpu-limit", "outrigger.io/inject", "readinessProbe", "tcpSocket", "port", "annotations",
+        "name",
+        "image",
+        "ports",
+        "containerPort",
+        "securityContext",
+        "runAsUser",
+        "resources",
+        "limits",
+        "os",
+        "env",
+        "config.outrigger.io/cpu-limit",
+        "outrigger.io/inject",
+        "readinessProbe",
+        "tcpSocket",
+        "port",
+        "annotations",
     ]);
     let value = scalar.prop_recursive(4, 32, 4, move |inner| {
         prop_oneof![
@@ -141,7 +155,9 @@ fn any_pod() -> impl Strategy<Value = Value> {
                 .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
         ]
     });
-    let list = || prop::option::of(prop_oneof![prop::collection::vec(value.clone(), 0..4).prop_map(Value::from), value.clone()]);
+    let list = || {
+        prop::option::of(prop_oneof![prop::collection::vec(value.clone(), 0..4).prop_map(Value::from), value.clone()])
+    };
     let lists = (list(), list(), list(), list(), value.clone(), value.clone());
     lists.prop_map(|(containers, inits, volumes, annotations, security, resources)| {
         let mut pod = json!({"spec": {"securityContext": security, "resources": resources}});
@@ -166,7 +182,8 @@ fn shapes() -> Vec<PathBuf> {
 
 fn read(path: &Path) -> Value {
     let text = fs::read_to_string(path).unwrap();
-    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    serde_saphyr::from_str_with_options(&text, options).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn settings() -> Settings {

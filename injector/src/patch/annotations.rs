@@ -92,7 +92,9 @@ fn agree<'a>(
     match (*request, *limit) {
         (Some(asked), Some(most)) => {
             (*request, *limit) = (None, None);
-            Some(format!("annotation {PREFIX}{of}-request: {asked} is more than {of}-limit: {most}; the defaults are used"))
+            Some(format!(
+                "annotation {PREFIX}{of}-request: {asked} is more than {of}-limit: {most}; the defaults are used"
+            ))
         }
         (None, Some(_)) => {
             *request = *limit;

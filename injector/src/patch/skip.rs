@@ -83,19 +83,22 @@ impl fmt::Display for Skip {
         match self {
             Self::Injected => f.write_str("the pod has a sidecar already"),
             Self::Disabled => f.write_str("the pod's label outrigger.io/inject is disabled"),
-            Self::HostNetwork => {
-                f.write_str("the pod uses the node's network (hostNetwork), where a sidecar would take the node's traffic")
-            }
+            Self::HostNetwork => f.write_str(
+                "the pod uses the node's network (hostNetwork), where a sidecar would take the node's traffic",
+            ),
             Self::OwnUser => write!(
                 f,
                 "a container runs as user {USER}, which is the sidecar's: its traffic could not be captured; give it another runAsUser"
             ),
             Self::Windows => f.write_str("the pod is for Windows; the sidecar runs on Linux"),
-            Self::OtherMesh => {
-                f.write_str("the pod has the sidecar of another mesh, which takes the same traffic; take that one away first")
-            }
+            Self::OtherMesh => f.write_str(
+                "the pod has the sidecar of another mesh, which takes the same traffic; take that one away first",
+            ),
             Self::TakenVolume => {
-                write!(f, "the pod has a volume named {TOKEN} or {STATE}, which are the sidecar's; give it another name")
+                write!(
+                    f,
+                    "the pod has a volume named {TOKEN} or {STATE}, which are the sidecar's; give it another name"
+                )
             }
             Self::NoSpec => f.write_str("the pod has no spec that is one"),
         }
@@ -115,12 +118,11 @@ fn well_formed(spec: &Value) -> bool {
 }
 
 /// What may be refused later, or work otherwise than expected.
-pub(super) fn warnings(pod: &Value, sidecar: &Value) -> Vec<String> {
+pub(super) fn warnings(pod: &Value, sidecar: &Value, control_plane: &str) -> Vec<String> {
     let spec = &pod["spec"];
     let mut warnings = Vec::new();
     let tcp = |port: &Value| port["protocol"].is_null() || port["protocol"] == "TCP";
-    let taken =
-        |port: &Value| tcp(port) && port["containerPort"].as_u64().is_some_and(|port| PORTS.contains(&port));
+    let taken = |port: &Value| tcp(port) && port["containerPort"].as_u64().is_some_and(|port| PORTS.contains(&port));
     for container in containers(spec) {
         if container["ports"].as_array().is_some_and(|ports| ports.iter().any(taken)) {
             warnings.push(format!(
@@ -129,6 +131,11 @@ pub(super) fn warnings(pod: &Value, sidecar: &Value) -> Vec<String> {
                 PORTS.map(|port| port.to_string()).join(", ")
             ));
         }
+    }
+    if let Some(policy) = spec["dnsPolicy"].as_str().filter(|policy| ["None", "Default"].contains(policy)) {
+        warnings.push(format!(
+            "dnsPolicy is {policy}: the sidecar, too, must be able to resolve {control_plane}, or the pod does not start"
+        ));
     }
     if containers(spec).next().is_some() && containers(spec).all(is_guaranteed) && !is_guaranteed(sidecar) {
         warnings.push(

@@ -74,7 +74,7 @@ fn pods_that_cannot_have_a_sidecar_are_left_with_a_reason() {
     for (pod, reason) in [
         (pod(json!({"hostNetwork": true, "containers": []})), Skip::HostNetwork),
         (pod(json!({"os": {"name": "windows"}, "containers": []})), Skip::Windows),
-        (pod(json!({"securityContext": {"runAsUser": 4140}, "containers": []})), Skip::OwnUser),
+        (pod(json!({"securityContext": {"runAsUser": 4140}, "containers": [{"name": "a"}]})), Skip::OwnUser),
         (pod(json!({"containers": [{"name": "a", "securityContext": {"runAsUser": 4140}}]})), Skip::OwnUser),
         (pod(json!({"initContainers": [{"name": SIDECAR}], "containers": []})), Skip::Injected),
         (label("disabled"), Skip::Disabled),
