@@ -37,7 +37,7 @@ pub(super) fn sidecar(settings: &Settings, wishes: &Wishes<'_>) -> Value {
     container["env"] = Value::Array(environment(settings, wishes));
     container["ports"] = json!([
         {"name": "outrigger-in", "containerPort": 4143, "protocol": "TCP"},
-        {"name": "outrigger-health", "containerPort": HEALTH_PORT, "protocol": "TCP"},
+        {"name": "outrigger-probe", "containerPort": HEALTH_PORT, "protocol": "TCP"},
     ]);
     let probe = |path: &str, period: u32, failures: u32| json!({"httpGet": {"path": path, "port": HEALTH_PORT}, "periodSeconds": period, "failureThreshold": failures});
     // The application starts when this one passes: ask often.
