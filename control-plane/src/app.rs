@@ -47,7 +47,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn serve_until_signal(args: RunArgs) -> anyhow::Result<()> {
-    logging::init(&args.log_filter, args.log_format)?;
+    // The Kubernetes client's own warnings say what we say as well. Whoever names it in the filter has the last word.
+    logging::init(&format!("kube_runtime=off,kube_client=off,{}", args.log_filter), args.log_format)?;
     let running = start(args.config, Drain::new()).await?;
     let signal = shutdown_signal().await.context("cannot listen for signals")?;
     info!(signal, "draining");

@@ -36,8 +36,6 @@ use tracing::{debug, warn};
 use caller::Caller;
 
 pub(crate) use certify::Certifier;
-#[cfg(feature = "kubernetes")]
-pub(crate) use certify::chain;
 pub(crate) use known::Known;
 pub(crate) use metrics::Metrics;
 #[cfg(feature = "kubernetes")]

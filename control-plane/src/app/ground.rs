@@ -62,7 +62,7 @@ impl Ground {
         let proof = ServiceAccountTokens::new(cluster.client.clone(), Announcer::start(&cluster, drain));
         let client = cluster.client.clone();
         drain.spawn(secret.clone().follow(authority.clone(), drain.clone()));
-        drain.spawn(Keeper { cluster, secret, authority: authority.clone() }.run(drain.clone()));
+        drain.spawn(Keeper { cluster, secret, authority: authority.clone(), failures: Vec::new() }.run(drain.clone()));
         Ok(Self { authority, proof: Proof::ServiceAccount(proof), source: Objects::Cluster(client) })
     }
 

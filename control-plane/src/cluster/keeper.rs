@@ -14,9 +14,8 @@ use outrigger_daemon::Drain;
 use serde_json::json;
 use tracing::warn;
 
-use super::{CaSecret, Cluster, ClusterError, Lease, webhook};
+use super::{CaSecret, Cluster, ClusterError, Lease, webhook, why};
 use crate::ca::Authority;
-use crate::serve::chain;
 
 /// Keeps the CA, the trust bundle and the injector's certificate.
 pub(crate) struct Keeper {
@@ -26,11 +25,13 @@ pub(crate) struct Keeper {
     pub(crate) secret: CaSecret,
     /// The CA as it is used.
     pub(crate) authority: Arc<Authority>,
+    /// What could not be done when it was tried last.
+    pub(crate) failures: Vec<String>,
 }
 
 impl Keeper {
     /// Runs until the drain starts.
-    pub(crate) async fn run(self, drain: Drain) {
+    pub(crate) async fn run(mut self, drain: Drain) {
         let mut held = Lease::seek(&self.cluster, LEASE, &drain);
         let mut authority = self.authority.changes();
         let api: Api<MutatingWebhookConfiguration> = Api::all(self.cluster.client.clone());
@@ -43,28 +44,29 @@ impl Keeper {
                 changed = held.changed() => if changed.is_err() { return },
                 changed = authority.changed() => if changed.is_err() { return },
                 () = self.secret.gone() => {}
-                // Whatever has happened to it, a look tells.
-                _ = webhooks.next() => {}
+                // Whatever has happened to it, a look tells. A watch that fails is none.
+                Some(Ok(_)) = webhooks.next() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
     /// Says whether all is as it should be. One thing that cannot be done does not stop the others.
-    async fn keep(&self, now: SystemTime) -> bool {
-        let Self { cluster, secret, authority } = self;
+    async fn keep(&mut self, now: SystemTime) -> bool {
+        let Self { cluster, secret, authority, failures } = self;
         let done = [
             secret.renew(authority, now).await,
             publish_bundle(cluster, authority).await,
             webhook::keep_certificate(cluster, authority, now).await,
             webhook::keep_ca_bundle(cluster, authority).await,
         ];
-        let mut good = true;
-        for error in done.into_iter().filter_map(Result::err) {
-            warn!(error = %chain(&error), "something in the cluster is not as it should be");
-            good = false;
+        let failed: Vec<String> = done.iter().filter_map(|done| done.as_ref().err()).map(|error| why(error)).collect();
+        // Each is told once.
+        for error in failed.iter().filter(|error| !failures.contains(error)) {
+            warn!(error, "cannot keep something in the cluster as it should be");
         }
-        good
+        *failures = failed;
+        failures.is_empty()
     }
 }
 

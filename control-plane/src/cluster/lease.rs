@@ -12,8 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::Cluster;
-use crate::serve::chain;
+use super::{Cluster, why};
 
 /// One replica's part in a Lease.
 pub(crate) struct Lease {
@@ -47,7 +46,7 @@ impl Lease {
                     holds
                 }
                 Ok(Err(error)) => {
-                    warn!(lease = self.name, error = %chain(&error), "cannot renew the Lease");
+                    warn!(lease = self.name, error = %why(&error), "cannot renew the Lease");
                     still
                 }
                 Err(_) => {

@@ -18,9 +18,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{Cluster, ClusterError};
+use super::{Cluster, ClusterError, why};
 use crate::ca::{Authority, ISSUER_PEM, Material, ROOT_KEY, ROOT_PEM};
-use crate::serve::chain;
 
 /// The Secret `outrigger-ca`. Clones share it.
 #[derive(Clone)]
@@ -56,7 +55,7 @@ impl CaSecret {
                 Ok(Some(material)) => break material,
                 Ok(None) => continue, // another replica was quicker: read what it has made
                 Err(error @ ClusterError::Api { .. }) if Instant::now() < deadline => {
-                    warn!(error = %chain(&error), "cannot open the CA yet");
+                    warn!(error = %why(&error), "cannot open the CA yet");
                 }
                 Err(error) => return Err(error),
             }
@@ -69,19 +68,22 @@ impl CaSecret {
 
     /// Takes up every change of the Secret, until the drain starts.
     pub(crate) async fn follow(self, authority: Arc<Authority>, drain: Drain) {
+        let mut failing = false;
         let mut changes = std::pin::pin!(watcher::watch_object(self.api.clone(), NAME).default_backoff());
         loop {
             let change = tokio::select! {
                 () = drain.started() => return,
                 change = changes.next() => change,
             };
+            let failed_before = std::mem::replace(&mut failing, matches!(change, Some(Err(_))));
             match change {
                 Some(Ok(Some(secret))) => self.adopt(&authority, material(&secret)),
                 Some(Ok(None)) => {
                     error!(secret = NAME, "the CA's Secret is gone: the CA in use stays in use, and is put back");
                     self.gone.notify_one();
                 }
-                Some(Err(error)) => warn!(error = %chain(&error), "cannot watch the CA's Secret"),
+                Some(Err(_)) if failed_before => {}
+                Some(Err(error)) => warn!(error = %why(&error), "cannot watch the CA's Secret"),
                 None => return,
             }
         }
@@ -127,7 +129,7 @@ impl CaSecret {
                     info!(secret = NAME, "took up a change of the CA");
                 }
             }
-            Err(error) => error!(error = %chain(&error), "cannot use the CA's Secret: the CA in use stays in use"),
+            Err(error) => error!(error = %why(&error), "cannot use the CA's Secret: the CA in use stays in use"),
         }
     }
 

@@ -12,9 +12,8 @@ use serde_json::Value;
 use tracing::warn;
 
 use crate::ca::Subject;
-use crate::cluster::Announcer;
+use crate::cluster::{Announcer, why};
 use crate::objects::{self, Kind, Object, Workload};
-use crate::serve::certify::chain;
 use crate::serve::known::{Known, Refused, check_address};
 use crate::serve::metrics::Refusal;
 
@@ -72,7 +71,7 @@ impl ServiceAccountTokens {
         match answer {
             Ok(Ok(review)) => Ok(review.status.unwrap_or_default()),
             Ok(Err(error)) => {
-                warn!(error = %chain(&error), "cannot have a token reviewed");
+                warn!(error = %why(&error), "cannot have a token reviewed");
                 Err((Refusal::NotReady, "the API server cannot review tokens now".to_owned()))
             }
             Err(_) => Err((Refusal::NotReady, format!("the API server took more than {LIMIT:?}"))),
@@ -98,7 +97,7 @@ impl ServiceAccountTokens {
             },
             Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Err(unknown()),
             Ok(Err(error)) => {
-                warn!(error = %chain(&error), "cannot look a pod up");
+                warn!(error = %why(&error), "cannot look a pod up");
                 Err((Refusal::NotReady, "the API server does not answer now".to_owned()))
             }
             Err(_) => Err((Refusal::NotReady, format!("the API server took more than {LIMIT:?}"))),

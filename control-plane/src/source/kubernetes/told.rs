@@ -39,8 +39,11 @@ impl Told {
 
     /// Takes news in and adds what follows from it.
     pub(super) fn take(&mut self, kind: Kind, news: News, changes: &mut Vec<Event>) {
-        if !matches!(news, News::Broken(_) | News::Absent | News::Listing) {
+        if !matches!(news, News::Broken(_) | News::Denied(_) | News::Listing) {
             self.works(kind);
+        }
+        if matches!(news, News::Listed(..) | News::Complete | News::Put(..) | News::Gone(_)) {
+            self.of(kind).absent_since = None;
         }
         match news {
             News::Listing => self.of(kind).listing.clear(),
@@ -64,13 +67,11 @@ impl Told {
             News::Put(id, object) => self.put(id, object, changes),
             News::Gone(id) => self.gone(id, changes),
             News::Absent => self.absent(kind, changes),
-            News::Broken(error) => {
-                let error = format!("cannot watch {kind}: {error}");
-                if self.errors.insert(watch_of(kind), error.clone()).is_none() {
-                    warn!(%kind, error, "a watch fails: what is known of these objects stays in force");
-                    self.errors_changed = true;
-                }
+            News::Denied(error) => {
+                self.broken(kind, &error);
+                self.absent(kind, changes);
             }
+            News::Broken(error) => self.broken(kind, &error),
         }
     }
 
@@ -127,8 +128,15 @@ impl Told {
         }
     }
 
+    fn broken(&mut self, kind: Kind, error: &str) {
+        let said = self.errors.insert(watch_of(kind), format!("cannot watch {kind}: {error}"));
+        if said.is_none() {
+            warn!(%kind, error, "a watch fails: what is known of these objects stays in force");
+            self.errors_changed = true;
+        }
+    }
+
     fn works(&mut self, kind: Kind) {
-        self.of(kind).absent_since = None;
         if self.errors.remove(&watch_of(kind)).is_some() {
             info!(%kind, "the watch works again");
             self.errors_changed = true;

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event as Watch};
 use kube::{Api, Client};
 use outrigger_daemon::Drain;
@@ -12,8 +10,8 @@ use tokio::sync::mpsc;
 
 use super::kinds::{WATCHED, Watched};
 use super::seen::Seen;
+use crate::cluster::why;
 use crate::objects::{Kind, Object, ObjectId};
-use crate::serve::chain;
 
 /// What a watch tells.
 #[derive(Debug)]
@@ -30,6 +28,8 @@ pub(super) enum News {
     Gone(ObjectId),
     /// The cluster does not serve this kind.
     Absent,
+    /// The cluster serves this kind, and we lack the right to read it.
+    Denied(String),
     /// The watch fails; it goes on trying.
     Broken(String),
 }
@@ -68,10 +68,10 @@ async fn watch<const INDEX: usize>(client: Client, news: Sender) {
         let (told, pause) = match watched.find(&client).await {
             Ok(Some(resource)) => {
                 let api: Api<Seen<INDEX>> = Api::all_with(client.clone(), &resource);
-                (follow(watched, api, &news).await, LEAST_PAUSE)
+                (follow(watched, api, &news).await, LOOK_AGAIN)
             }
             Ok(None) => (Some(News::Absent), LOOK_AGAIN),
-            Err(error) => (Some(News::Broken(chain(&error))), MOST_PAUSE),
+            Err(error) => (Some(News::Broken(why(&error))), MOST_PAUSE),
         };
         let Some(told) = told else { return };
         if news.send((watched.kind, told)).await.is_err() {
@@ -83,35 +83,49 @@ async fn watch<const INDEX: usize>(client: Client, news: Sender) {
 
 /// Follows one version; returns when the cluster no longer serves it, or with `None` when nobody listens any more.
 async fn follow<const INDEX: usize>(watched: &Watched, api: Api<Seen<INDEX>>, news: &Sender) -> Option<News> {
-    let mut stream = std::pin::pin!(watcher::watcher(api, watched.config()).backoff(Pause::default()));
+    let mut stream = std::pin::pin!(watcher::watcher(api, watched.config()));
+    let mut failures = 0;
     while let Some(event) = stream.next().await {
-        let told = match event {
-            Ok(Watch::Init) => News::Listing,
-            Ok(Watch::InitApply(seen)) => {
-                let (id, object) = seen.into_parts();
-                News::Listed(id, object)
-            }
-            Ok(Watch::InitDone) => News::Complete,
-            Ok(Watch::Apply(seen)) => {
-                let (id, object) = seen.into_parts();
-                News::Put(id, object)
-            }
-            Ok(Watch::Delete(seen)) => News::Gone(seen.into_parts().0),
-            // Custom resources come and go, and to be without them is no failure: whether it is another version now, or
-            // none, is found out above. A right that is lacking is told, and does not hold up the others.
-            Err(error) if !watched.built_in && refused_with(&error, 404) => return Some(News::Absent),
-            Err(error) => {
-                let lacking = !watched.built_in && refused_with(&error, 403);
-                news.send((watched.kind, News::Broken(chain(&error)))).await.ok()?;
-                if !lacking {
-                    continue;
+        let error = match event {
+            Ok(event) => {
+                // A list that begins has not succeeded yet.
+                if !matches!(event, Watch::Init) {
+                    failures = 0;
                 }
-                News::Absent
+                news.send((watched.kind, told(event))).await.ok()?;
+                continue;
             }
+            Err(error) => error,
         };
-        news.send((watched.kind, told)).await.ok()?;
+        // Custom resources come and go, and to be without them is no failure: whether it is another version now, or none,
+        // is found out above. A right that is lacking is told, and does not hold up the others.
+        if !watched.built_in && refused_with(&error, 404) {
+            return Some(News::Absent);
+        }
+        if !watched.built_in && refused_with(&error, 403) {
+            return Some(News::Denied(why(&error)));
+        }
+        news.send((watched.kind, News::Broken(why(&error)))).await.ok()?;
+        tokio::time::sleep(LEAST_PAUSE.saturating_mul(1 << failures.min(10)).min(MOST_PAUSE)).await;
+        failures += 1;
     }
     Some(News::Broken("the watch has ended".to_owned()))
+}
+
+fn told<const INDEX: usize>(event: Watch<Seen<INDEX>>) -> News {
+    match event {
+        Watch::Init => News::Listing,
+        Watch::InitApply(seen) => {
+            let (id, object) = seen.into_parts();
+            News::Listed(id, object)
+        }
+        Watch::InitDone => News::Complete,
+        Watch::Apply(seen) => {
+            let (id, object) = seen.into_parts();
+            News::Put(id, object)
+        }
+        Watch::Delete(seen) => News::Gone(seen.into_parts().0),
+    }
 }
 
 fn refused_with(error: &watcher::Error, code: u16) -> bool {
@@ -127,28 +141,7 @@ fn refused_with(error: &watcher::Error, code: u16) -> bool {
     }
 }
 
-/// The wait after a failure; it doubles.
-#[derive(Debug, Default)]
-struct Pause {
-    failures: u32,
-}
-
-impl Iterator for Pause {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = LEAST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(MOST_PAUSE);
-        self.failures += 1;
-        Some(pause)
-    }
-}
-
-impl Backoff for Pause {
-    fn reset(&mut self) {
-        self.failures = 0;
-    }
-}
-
+/// The wait after a first failure; it doubles.
 const LEAST_PAUSE: Duration = Duration::from_millis(200);
 
 /// New endpoints must be known within seconds after the API server is back.

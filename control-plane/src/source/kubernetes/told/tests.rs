@@ -109,3 +109,17 @@ async fn a_kind_that_is_away_for_a_moment_loses_nothing() {
     tokio::time::advance(GRACE).await;
     assert_eq!(take(&mut told, [News::Absent]), ["remove a"]);
 }
+
+#[test]
+fn a_watch_that_could_not_even_look_is_forgotten_when_it_can() {
+    let mut told = Told::new();
+    assert_eq!(
+        take(&mut told, [News::Broken("no answer".to_owned())]),
+        ["errors [\"cannot watch Service: no answer\"]"]
+    );
+    assert_eq!(take(&mut told, [News::Absent]), ["errors []"]);
+
+    assert_eq!(take(&mut told, [News::Denied("forbidden".to_owned())]).len(), 1);
+    assert_eq!(take(&mut told, [News::Denied("forbidden".to_owned())]), [""; 0], "told once");
+    assert_eq!(take(&mut told, list([])), ["errors []"]);
+}
