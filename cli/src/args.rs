@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, completion, explain, install, run, uninstall, upgrade, version};
+use crate::commands::{check, completion, explain, inject, install, run, uninstall, upgrade, version};
 use crate::demo;
 use crate::output::Color;
 
@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Upgrade(upgrade::Args),
     /// Remove the mesh from a cluster.
     Uninstall(uninstall::Args),
+    /// Give the workloads in manifests their sidecar, as the mesh does when it admits pods.
+    Inject(inject::Args),
     /// Find out whether a mesh is well: the one in a cluster, or one on this machine.
     Check(check::Args),
     /// Say what an error code means, what causes it and what to do.

@@ -37,6 +37,13 @@ fn explain_of_a_finding() {
 }
 
 #[test]
+fn inject_of_a_manifest() {
+    let anchors = "--trust-anchors=tests/inject/root.pem";
+    golden("inject.yaml", &["inject", "-f", "tests/inject/shop.yaml", anchors, "--image=outrigger/sidecar:1.2.3"], 1);
+    golden("inject-nothing.txt", &["inject", "-f", "tests/inject/shop.yaml", "--trust-anchors=nowhere.pem"], 2);
+}
+
+#[test]
 fn without_a_cluster_the_commands_say_what_to_do() {
     let file = if cfg!(feature = "kubernetes") { "no-cluster.txt" } else { "no-client.txt" };
     for args in [&["upgrade"][..], &["uninstall"], &["install"], &["check", "--pre"]] {

@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod cluster_args;
 pub(crate) mod completion;
 pub(crate) mod explain;
+pub(crate) mod inject;
 pub(crate) mod install;
 pub(crate) mod render;
 pub(crate) mod run;

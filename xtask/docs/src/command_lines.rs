@@ -4,10 +4,14 @@ use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
-/// Every command of the sidecar and of the control plane, with all its settings.
+/// Every command of the sidecar, the control plane and the injector, with all its settings.
 pub(crate) fn settings() -> String {
     let mut page = format!("{}\n# Settings\n\n{SETTINGS}\n", crate::GENERATED);
-    for mut command in [outrigger_sidecar::Args::command(), outrigger_control_plane::Args::command()] {
+    for mut command in [
+        outrigger_sidecar::Args::command(),
+        outrigger_control_plane::Args::command(),
+        outrigger_injector::Args::command(),
+    ] {
         command.build();
         describe(&mut page, &command, 2);
     }

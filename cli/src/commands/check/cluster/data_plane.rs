@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
+use outrigger_injector::Skip;
 use serde_json::Value;
 
 use super::super::finding::{Category, Check, Level, error, ok, warn};
@@ -222,21 +223,10 @@ fn is_ready(pod: &Pod) -> bool {
     all.any(|container| container.name == sidecars::SIDECAR && container.ready)
 }
 
-/// Why the injector leaves a pod alone, by the same rules.
-fn cannot_have_one(pod: &Pod) -> Option<&'static str> {
-    let spec = pod.spec.as_ref()?;
-    let of_pod = spec.security_context.as_ref().and_then(|context| context.run_as_user);
-    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
-    let of_containers = containers.filter_map(|container| container.security_context.as_ref()?.run_as_user);
-    if spec.host_network == Some(true) {
-        Some("pods on the network of their node cannot have a sidecar")
-    } else if spec.os.as_ref().is_some_and(|os| os.name == "windows") {
-        Some("pods for Windows cannot have a sidecar")
-    } else if of_pod.into_iter().chain(of_containers).any(|user| user == SIDECAR_USER) {
-        Some("a container runs as the sidecar's own user 4140, whose traffic cannot be captured")
-    } else {
-        None
-    }
+/// Why the injector leaves a pod alone.
+fn cannot_have_one(pod: &Pod) -> Option<Skip> {
+    let pod = serde_json::to_value(pod).ok()?;
+    Skip::of(&pod).filter(|skip| skip.is_surprising())
 }
 
 /// The version that the injector wrote on the pod.
@@ -244,7 +234,6 @@ fn version(pod: &Pod) -> Option<&str> {
     pod.metadata.annotations.as_ref()?.get("outrigger.io/injected").map(String::as_str)
 }
 
-const SIDECAR_USER: i64 = 4140;
 const INJECT: &str = "outrigger.io/inject";
 const REV: &str = "outrigger.io/rev";
 /// The webhook never sees their pods.
