@@ -21,6 +21,10 @@ use crate::{Drain, Metrics};
 /// Connections served at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 32;
 
+/// How long a health check waits for the answer to become yes; probes must have more patience.
+const HOLD: Duration = Duration::from_secs(3);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// A page of the admin server.
 pub struct Page {
     path: &'static str,
@@ -112,8 +116,12 @@ impl Admin {
     async fn connection(self: &Arc<Self>, stream: TcpStream, drain: &Drain, shown: Shown) {
         let service = service_fn(|request| {
             let admin = self.clone();
-            let draining = drain.is_started();
-            async move { Ok::<_, Infallible>(admin.answer(&request, draining, shown)) }
+            async move {
+                if shown == Shown::Health && request.uri().path() == "/ready" {
+                    admin.await_ready(drain).await;
+                }
+                Ok::<_, Infallible>(admin.answer(&request, drain.is_started(), shown))
+            }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -123,6 +131,14 @@ impl Admin {
             .await;
         if let Err(error) = served {
             debug!(%error, "admin connection failed");
+        }
+    }
+
+    /// Holds the question back for a moment: whoever asks at the start learns when it is ready, not a second later.
+    async fn await_ready(&self, drain: &Drain) {
+        let asked = tokio::time::Instant::now();
+        while !(self.ready)() && !drain.is_started() && asked.elapsed() < HOLD {
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 

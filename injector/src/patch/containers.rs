@@ -39,8 +39,12 @@ pub(super) fn sidecar(settings: &Settings, wishes: &Wishes<'_>) -> Value {
         {"name": "outrigger-in", "containerPort": 4143, "protocol": "TCP"},
         {"name": "outrigger-probe", "containerPort": HEALTH_PORT, "protocol": "TCP"},
     ]);
-    let probe = |path: &str, period: u32, failures: u32| json!({"httpGet": {"path": path, "port": HEALTH_PORT}, "periodSeconds": period, "failureThreshold": failures});
-    // The application starts when this one passes: ask often.
+    let probe = |path: &str, period: u32, failures: u32| {
+        let get = json!({"path": path, "port": HEALTH_PORT});
+        // The sidecar holds its answer back until it is ready, or for three seconds.
+        json!({"httpGet": get, "periodSeconds": period, "failureThreshold": failures, "timeoutSeconds": 5})
+    };
+    // The application starts when this one passes.
     container["startupProbe"] = probe("/ready", 1, 120);
     container["readinessProbe"] = probe("/ready", 5, 3);
     container["livenessProbe"] = probe("/live", 10, 6);
