@@ -2,6 +2,7 @@
 
 mod annotations;
 mod containers;
+mod probes;
 mod skip;
 
 use serde_json::{Map, Value, json};
@@ -68,13 +69,14 @@ pub fn inject(pod: &Value, settings: &Settings) -> Outcome {
     let no_annotations = Map::new();
     let annotations = pod.pointer("/metadata/annotations").and_then(Value::as_object).unwrap_or(&no_annotations);
     let (wishes, mut warnings) = Wishes::read(annotations);
-    let sidecar = containers::sidecar(settings, &wishes);
-    warnings.extend(skip::warnings(pod, &sidecar, &settings.control_plane));
 
     let mut patched = pod.clone();
     let Some(spec) = patched.get_mut("spec").and_then(Value::as_object_mut) else {
         return Outcome::Skipped(Skip::NoSpec);
     };
+    let probes = probes::redirect(spec, wishes.skip_inbound_ports.unwrap_or_default());
+    let sidecar = containers::sidecar(settings, &wishes, probes);
+    warnings.extend(skip::warnings(pod, &sidecar, &settings.control_plane));
     // First: whatever else runs before the application does so through the mesh.
     list(spec, "initContainers").splice(0..0, [containers::capture(settings, &wishes), sidecar]);
     list(spec, "volumes").extend(containers::volumes());
@@ -119,7 +121,7 @@ const STATUS: &str = "outrigger.io/injected";
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// What injection changes.
-const CHANGED: [&str; 3] = ["/metadata/annotations", "/spec/initContainers", "/spec/volumes"];
+const CHANGED: [&str; 4] = ["/metadata/annotations", "/spec/containers", "/spec/initContainers", "/spec/volumes"];
 
 #[cfg(test)]
 mod tests;

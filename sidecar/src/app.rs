@@ -122,6 +122,11 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
             tokio::spawn(admin.serve_with_health(admin_listener, health, drain.clone()));
         }
     }
+    if let Some(probes) = args.probes.clone() {
+        let listener = listen::bind_inbound(args.probe_port).and_then(TcpListener::from_std);
+        let listener = listener.with_context(|| format!("listen on port {} for probes", args.probe_port))?;
+        tokio::spawn(probes.serve(listener));
+    }
     tokio::spawn(certificate.run());
     tokio::spawn(client.run());
     tokio::spawn(reap(store));

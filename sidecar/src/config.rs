@@ -12,6 +12,7 @@ use outrigger_proto::WorkloadName;
 
 use crate::capture::InitArgs;
 use crate::http::Wire;
+use crate::probe::Probes;
 
 /// The data plane of Outrigger: rides beside one workload and takes over its TCP traffic.
 #[derive(Debug, Parser)]
@@ -99,6 +100,14 @@ pub(crate) struct RunArgs {
     /// Port on all addresses that answers /ready and /live and nothing else, for the kubelet; none by default
     #[arg(long, env = "OUTRIGGER_HEALTH_PORT")]
     pub(crate) health_port: Option<u16>,
+
+    /// The app's probes, which the kubelet asks here for: JSON, path to probe; written by the injector
+    #[arg(long, env = "OUTRIGGER_PROBES", value_name = "JSON")]
+    pub(crate) probes: Option<Probes>,
+
+    /// Port on all addresses that answers them
+    #[arg(long, env = "OUTRIGGER_PROBE_PORT", default_value_t = 4193)]
+    pub(crate) probe_port: u16,
 
     /// Threads that carry traffic
     #[arg(long, env = "OUTRIGGER_WORKERS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]

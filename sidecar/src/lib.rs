@@ -23,6 +23,7 @@ mod inbound;
 mod listen;
 mod orig_dst;
 mod outbound;
+mod probe;
 mod route;
 mod sync;
 mod tcp;

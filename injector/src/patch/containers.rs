@@ -8,7 +8,7 @@ use super::{CAPTURE, SIDECAR, Settings};
 
 /// Writes the rules that hand the pod's traffic to the sidecar, before anything else in the pod runs.
 pub(super) fn capture(settings: &Settings, wishes: &Wishes<'_>) -> Value {
-    let mut skip_inbound = HEALTH_PORT.to_string();
+    let mut skip_inbound = format!("{HEALTH_PORT},{PROBE_PORT}");
     if let Some(ports) = wishes.skip_inbound_ports {
         skip_inbound = format!("{skip_inbound},{ports}");
     }
@@ -31,10 +31,15 @@ pub(super) fn capture(settings: &Settings, wishes: &Wishes<'_>) -> Value {
 
 /// The sidecar: an init container that stays (KEP-753), so that it starts before all others, ends after them, and does not
 /// keep a Job from completing.
-pub(super) fn sidecar(settings: &Settings, wishes: &Wishes<'_>) -> Value {
+///
+/// `probes` is what it asks of the app for the kubelet.
+pub(super) fn sidecar(settings: &Settings, wishes: &Wishes<'_>, probes: Option<String>) -> Value {
     let mut container = container(SIDECAR, settings, &["run".to_owned()]);
     container["restartPolicy"] = json!("Always");
-    container["env"] = Value::Array(environment(settings, wishes));
+    let mut environment = environment(settings, wishes);
+    // Kubernetes would take `$(NAME)` in a path for a variable.
+    environment.extend(probes.map(|probes| json!({"name": "OUTRIGGER_PROBES", "value": probes.replace('$', "$$")})));
+    container["env"] = Value::Array(environment);
     container["ports"] = json!([
         {"name": "outrigger-in", "containerPort": 4143, "protocol": "TCP"},
         {"name": "outrigger-probe", "containerPort": HEALTH_PORT, "protocol": "TCP"},
@@ -129,6 +134,8 @@ pub(super) const STATE: &str = "outrigger-state";
 const STATE_DIR: &str = "/var/lib/outrigger";
 /// Where the kubelet asks; it is not captured.
 const HEALTH_PORT: u16 = 4192;
+/// Where it asks for the app; it is not captured either.
+pub(super) const PROBE_PORT: u16 = 4193;
 pub(super) const CPU_REQUEST: &str = "10m";
 pub(super) const MEMORY_REQUEST: &str = "16Mi";
 pub(super) const MEMORY_LIMIT: &str = "250Mi";

@@ -104,7 +104,7 @@ fn annotations_reach_the_containers() {
     assert_eq!(warnings, Vec::<String>::new());
     let [capture, sidecar] = [0, 1].map(|index| &patched["spec"]["initContainers"][index]);
     let args = capture["args"].as_array().unwrap();
-    assert!(args.contains(&json!("--skip-inbound-ports=4192,25")), "{args:?}");
+    assert!(args.contains(&json!("--skip-inbound-ports=4192,4193,25")), "{args:?}");
     assert!(args.contains(&json!("--skip-outbound-cidrs=192.0.2.0/24")), "{args:?}");
     assert_eq!(sidecar["resources"]["requests"], json!({"cpu": "50m", "memory": "16Mi"}));
     assert_eq!(sidecar["resources"]["limits"], json!({"memory": "64Mi"}));
