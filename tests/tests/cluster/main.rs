@@ -7,5 +7,6 @@ mod charts;
 mod injection;
 mod lifecycle;
 mod operations;
+mod shapes;
 mod traffic;
 mod workloads;
