@@ -145,10 +145,13 @@ impl Cluster {
         }
     }
 
-    /// Installs the mesh, once for all tests of this process; a mesh that is there already is upgraded to what is tested.
+    /// Installs the mesh, once for all tests of this process. One that is there goes first: the same tag may be another image.
     fn installed(&self) {
         static ONCE: OnceLock<()> = OnceLock::new();
-        ONCE.get_or_init(|| self.install());
+        ONCE.get_or_init(|| {
+            let _ = succeeds(&mut self.outrigger(["uninstall", "--force"]));
+            self.install();
+        });
     }
 
     /// Installs the mesh as a user does.
