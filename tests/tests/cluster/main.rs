@@ -7,6 +7,7 @@ mod charts;
 mod injection;
 mod lifecycle;
 mod operations;
+mod probes;
 mod shapes;
 mod traffic;
 mod workloads;
