@@ -169,5 +169,6 @@ fn a_service_to_a_pod_that_is_not_meshed_and_back_is_plaintext() {
 
     let count = |name| space.metric("deployment/meshed", name, &["tls=\"none\""]);
     assert_eq!(count("http_client_request_duration_seconds_count"), 1.0);
-    assert_eq!(count("http_server_request_duration_seconds_count"), 2.0);
+    // The kubelet's probes come as plaintext too.
+    assert!(count("http_server_request_duration_seconds_count") >= 2.0);
 }
