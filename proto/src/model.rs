@@ -52,6 +52,8 @@ pub struct Endpoint {
     pub zone: Arc<str>,
     /// What the port carries.
     pub protocol: Protocol,
+    /// When not empty, only clients on this node may dial it (`internalTrafficPolicy: Local`).
+    pub only_node: Arc<str>,
 }
 
 /// A service's port with its routes.
@@ -286,6 +288,8 @@ pub struct Workload {
     pub mode: InboundMode,
     /// Declared protocols by port.
     pub ports: Vec<(NonZeroU16, Protocol)>,
+    /// The node it runs on, empty outside of Kubernetes.
+    pub node: Arc<str>,
 }
 
 /// Who may dial a workload.
@@ -406,6 +410,7 @@ impl TryFrom<wire::Endpoint> for Endpoint {
             workload: WorkloadName { namespace: w.namespace.into(), name: w.workload.into() },
             zone: w.zone.into(),
             protocol: protocol(w.protocol),
+            only_node: w.only_node.into(),
         })
     }
 }
@@ -621,6 +626,7 @@ impl TryFrom<wire::Workload> for Workload {
             service_name: w.service_name.into(),
             mode,
             ports: w.ports.into_iter().map(|p| Ok((port(p.port)?, protocol(p.protocol)))).collect::<Result<_, _>>()?,
+            node: w.node.into(),
         })
     }
 }

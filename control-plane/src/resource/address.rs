@@ -20,9 +20,6 @@ pub(super) fn target(snapshot: &Snapshot, address: SocketAddr) -> wire::address:
         if service.port(port).is_none() {
             return unknown; // as without a mesh: nothing listens there
         }
-        if service.node_local {
-            return unknown; // only the node's own kernel knows which endpoints are near
-        }
         return wire::address::Target::Service(wire::ServiceRef {
             namespace: service.meta.namespace.to_string(),
             name: service.meta.name.to_string(),

@@ -71,6 +71,7 @@ fn of_slice(
     protocol: wire::Protocol,
 ) -> Option<wire::Endpoint> {
     let namespace = &service.meta.namespace;
+    let only_node = if service.node_local { endpoint.node.to_string() } else { String::new() };
     let workload = match &endpoint.pod {
         // A pod that is not here, or has another address, is told of a moment later. Until then nobody knows whether it
         // is meshed, and to dial it in plaintext would be a guess.
@@ -88,6 +89,7 @@ fn of_slice(
                     workload: String::new(),
                     zone: endpoint.zone.to_string(),
                     protocol: protocol.into(),
+                    only_node,
                 });
             }
         },
@@ -98,7 +100,7 @@ fn of_slice(
     };
     let known = workload::endpoint(snapshot, workload, address, protocol)?;
     let zone = if endpoint.zone.is_empty() { known.zone } else { endpoint.zone.to_string() };
-    Some(wire::Endpoint { zone, ..known })
+    Some(wire::Endpoint { zone, only_node, ..known })
 }
 
 /// Splits by a hash of the address, into as few shards (a power of two) as hold at most [`MAX_SHARD`] each.

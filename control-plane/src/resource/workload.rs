@@ -22,6 +22,7 @@ pub(super) fn workload(snapshot: &Snapshot, workload: &Workload) -> wire::Worklo
             InboundMode::Strict => wire::InboundMode::InboundStrict.into(),
         },
         ports: ports(snapshot, workload),
+        node: workload.node.to_string(),
     }
 }
 
@@ -46,6 +47,7 @@ pub(super) fn endpoint(
         workload: workload.meta.name.to_string(),
         zone: snapshot.state.zone_of(workload).to_string(),
         protocol: protocol.into(),
+        only_node: String::new(),
     })
 }
 

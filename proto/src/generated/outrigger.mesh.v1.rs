@@ -410,6 +410,9 @@ pub struct Endpoint {
     pub zone: ::prost::alloc::string::String,
     #[prost(enumeration = "Protocol", tag = "6")]
     pub protocol: i32,
+    /// when set, only clients on this node may dial it (internalTrafficPolicy: Local)
+    #[prost(string, tag = "7")]
+    pub only_node: ::prost::alloc::string::String,
 }
 /// Key "workload/NAMESPACE/NAME": what a sidecar needs to know of its own workload.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -427,6 +430,9 @@ pub struct Workload {
     pub mode: i32,
     #[prost(message, repeated, tag = "6")]
     pub ports: ::prost::alloc::vec::Vec<WorkloadPort>,
+    /// where it runs; empty outside of Kubernetes
+    #[prost(string, tag = "7")]
+    pub node: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WorkloadPort {

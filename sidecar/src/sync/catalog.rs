@@ -24,8 +24,11 @@ pub(crate) struct Catalog {
     held: HashMap<Key, Held>,
     addresses: HashMap<SocketAddr, model::Target>,
     services: HashMap<ServicePort, model::Service>,
-    shards: HashMap<ServicePort, BTreeMap<u16, Vec<model::Endpoint>>>,
+    shards: HashMap<ServicePort, Shards>,
 }
+
+/// The endpoints of a service's port by shard.
+type Shards = BTreeMap<u16, Vec<model::Endpoint>>;
 
 struct Held {
     version: u64,
@@ -98,7 +101,11 @@ impl Catalog {
             Key::Workload(name) => {
                 let workload: model::Workload = decoded::<wire::Workload, _>(&value)?;
                 if name == self.store.own() {
+                    let moved = self.store.node() != workload.node;
                     self.store.set_workload(workload);
+                    if moved {
+                        self.shards.iter().for_each(|(service, shards)| self.set_endpoints(service, shards));
+                    }
                 }
             }
             Key::Endpoints(service, shard) => {
@@ -106,7 +113,7 @@ impl Catalog {
                 let endpoints = model::endpoints(message).map_err(|error| error.to_string())?;
                 let shards = self.shards.entry(service.clone()).or_default();
                 shards.insert(*shard, endpoints);
-                self.store.set_endpoints(service, &all(shards));
+                self.set_endpoints(service, &self.shards[service]);
             }
             Key::Service(port) => {
                 let service: model::Service = decoded::<wire::Service, _>(&value)?;
@@ -150,10 +157,18 @@ impl Catalog {
                     self.store.set_endpoints(service, &[]);
                     self.store.remove_backend(service);
                 } else {
-                    self.store.set_endpoints(service, &all(shards));
+                    self.set_endpoints(service, &self.shards[service]);
                 }
             }
         }
+    }
+
+    /// Puts the endpoints that this workload may dial in force.
+    fn set_endpoints(&self, service: &ServicePort, shards: &Shards) {
+        let node = self.store.node();
+        let mine = |endpoint: &&model::Endpoint| endpoint.only_node.is_empty() || endpoint.only_node == node;
+        let endpoints: Vec<_> = shards.values().flatten().filter(mine).cloned().collect();
+        self.store.set_endpoints(service, &endpoints);
     }
 
     /// The kinds of all destinations whose service has changed.
@@ -240,10 +255,6 @@ where
     M::try_from(message).map_err(|error| error.to_string())
 }
 
-fn all(shards: &BTreeMap<u16, Vec<model::Endpoint>>) -> Vec<model::Endpoint> {
-    shards.values().flatten().cloned().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,6 +323,32 @@ mod tests {
         catalog.apply(vec![], &["endpoints/shop/web/80/0".to_owned()]);
 
         assert_eq!(store.backend(&service).endpoints().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn endpoints_for_one_node_only_are_dialled_from_there() {
+        let (mut catalog, store) = catalog();
+        let service: ServicePort = web().try_into().unwrap();
+        let on = |address: &str, node: &str| wire::Endpoint {
+            address: address.to_owned(),
+            only_node: node.to_owned(),
+            ..wire::Endpoint::default()
+        };
+        let local = wire::Endpoints { endpoints: vec![on("10.0.0.1:80", "n1"), on("10.0.0.2:80", "n2")] };
+        let workload = |node: &str| wire::Workload {
+            namespace: "shop".to_owned(),
+            name: "cart-1".to_owned(),
+            node: node.to_owned(),
+            ..wire::Workload::default()
+        };
+        let addresses =
+            || store.backend(&service).endpoints().iter().map(|e| e.address.to_string()).collect::<Vec<_>>();
+
+        catalog.apply(vec![resource("endpoints/shop/web/80/0", 1, &local)], &[]);
+        assert!(addresses().is_empty(), "not before it is known where this is: {:?}", addresses());
+
+        catalog.apply(vec![resource("workload/shop/cart-1", 1, &workload("n2"))], &[]);
+        assert_eq!(addresses(), ["10.0.0.2:80"]);
     }
 
     #[tokio::test]

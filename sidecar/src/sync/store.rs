@@ -181,6 +181,11 @@ impl Store {
         self.workload.load_full()
     }
 
+    /// The node that the own workload runs on; empty outside of Kubernetes, and before it is known.
+    pub(crate) fn node(&self) -> Arc<str> {
+        self.workload.load().as_ref().map_or_else(Arc::default, |workload| workload.node.clone())
+    }
+
     // ---- written by the sync client ----
 
     pub(crate) fn set_connected(&self, connected: bool) {

@@ -87,5 +87,5 @@ impl Drop for Again {
 }
 
 /// Kinds whose objects Kubernetes makes and removes by itself.
-const PASSING: [&str; 8] =
-    ["events", "endpoint", "leases", "pods", "replicasets", "componentstatuses", "nodes", "csinodes"];
+const PASSING: [&str; 9] =
+    ["events", "endpoint", "leases", "pods", "replicasets", "componentstatuses", "nodes", "csinodes", "ipaddresses"];

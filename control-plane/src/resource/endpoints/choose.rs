@@ -1,6 +1,7 @@
 //! Which endpoints of a service's EndpointSlices get connections: the ready ones of one family; when there are none,
 //! those that are on their way out and still serve, as kube-proxy does it (KEP-1669).
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
@@ -24,6 +25,15 @@ pub(super) fn endpoints<'a>(
             slice.endpoints.iter().map(move |endpoint| (endpoint, SocketAddr::new(endpoint.address, port.get())))
         })
     };
+    if service.node_local {
+        // Each node's clients have its own endpoints only, so the choice is made for each node by itself.
+        let of_either = in_family(first).chain(in_family(second));
+        let nodes: BTreeSet<&'a str> =
+            of_either.map(|(endpoint, _)| &*endpoint.node).filter(|n| !n.is_empty()).collect();
+        let on = |node: &'a str, family| in_family(family).filter(move |(endpoint, _)| *endpoint.node == *node);
+        let best = |node: &'a str| usable(on(node, first)).or_else(|| usable(on(node, second)));
+        return nodes.into_iter().filter_map(best).flatten().collect();
+    }
     usable(in_family(first)).or_else(|| usable(in_family(second))).unwrap_or_default()
 }
 

@@ -150,6 +150,26 @@ fn addresses_that_are_nobodys_pod_are_dialled_in_plaintext_and_workloads_as_what
 }
 
 #[test]
+fn each_node_has_its_own_endpoints_of_a_service_for_its_own_node() {
+    let on = |node: &str, endpoint: String| endpoint.replacen('{', &format!("{{nodeName: '{node}', "), 1);
+    let list = [
+        on("n1", endpoint("10.1.0.1", "a", READY)),
+        on("n1", endpoint("10.1.0.2", "b", LEAVING)),
+        on("n2", endpoint("10.1.0.3", "c", LEAVING)),
+        on("", endpoint("10.1.0.4", "d", READY)),
+    ];
+    let pods = [("a", "10.1.0.1"), ("b", "10.1.0.2"), ("c", "10.1.0.3"), ("d", "10.1.0.4")];
+    let pods: String = pods.iter().map(|(name, address)| pod(name, &[address])).collect();
+    let local = "clusterIP: 10.96.0.1, internalTrafficPolicy: Local, ports: [{port: 80}]";
+    let yaml = service(local) + &slice("s", "IPv4", PORT, &list.join(", ")) + &pods;
+
+    let endpoints = endpoints(&yaml, 80);
+
+    let told: Vec<_> = endpoints.iter().map(|e| (e.address.as_str(), e.only_node.as_str())).collect();
+    assert_eq!(told, [("10.1.0.1:8080", "n1"), ("10.1.0.3:8080", "n2")], "n2 has only one that is on its way out");
+}
+
+#[test]
 fn what_an_address_leads_to() {
     let on_host = pod("host", &["192.0.2.7"]).replace("nodeName: n1", "nodeName: n1, hostNetwork: true");
     let ended = pod("ended", &["10.1.0.2"]).replace("Running", "Succeeded");
@@ -180,7 +200,7 @@ fn what_an_address_leads_to() {
         ("[fd00::1]:8080", "a at [fd00::1]:8080"),
         ("192.0.2.7:8080", "unknown"), // a node's address, whoever listens there
         ("10.1.0.2:8080", "unknown"),  // may be another pod's at any time
-        ("10.96.0.2:80", "unknown"),   // only the kernel knows which endpoints are on this node
+        ("10.96.0.2:80", "service near:80"),
     ] {
         assert_eq!(target(address), expected, "{address}");
     }
