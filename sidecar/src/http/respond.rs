@@ -148,10 +148,11 @@ fn answer(error: &ProxyError, flow: &Flow, form: Form) -> Response<Body> {
 
 /// Reads what a peer's sidecar says of a request that its app never got.
 pub(crate) fn unprocessed<B>(response: &Response<B>) -> Option<ProxyError> {
-    let code = response.headers().get(UNPROCESSED)?.to_str().ok()?.parse().ok()?;
+    let code: ErrorCode = response.headers().get(UNPROCESSED)?.to_str().ok()?.parse().ok()?;
     let status = response.headers().get(PROXY_STATUS).and_then(|value| value.to_str().ok());
     let details = status.and_then(|status| status.split_once("details=\"")).map_or("", |(_, details)| details);
-    Some(ProxyError::new(code, format!("the endpoint's sidecar says: {}", details.trim_end_matches('"'))))
+    let details = details.strip_prefix(code.info().code).unwrap_or(details).trim_start().trim_end_matches('"');
+    Some(ProxyError::new(code, format!("the endpoint's sidecar says: {details}")))
 }
 
 fn typed(content_type: &'static str, body: String) -> Response<Body> {

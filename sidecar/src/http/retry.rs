@@ -120,6 +120,8 @@ async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, 
             Ok(response) => {
                 attempt < policy.map_or(0, |p| p.attempts) && repeats_status(policy, response.status().as_u16())
             }
+            // The same app again would refuse again; the caller's sidecar may try another.
+            Err(error) if matches!(to, To::App(_)) && error.code == ErrorCode::ConnectionRefused => false,
             Err(error) => attempt < limit && repeats_error(policy, attempt, error, &head.method),
         };
         let denied = if replay.as_ref().is_some_and(|replay| !replay.possible()) {
@@ -190,10 +192,15 @@ fn exhausted(last: ProxyError, mut causes: Vec<String>) -> ProxyError {
     if causes.is_empty() {
         return last;
     }
-    causes.push(last.to_string());
-    let mut detail = format!("{} attempts failed:", causes.len());
-    for (index, cause) in causes.iter().enumerate() {
-        detail.push_str(&format!(" {}) {cause}", index + 1));
+    let last_cause = last.to_string();
+    let mut detail = format!("{} attempts failed", causes.len() + 1);
+    if causes.iter().all(|cause| *cause == last_cause) {
+        detail.push_str(&format!(", each with {last_cause}"));
+    } else {
+        causes.push(last_cause);
+        for (index, cause) in causes.iter().enumerate() {
+            detail.push_str(&format!("{} {}) {cause}", if index == 0 { ":" } else { "" }, index + 1));
+        }
     }
     ProxyError { code: ErrorCode::RetriesExhausted, detail, fate: last.fate, answered_as: Some(last.code) }
 }

@@ -204,14 +204,26 @@ fn a_service_without_endpoints_is_unavailable() {
 fn an_app_that_does_not_listen_is_named() {
     let Some(sandbox) = enter() else { return };
     let mut mesh = Mesh::start(sandbox, &services(""));
-    let _web = mesh.pod("web-1", "web");
+    let web = mesh.pod("web-1", "web");
     let client = mesh.pod("client-1", "client");
 
     let response = client.get(&format!("http://{WEB}/"));
 
     assert_eq!(response.status, 502, "{}", response.text());
+    let said = response.text();
+    assert!(
+        said.contains("E009") && said.contains("each with E003") && said.contains("is the app listening"),
+        "{said}"
+    );
+    assert!(response.header("proxy-status").starts_with("outrigger-outbound"), "{:?}", response.headers);
+    // Who has no sidecar that could try another endpoint gets the app's sidecar's own word.
+    let outside = mesh.bare("outside");
+    let response =
+        outside.run(|| outrigger_tests::client::try_get(&format!("http://{}:8080/", web.ip()))).unwrap().unwrap();
+    assert_eq!(response.status, 502, "{}", response.text());
     assert!(response.text().contains("E003"), "{}", response.text());
     assert!(response.header("proxy-status").starts_with("outrigger-inbound"), "{:?}", response.headers);
+    assert_eq!(web.metric("http_server_request_duration_seconds_count", &[]), 4.0, "three of the client's, one more");
 }
 
 /// An app that fails the first `failures` requests with `status` and counts all of them.
