@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use manifest::{IMAGE, Workload, service};
+pub use manifest::{ETCD, IMAGE, JAEGER, Workload, service};
 pub use space::{Load, Space};
 
 /// The cluster, with the mesh installed.

@@ -14,6 +14,7 @@ mod images;
 mod kubectl;
 mod network;
 mod part;
+mod peers;
 mod places;
 mod process;
 mod programs;

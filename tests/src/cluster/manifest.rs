@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 pub struct Workload<'a> {
     name: &'a str,
     kind: &'a str,
+    image: &'a str,
     replicas: u32,
     args: &'a [&'a str],
     labels: &'a str,
@@ -23,6 +24,7 @@ impl<'a> Workload<'a> {
         Self {
             name,
             kind: "Deployment",
+            image: IMAGE,
             replicas: 1,
             args: &["serve"],
             labels: "",
@@ -37,6 +39,12 @@ impl<'a> Workload<'a> {
     #[must_use]
     pub fn kind(self, kind: &'a str) -> Self {
         Self { kind, ..self }
+    }
+
+    /// Another image than the test application's. Its program is told nothing, and has no probe, unless that is said.
+    #[must_use]
+    pub fn image(self, image: &'a str) -> Self {
+        Self { image, args: &[], ..self }
     }
 
     /// How many pods.
@@ -96,7 +104,7 @@ impl<'a> Workload<'a> {
     /// The manifest, without a namespace.
     #[must_use]
     pub fn yaml(&self) -> String {
-        let Self { name, kind, replicas, labels, annotations, pod, container, spec, .. } = self;
+        let Self { name, kind, image, replicas, labels, annotations, pod, container, spec, .. } = self;
         let mut yaml = format!("---\napiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n{spec}");
         if *kind != "DaemonSet" {
             let _ = writeln!(yaml, "  replicas: {replicas}");
@@ -105,7 +113,7 @@ impl<'a> Workload<'a> {
             let _ = writeln!(yaml, "  serviceName: {name}\n  podManagementPolicy: Parallel");
         }
         // A probe that asks often: tests wait for it. The grace period outlasts the requests in flight.
-        let probe = if container.contains("readinessProbe") || self.args[0] != "serve" {
+        let probe = if container.contains("readinessProbe") || self.args.first() != Some(&"serve") {
             ""
         } else {
             "          readinessProbe: {httpGet: {path: /ready, port: 8080}, periodSeconds: 1}\n"
@@ -115,7 +123,7 @@ impl<'a> Workload<'a> {
             yaml,
             "  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata:\n      labels: {{app: {name}, {labels}}}\n\
              \x20     annotations: {{{annotations}}}\n    spec:\n      terminationGracePeriodSeconds: 30\n{pod}      containers:\n\
-             \x20       - name: app\n          image: {IMAGE}\n          imagePullPolicy: Never\n\
+             \x20       - name: app\n          image: {image}\n          imagePullPolicy: Never\n\
              \x20         args: [{}]\n{probe}{container}",
             args.join(", ")
         );
@@ -134,3 +142,7 @@ pub fn service(name: &str, spec: &str) -> String {
 
 /// The image of the test application.
 pub const IMAGE: &str = concat!("outrigger/test-app:", env!("CARGO_PKG_VERSION"));
+/// The image of Jaeger.
+pub const JAEGER: &str = concat!("outrigger/jaeger:", env!("CARGO_PKG_VERSION"));
+/// The image of etcd.
+pub const ETCD: &str = concat!("outrigger/etcd:", env!("CARGO_PKG_VERSION"));

@@ -9,5 +9,6 @@ mod lifecycle;
 mod operations;
 mod probes;
 mod shapes;
+mod tracing;
 mod traffic;
 mod workloads;

@@ -28,6 +28,7 @@ impl Values {
             ("proxy_mode", text(proxy_mode)),
             ("pause_image", text(image::PAUSE)),
             ("coredns_image", text(image::COREDNS)),
+            ("metrics_server_image", text(image::METRICS_SERVER)),
         ])
     }
 
@@ -82,13 +83,14 @@ pub(super) const KUBECONFIGS: [(&str, &str); 4] = [
 ];
 
 /// Templates, and their names where the cluster runs.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("containerd.toml", "containerd.toml"),
     ("cni.json", "cni/network.conflist"),
     ("kubelet.yaml", "kubelet.yaml"),
     ("kube-proxy.yaml", "kube-proxy.yaml"),
     ("resolv.conf", "resolv.conf"),
     ("coredns.yaml", "coredns.yaml"),
+    ("metrics-server.yaml", "metrics-server.yaml"),
 ];
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use crate::step;
 pub(super) const PAUSE: &str = "outrigger/pause:1";
 /// The cluster's DNS.
 pub(super) const COREDNS: &str = "outrigger/coredns:1.15.0";
+/// What knows how much CPU pods use.
+pub(super) const METRICS_SERVER: &str = "outrigger/metrics-server:0.9.0";
 /// Images of this repository have its version.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -25,7 +27,7 @@ pub(super) struct Image {
     pub(super) name: String,
     pub(super) dockerfile: PathBuf,
     /// Files, and what they are called where the Dockerfile is run.
-    pub(super) files: Vec<(PathBuf, &'static str)>,
+    pub(super) files: Vec<(PathBuf, String)>,
     /// Whether the first file is a BusyBox, which gets a link for each of its commands.
     pub(super) links: bool,
 }
@@ -38,25 +40,31 @@ pub(super) fn of_the_node(places: &Places) -> Result<Vec<Image>> {
         Image {
             name: PAUSE.into(),
             dockerfile: dockerfile("pause"),
-            files: vec![(busybox.clone(), "busybox")],
+            files: vec![(busybox.clone(), "busybox".into())],
             links: false,
         },
         Image {
             name: COREDNS.into(),
             dockerfile: dockerfile("coredns"),
-            files: vec![(programs::path(places, &programs::COREDNS), "coredns")],
+            files: vec![(programs::path(places, &programs::COREDNS), "coredns".into())],
+            links: false,
+        },
+        Image {
+            name: METRICS_SERVER.into(),
+            dockerfile: dockerfile("metrics-server"),
+            files: vec![(programs::path(places, &programs::METRICS_SERVER), "metrics-server".into())],
             links: false,
         },
         Image {
             name: format!("outrigger/test-app:{VERSION}"),
             dockerfile: dockerfile("test-app"),
-            files: vec![(programs::path(places, &programs::TEST_APP), "test-app")],
+            files: vec![(programs::path(places, &programs::TEST_APP), "test-app".into())],
             links: false,
         },
         Image {
             name: format!("outrigger/busybox:{VERSION}"),
             dockerfile: dockerfile("busybox"),
-            files: vec![(busybox, "rootfs/bin/busybox")],
+            files: vec![(busybox, "rootfs/bin/busybox".into())],
             links: true,
         },
     ])
@@ -144,7 +152,7 @@ impl Image {
     fn fingerprint(&self) -> Result<u64> {
         let mut hasher = DefaultHasher::new();
         self.name.hash(&mut hasher);
-        for (file, name) in self.files.iter().map(|(file, name)| (file, *name)).chain([(&self.dockerfile, "")]) {
+        for (file, name) in self.files.iter().map(|(file, name)| (file, &**name)).chain([(&self.dockerfile, "")]) {
             name.hash(&mut hasher);
             fs::read(file).with_context(|| format!("read {}", file.display()))?.hash(&mut hasher);
         }

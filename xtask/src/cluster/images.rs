@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::image::{self, Image};
 use super::part::Part;
 use super::places::{Places, require_root};
+use super::{peers, programs};
 use crate::{step, workspace};
 
 #[derive(Debug, clap::Args)]
@@ -15,8 +16,8 @@ pub(super) struct Args {
     /// The cargo profile: `release` is quicker to build, `dist` is what ships.
     #[arg(long, default_value = "release")]
     profile: String,
-    /// Only these: sidecar, control-plane, injector. All when none is named.
-    #[arg(value_parser = COMPONENTS)]
+    /// Only these: sidecar, control-plane, injector; jaeger, etcd. All when none is named.
+    #[arg(value_parser = [COMPONENTS.as_slice(), &peers::ALL].concat())]
     only: Vec<String>,
 }
 
@@ -25,23 +26,33 @@ impl Args {
     pub(super) fn quick() -> Self {
         Self { profile: "release".to_owned(), only: Vec::new() }
     }
+
+    fn wanted(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
 }
 
 /// Builds and loads.
 pub(super) fn run(places: &Places, args: &Args) -> Result<()> {
     require_root()?;
-    let programs = programs(places, args)?;
+    let of_mesh = mesh(places, args)?;
+    programs::build(places, programs::NODE)?;
+    let mut of_peers = Vec::new();
+    for peer in peers::ALL.into_iter().filter(|peer| args.wanted(peer)) {
+        of_peers.push(peers::image(places, peer)?);
+    }
     let _lock = places.lock()?;
     ensure!(Part::Containerd.pid(places).is_some(), "the cluster is not up: run `cargo xtask cluster up`");
     let mut images = image::of_the_node(places)?;
-    for (component, program) in programs {
+    for (component, program) in of_mesh {
         images.push(Image {
             name: format!("outrigger/{component}:{}", image::VERSION),
             dockerfile: places.repository().join(format!("deploy/images/{component}.Dockerfile")),
-            files: vec![(program, file_name(component))],
+            files: vec![(program, file_name(component).to_owned())],
             links: false,
         });
     }
+    images.extend(of_peers);
     image::load(places, &images)?;
     for image in &images {
         eprintln!("{}", image.name);
@@ -50,12 +61,11 @@ pub(super) fn run(places: &Places, args: &Args) -> Result<()> {
 }
 
 /// Builds the components' programs: static, for images that have nothing else.
-fn programs(places: &Places, args: &Args) -> Result<Vec<(&'static str, PathBuf)>> {
+fn mesh(places: &Places, args: &Args) -> Result<Vec<(&'static str, PathBuf)>> {
     let root = places.repository();
     let metadata = step::output(workspace::cargo(root).args(["metadata", "--no-deps", "--format-version", "1"]))?;
     let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
-    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
-    let components: Vec<&str> = COMPONENTS.into_iter().filter(|name| wanted(name)).collect();
+    let components: Vec<&str> = COMPONENTS.into_iter().filter(|name| args.wanted(name)).collect();
     let (there, missing): (Vec<&str>, Vec<&str>) =
         components.into_iter().partition(|component| has_program(&metadata, component));
     for component in missing {

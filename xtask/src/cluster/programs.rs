@@ -15,6 +15,19 @@ pub(super) const SCHEDULER: GoProgram = kubernetes("kube-scheduler", "k8s.io/kub
 pub(super) const KUBELET: GoProgram = kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet");
 pub(super) const KUBE_PROXY: GoProgram = kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy");
 pub(super) const COREDNS: GoProgram = GoProgram { name: "coredns", module: "go/coredns", package: ".", variables: &[] };
+pub(super) const METRICS_SERVER: GoProgram = GoProgram {
+    name: "metrics-server",
+    module: "go/metrics-server",
+    package: "sigs.k8s.io/metrics-server/cmd/metrics-server",
+    variables: &[],
+};
+/// As the tests without a cluster build it, too.
+pub(super) const JAEGER: GoProgram = GoProgram {
+    name: "jaeger",
+    module: "../peers/jaeger",
+    package: "github.com/jaegertracing/jaeger/cmd/all-in-one",
+    variables: &[],
+};
 /// What the tests run in pods.
 pub(super) const TEST_APP: GoProgram = GoProgram { name: "test-app", module: "app", package: ".", variables: &[] };
 
@@ -41,7 +54,7 @@ pub(super) fn path(places: &Places, program: &GoProgram) -> PathBuf {
 /// What `--control-plane-only` needs.
 pub(super) const CONTROL_PLANE: &[&GoProgram] = &[&API_SERVER, &KUBECTL, &CONTROLLER_MANAGER];
 /// What a node needs besides.
-pub(super) const NODE: &[&GoProgram] = &[&SCHEDULER, &KUBELET, &KUBE_PROXY, &COREDNS, &TEST_APP];
+pub(super) const NODE: &[&GoProgram] = &[&SCHEDULER, &KUBELET, &KUBE_PROXY, &COREDNS, &METRICS_SERVER, &TEST_APP];
 
 const fn kubernetes(name: &'static str, package: &'static str) -> GoProgram {
     GoProgram { name, module: "go/kubernetes", package, variables: VERSION }

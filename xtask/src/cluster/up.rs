@@ -104,8 +104,10 @@ fn start_node(places: &Places) -> Result<()> {
     Part::Scheduler.start(places)?;
     Part::Kubelet.start(places)?;
     Part::KubeProxy.start(places)?;
-    let dns = places.run().join("coredns.yaml");
-    kubectl::run(places, &["apply", "-f", dns.to_str().context("a path that is not UTF-8")?])?;
+    for manifest in ["coredns.yaml", "metrics-server.yaml"] {
+        let file = places.run().join(manifest);
+        kubectl::run(places, &["apply", "-f", file.to_str().context("a path that is not UTF-8")?])?;
+    }
     for part in [Part::ControllerManager, Part::Scheduler, Part::Kubelet, Part::KubeProxy] {
         part.wait(places)?;
     }
