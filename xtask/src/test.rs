@@ -3,7 +3,7 @@
 //! Suites: `unit` (beside the code), `doc`, `peers` (the programs from outside, without a mesh between them), and every
 //! integration test: those of single crates, and in `tests/tests` those of all together.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -54,18 +54,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         step::run(workspace::cargo(&root).args(["build", "--quiet", "--workspace", "--all-targets", "--all-features"]))
     });
     if steps.all_passed() {
-        for suite in suites.iter().filter(|suite| wanted(suite)) {
-            run_suite(&mut steps, &root, suite, args.filter.as_deref());
+        let (in_cluster, alone): (Vec<_>, Vec<_>) =
+            suites.iter().filter(|suite| wanted(suite)).partition(|suite| IN_CLUSTER.contains(&suite.as_str()));
+        let filter = args.filter.as_deref();
+        alone.into_iter().for_each(|suite| run_suite(&mut steps, &root, suite, filter, &[]));
+        if !in_cluster.is_empty()
+            && let Some(cluster) = prepare_cluster(&mut steps)
+        {
+            in_cluster.into_iter().for_each(|suite| run_suite(&mut steps, &root, suite, filter, &cluster));
         }
     }
     steps.finish()
 }
 
-fn run_suite(steps: &mut Steps, root: &Path, suite: &str, filter: Option<&str>) {
+fn run_suite(steps: &mut Steps, root: &Path, suite: &str, filter: Option<&str>, env: &[(&str, PathBuf)]) {
     let mut command = workspace::cargo(root);
-    if suite == CLUSTER && !prepare_cluster(steps, &mut command) {
-        return;
-    }
+    command.envs(env.iter().map(|(name, value)| (name, value)));
     command.args(["test", "--quiet", "--no-fail-fast", "--workspace", "--all-features"]);
     match suite {
         "unit" => command.args(["--lib", "--bins", "--", "--skip", PEERS]),
@@ -84,31 +88,29 @@ fn run_suite(steps: &mut Steps, root: &Path, suite: &str, filter: Option<&str>) 
     steps.test_step(suite, &mut command);
 }
 
-/// Sees to it that there is a cluster with the images of what is tested, and tells the tests of it.
+/// Sees to it that there is a cluster with the images of what is tested; returns what tells the tests of it.
 ///
 /// Whoever has a cluster of their own names it in `OUTRIGGER_TEST_KUBECONFIG`, and loads the images into it.
-fn prepare_cluster(steps: &mut Steps, command: &mut Command) -> bool {
+fn prepare_cluster(steps: &mut Steps) -> Option<Vec<(&'static str, PathBuf)>> {
+    let mut env = vec![("OUTRIGGER_REQUIRE_CLUSTER", PathBuf::from("1"))];
     if std::env::var_os("OUTRIGGER_TEST_KUBECONFIG").is_some() {
-        return true;
+        return Some(env);
     }
     if !workspace::is_root() {
         step::announce("cluster: skipped; it needs root, or a cluster that OUTRIGGER_TEST_KUBECONFIG names");
-        return false;
+        return None;
     }
     let mut ready = false;
     steps.step("a Kubernetes cluster, and the images", || {
-        for (name, value) in cluster::for_tests()? {
-            command.env(name, value);
-        }
-        command.env("OUTRIGGER_REQUIRE_CLUSTER", "1");
+        env.extend(cluster::for_tests()?);
         ready = true;
         Ok(())
     });
-    ready
+    ready.then_some(env)
 }
 
-/// The suite that runs in Kubernetes.
-const CLUSTER: &str = "cluster";
+/// The suites that run in Kubernetes, after all others.
+const IN_CLUSTER: [&str; 2] = ["kubernetes", "cluster"];
 
 /// Those among the unit tests that try the programs from outside by themselves, and build some of them.
 const PEERS: &str = "peers::tests";

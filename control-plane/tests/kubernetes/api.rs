@@ -17,6 +17,8 @@ pub(crate) struct Namespace {
 pub(crate) fn kubeconfig() -> Option<PathBuf> {
     let path = std::env::var_os("OUTRIGGER_TEST_KUBECONFIG");
     if path.is_none() {
+        let required = std::env::var("OUTRIGGER_REQUIRE_CLUSTER").is_ok_and(|value| value == "1");
+        assert!(!required, "OUTRIGGER_TEST_KUBECONFIG does not name a kubeconfig");
         eprintln!("skipped: OUTRIGGER_TEST_KUBECONFIG does not name a kubeconfig");
     }
     path.map(PathBuf::from)
