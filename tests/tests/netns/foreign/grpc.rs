@@ -157,6 +157,6 @@ fn a_call_that_cannot_be_made_ends_with_a_status_and_the_reason() {
     }
     // Addresses and identities are for meshed peers only.
     let said = fails(&bare, grpc::client(&silent.ip().to_string(), PORT, "empty_unary"));
-    assert!(said.contains("code = Unavailable desc = outrigger: E009"), "{said}");
+    assert!(said.contains("code = Unavailable desc = outrigger: E003"), "{said}");
     assert!(!said.contains(&silent.ip().to_string()), "{said}");
 }
