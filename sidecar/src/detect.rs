@@ -24,7 +24,7 @@ use crate::error::ProxyError;
 /// How long a client that speaks first may take before the destination is dialled for bytes as well.
 const GRACE: Duration = Duration::from_millis(2);
 
-/// How long a client may still prove that it speaks HTTP, and so get an answer in HTTP, when the dial has failed.
+/// How long a client may still prove that it speaks HTTP or TLS, and so get an answer in words, when the dial has failed.
 const AFTER_FAILED_DIAL: Duration = Duration::from_millis(500);
 
 /// How long a started request line may stop before its bytes are passed on as they are.
@@ -123,7 +123,8 @@ fn decided<T, P>(io: &Prefixed<T>, peer: Option<Prefixed<P>>) -> Detected<P> {
     }
 }
 
-/// An HTTP client deserves an answer that says what is wrong; any other learns from the closed connection.
+/// An HTTP client deserves an answer that says what is wrong, and so does one inside a peer's TLS; any other learns from
+/// the closed connection.
 async fn failed_dial<T, P>(io: &mut Prefixed<T>, error: ProxyError) -> Result<Detected<P>, ProxyError>
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -142,6 +143,7 @@ where
     match timeout(AFTER_FAILED_DIAL, more).await {
         Ok(Verdict::Http1) => Ok(Detected::Http1),
         Ok(Verdict::Http2) => Ok(Detected::Http2),
+        Ok(Verdict::Tls) => Ok(Detected::Tls(None)),
         _ => Err(error),
     }
 }
@@ -186,6 +188,16 @@ mod tests {
         }
 
         assert!(matches!(detecting.await.unwrap(), Detected::Http1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_whose_hello_comes_after_a_failed_dial_is_heard() {
+        let (mut client, a) = duplex(100);
+        let detecting = tokio::spawn(run(a, None));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]).await.unwrap();
+
+        assert!(matches!(detecting.await.unwrap(), Detected::Tls(None)));
     }
 
     #[tokio::test(start_paused = true)]
