@@ -10,6 +10,7 @@ mod lifecycle;
 mod operations;
 mod probes;
 mod shapes;
+mod stateful;
 mod tracing;
 mod traffic;
 mod workloads;
