@@ -84,3 +84,11 @@ pub(crate) fn for_tests() -> Result<[(&'static str, PathBuf); 3]> {
         ("OUTRIGGER_CLUSTER_NETNS", network::CLUSTER.into()),
     ])
 }
+
+/// Lets kube-proxy of the running cluster make Services in another way.
+///
+/// # Errors
+/// When it does not come up again.
+pub(crate) fn switch_proxy(mode: &str) -> Result<()> {
+    up::run(&places::Places::new()?, &up::Args::with_proxy(mode))
+}

@@ -4,7 +4,6 @@
 //! integration test: those of single crates, and in `tests/tests` those of all together.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -61,7 +60,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if !in_cluster.is_empty()
             && let Some(cluster) = prepare_cluster(&mut steps)
         {
-            in_cluster.into_iter().for_each(|suite| run_suite(&mut steps, &root, suite, filter, &cluster));
+            in_cluster.iter().for_each(|suite| run_suite(&mut steps, &root, suite, filter, &cluster));
+            let is_ours = cluster.iter().any(|(name, _)| *name == "OUTRIGGER_CLUSTER_NETNS");
+            if is_ours && filter.is_none() && in_cluster.iter().any(|suite| *suite == SERVICES.0) {
+                run_by_iptables(&mut steps, &root, &cluster);
+            }
         }
     }
     steps.finish()
@@ -88,6 +91,16 @@ fn run_suite(steps: &mut Steps, root: &Path, suite: &str, filter: Option<&str>, 
     steps.test_step(suite, &mut command);
 }
 
+/// Runs what depends on kube-proxy once more, with its other way to make Services.
+fn run_by_iptables(steps: &mut Steps, root: &Path, env: &[(&str, PathBuf)]) {
+    let mut switched = false;
+    steps.step("kube-proxy in iptables mode", || cluster::switch_proxy("iptables").map(|()| switched = true));
+    if switched {
+        run_suite(steps, root, SERVICES.0, Some(SERVICES.1), env);
+    }
+    steps.step("kube-proxy in nftables mode", || cluster::switch_proxy("nftables"));
+}
+
 /// Sees to it that there is a cluster with the images of what is tested; returns what tells the tests of it.
 ///
 /// Whoever has a cluster of their own names it in `OUTRIGGER_TEST_KUBECONFIG`, and loads the images into it.
@@ -111,6 +124,9 @@ fn prepare_cluster(steps: &mut Steps) -> Option<Vec<(&'static str, PathBuf)>> {
 
 /// The suites that run in Kubernetes, after all others.
 const IN_CLUSTER: [&str; 2] = ["kubernetes", "cluster"];
+
+/// The suite, and in it the tests, whose result depends on kube-proxy.
+const SERVICES: (&str, &str) = ("cluster", "services::");
 
 /// Those among the unit tests that try the programs from outside by themselves, and build some of them.
 const PEERS: &str = "peers::tests";

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -32,7 +34,8 @@ func see(r *http.Request) seen {
 }
 
 // echo answers what it saw. Parameters of the query change the answer: delay=2s waits first, status=503 is the status,
-// size=1000 sends as many bytes in place of the JSON, stream=10s sends a line every 100 ms for that long.
+// size=1000 sends as many bytes in place of the JSON, stream=10s sends a line every 100 ms for that long, burn=20ms uses so
+// much CPU time first.
 func echo(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	answer := see(r)
@@ -42,6 +45,9 @@ func echo(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		}
+	}
+	if amount, err := time.ParseDuration(query.Get("burn")); err == nil {
+		burn(amount)
 	}
 	w.Header().Set("X-Pod", podName())
 	status := http.StatusOK
@@ -118,6 +124,21 @@ func call(w http.ResponseWriter, r *http.Request) {
 		answer.Next, _ = json.Marshal(string(body))
 	}
 	answerJSON(w, response.StatusCode, answer)
+}
+
+// burn uses CPU, by the clock of the thread: on a busy machine it takes longer and uses no less.
+func burn(amount time.Duration) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for start := threadTime(); threadTime()-start < amount; {
+	}
+}
+
+func threadTime() time.Duration {
+	const thisThread = 1
+	var usage syscall.Rusage
+	_ = syscall.Getrusage(thisThread, &usage)
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 func answerJSON(w http.ResponseWriter, status int, value any) {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -27,7 +29,7 @@ type outcome struct {
 	times []time.Duration
 }
 
-// load sends requests at a steady rate, until its duration ends or SIGTERM, and prints the outcome as JSON. What is not
+// load sends requests at a steady rate, until its duration ends, its standard input (if told) or SIGTERM, and prints the outcome as JSON. What is not
 // answered with a 2xx or 3xx is a failure, and one failure is the exit status 1.
 func load(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("load", flag.ExitOnError)
@@ -37,6 +39,7 @@ func load(ctx context.Context, args []string) error {
 	duration := flags.Duration("duration", 0, "how long; 0 is until SIGTERM")
 	http2 := flags.Bool("http2", false, "speaks HTTP/2 without TLS")
 	fresh := flags.Bool("fresh", false, "a connection for each request")
+	untilEOF := flags.Bool("until-eof", false, "until standard input ends: how kubectl exec can end it")
 	timeout := flags.Duration("timeout", 10*time.Second, "for one request")
 	_ = flags.Parse(args)
 	if *url == "" || *rate <= 0 {
@@ -46,6 +49,15 @@ func load(ctx context.Context, args []string) error {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, *duration)
 		defer cancel()
+	}
+	if *untilEOF {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			cancel()
+		}()
 	}
 	carrier := transport(*http2, *connections)
 	carrier.DisableKeepAlives = *fresh

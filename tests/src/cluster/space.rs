@@ -222,6 +222,16 @@ impl Space {
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kubectl starts");
         Load { child }
     }
+
+    /// As [`Space::load`], until [`Load::stop`].
+    #[must_use]
+    pub fn load_until_stopped(&self, from: &str, url: &str, rate: u32) -> Load {
+        let rate = rate.to_string();
+        let mut command = self.kubectl(["exec", "-i", from, "-c", "app", "--", "/test-app", "load", "-until-eof"]);
+        command.args(["-url", url, "-rate", &rate]).stdin(Stdio::piped());
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kubectl starts");
+        Load { child }
+    }
 }
 
 impl Drop for Space {
@@ -238,13 +248,23 @@ impl Drop for Space {
     }
 }
 
-/// A steady load.
+/// A steady load. One without a duration ends with the test at the latest: its standard input does.
 #[derive(Debug)]
 pub struct Load {
     child: Child,
 }
 
 impl Load {
+    /// Ends a load that has no duration, and returns its outcome.
+    ///
+    /// # Panics
+    /// As [`Load::outcome`].
+    #[must_use]
+    pub fn stop(mut self) -> Value {
+        drop(self.child.stdin.take());
+        self.outcome()
+    }
+
     /// Waits for its end and returns its outcome: `requests`, `failed`, `statuses`, `errors`, `pods`.
     ///
     /// # Panics

@@ -3,12 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something it needs is missing")]
 
+mod autoscaling;
 mod availability;
 mod charts;
 mod injection;
 mod lifecycle;
 mod operations;
 mod probes;
+mod services;
 mod shapes;
 mod stateful;
 mod tracing;

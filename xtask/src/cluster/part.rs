@@ -151,6 +151,8 @@ fn controller_manager(pki: &dyn Fn(&str) -> String, file: &dyn Fn(&str) -> Strin
         ("cluster-signing-cert-file", pki("ca.crt")),
         ("cluster-signing-key-file", pki("ca.key")),
         ("use-service-account-credentials", "true".into()),
+        // A test waits for it.
+        ("horizontal-pod-autoscaler-sync-period", "5s".into()),
         ("leader-elect", "false".into()),
     ]
 }

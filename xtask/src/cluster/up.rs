@@ -23,6 +23,13 @@ pub(super) struct Args {
     no_install: bool,
 }
 
+impl Args {
+    /// All of it, with Services made in this way.
+    pub(super) fn with_proxy(mode: &str) -> Self {
+        Self { proxy_mode: Some(mode.to_owned()), ..Self::default() }
+    }
+}
+
 /// Starts the cluster.
 pub(super) fn run(places: &Places, args: &Args) -> Result<()> {
     require_root()?;
