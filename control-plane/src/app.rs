@@ -111,7 +111,7 @@ pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> 
     registry.register(|registry| metrics.register(registry));
     let sidecars = Sidecars::default();
 
-    source.start(events, &drain);
+    source.start(events, &latest, &drain);
     drain.spawn(Writer { events: received, bundle, snapshots, metrics: metrics.clone() }.run(drain.clone()));
     let upkeep = Upkeep { authority: authority.clone(), own, tls: tls.clone(), bundles, leaf_lifetime };
     drain.spawn(upkeep.run(drain.clone()));

@@ -4,6 +4,7 @@
 //! ```text
 //! every replica   watches the Secret ─▶ Authority
 //! Lease holder    keeper: Secret ▸ ConfigMap ▸ the injector's Secret ▸ caBundle of its webhooks
+//! Lease holder    status: what became of each route
 //! ```
 
 mod announce;
@@ -11,6 +12,7 @@ mod keeper;
 mod lease;
 mod pem;
 mod secret;
+mod status;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -29,6 +31,7 @@ pub(crate) use announce::Announcer;
 pub(crate) use keeper::Keeper;
 pub(crate) use lease::Lease;
 pub(crate) use secret::CaSecret;
+pub(crate) use status::StatusWriter;
 
 /// The cluster, and who we are in it.
 #[derive(Clone)]

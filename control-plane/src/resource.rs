@@ -4,9 +4,12 @@
 //! encoded once for a snapshot is shared by all streams, and kept for the next snapshot when the bytes are the same.
 
 mod address;
+#[cfg(feature = "kubernetes")]
+mod conditions;
 mod endpoints;
 mod memo;
 mod problems;
+mod refusal;
 mod routes;
 mod service;
 mod workload;
@@ -17,6 +20,8 @@ use prost::Message;
 
 use crate::snapshot::Snapshot;
 
+#[cfg(feature = "kubernetes")]
+pub(crate) use conditions::{Condition, ParentConditions, conditions};
 pub use memo::Memo;
 pub use problems::{Problem, problems};
 

@@ -157,6 +157,7 @@ const MADE: &[(&str, &str)] = &[
     ("Secret", "outrigger-injector-tls"),
     ("ConfigMap", "outrigger-trust-bundle"),
     ("Lease", "outrigger-issuer"),
+    ("Lease", "outrigger-status"),
 ];
 const MESHED_NOWHERE: &String = &String::new();
 const LOOK: Duration = Duration::from_millis(300);

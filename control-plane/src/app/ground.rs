@@ -10,11 +10,12 @@ use tokio::sync::mpsc;
 use super::StartError;
 use crate::ca::{Authority, Tokens, UsedTokens};
 #[cfg(feature = "kubernetes")]
-use crate::cluster::{Announcer, CaSecret, Cluster, Keeper};
+use crate::cluster::{Announcer, CaSecret, Cluster, Keeper, StatusWriter};
 use crate::config::{Config, Source};
 #[cfg(feature = "kubernetes")]
 use crate::serve::ServiceAccountTokens;
 use crate::serve::{JoinTokens, Proof};
+use crate::snapshot::Latest;
 use crate::source;
 use crate::state::Event;
 
@@ -29,7 +30,7 @@ pub(super) struct Ground {
 pub(super) enum Objects {
     Folder(PathBuf),
     #[cfg(feature = "kubernetes")]
-    Cluster(kube::Client),
+    Cluster(Box<Cluster>),
 }
 
 impl Ground {
@@ -60,10 +61,10 @@ impl Ground {
         let (secret, authority) = CaSecret::open(&cluster, config.trust_domain.clone(), config.leaf_lifetime).await?;
         let authority = Arc::new(authority);
         let proof = ServiceAccountTokens::new(cluster.client.clone(), Announcer::start(&cluster, drain));
-        let client = cluster.client.clone();
+        let here = Box::new(cluster.clone());
         drain.spawn(secret.clone().follow(authority.clone(), drain.clone()));
         drain.spawn(Keeper { cluster, secret, authority: authority.clone(), failures: Vec::new() }.run(drain.clone()));
-        Ok(Self { authority, proof: Proof::ServiceAccount(proof), source: Objects::Cluster(client) })
+        Ok(Self { authority, proof: Proof::ServiceAccount(proof), source: Objects::Cluster(here) })
     }
 
     #[cfg(not(feature = "kubernetes"))]
@@ -74,12 +75,16 @@ impl Ground {
 }
 
 impl Objects {
-    /// Starts to tell of objects.
-    pub(super) fn start(self, events: mpsc::Sender<Vec<Event>>, drain: &Drain) {
+    /// Starts to tell of objects, and in a cluster to write what became of them.
+    #[cfg_attr(not(feature = "kubernetes"), expect(unused_variables, reason = "a folder's routes have no status"))]
+    pub(super) fn start(self, events: mpsc::Sender<Vec<Event>>, latest: &Latest, drain: &Drain) {
         match self {
             Self::Folder(path) => drain.spawn(source::files::run(path, events, drain.clone())),
             #[cfg(feature = "kubernetes")]
-            Self::Cluster(client) => drain.spawn(source::kubernetes::run(client, events, drain.clone())),
+            Self::Cluster(cluster) => {
+                drain.spawn(source::kubernetes::run(cluster.client.clone(), events, drain.clone()));
+                drain.spawn(StatusWriter { cluster: *cluster, latest: latest.clone() }.run(drain.clone()));
+            }
         }
     }
 }

@@ -20,6 +20,9 @@ pub struct Metadata {
     /// Tells an object from another one of its name; empty outside Kubernetes.
     #[serde(default, deserialize_with = "text")]
     pub uid: Arc<str>,
+    /// Counts the changes of its spec; 0 outside Kubernetes.
+    #[serde(default)]
+    pub generation: i64,
     /// Labels.
     #[serde(default, deserialize_with = "null_is_default")]
     pub labels: BTreeMap<String, String>,

@@ -12,10 +12,10 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use outrigger_proto::model::RouteKind;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::Metadata;
 use super::duration;
+use super::{Kind, Metadata, ObjectId};
 
 pub use backend::BackendRef;
 pub use filter::{Filter, Header, HeaderModifier, PathModifier, Redirect, UrlRewrite};
@@ -37,21 +37,34 @@ pub struct Route {
     pub rules: Vec<Rule>,
 }
 
-/// What a route attaches to.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+impl Route {
+    /// Returns which object it is.
+    #[must_use]
+    pub fn id(&self) -> ObjectId {
+        ObjectId { kind: Kind::Route(self.kind), namespace: self.meta.namespace.arc(), name: self.meta.name.arc() }
+    }
+}
+
+/// What a route attaches to. A status names it exactly as the route does: what is unset stays unset.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ParentRef {
     /// API group; unset means that of a Gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// Kind; unset means Gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// The route's own namespace when unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// Name.
     pub name: String,
     /// A port's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub section_name: Option<String>,
     /// A port's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<NonZeroU16>,
 }
 

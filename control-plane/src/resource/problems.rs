@@ -1,7 +1,9 @@
-//! What is not in force as it was written, and why. `/config` shows it; later it becomes status conditions.
+//! What is not in force as it was written, and why: for `/config` and the log. A route's status says the same
+//! (`conditions`).
 
 use std::fmt;
 
+use super::refusal::Refusal;
 use super::routes::{attached, names_port, resolve, strongest};
 use super::workload;
 use crate::objects::{Kind, Metadata, ObjectId, ParentRef, ServiceKind};
@@ -32,12 +34,10 @@ pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
         let route = &prepared.route;
         let object = format!("{} {}/{}", route.kind.as_str(), route.meta.namespace, route.meta.name);
         let mut add = |reason: String| problems.push(Problem { object: object.clone(), reason });
-        for problem in &prepared.problems {
-            add(problem.clone());
-        }
+        prepared.ignored.iter().chain(&prepared.refused).for_each(|problem| add(problem.clone()));
         for parent in &route.parents {
-            if let Some(reason) = parent_problem(snapshot, prepared, parent) {
-                add(reason);
+            if let Some(refusal) = parent_problem(snapshot, prepared, parent) {
+                add(refusal.to_string());
             }
         }
         for rule in &prepared.rules {
@@ -67,39 +67,36 @@ fn annotation_problems(snapshot: &Snapshot, problems: &mut Vec<Problem>) {
 }
 
 /// Says why a parentRef has no effect; `None` when it has.
-fn parent_problem(snapshot: &Snapshot, prepared: &PreparedRoute, parent: &ParentRef) -> Option<String> {
+pub(super) fn parent_problem(snapshot: &Snapshot, prepared: &PreparedRoute, parent: &ParentRef) -> Option<Refusal> {
     if !parent.is_service() {
         return None; // a Gateway's, not ours to judge
     }
     let namespace = parent.namespace.as_deref().unwrap_or(&prepared.route.meta.namespace);
+    let refused =
+        |reason, what: &str| Some(Refusal::new(reason, format!("Service {namespace}/{} {what}", parent.name)));
     let Some(service) = snapshot.state.services.get(namespace, &parent.name) else {
-        return Some(format!("NoMatchingParent: Service {namespace}/{} does not exist", parent.name));
+        return refused("NoMatchingParent", "does not exist");
     };
     match service.kind {
         ServiceKind::Virtual => {}
         // Its name is dialled as another address, which is no longer this Service's.
         ServiceKind::Headless => {
-            return Some(format!(
-                "UnsupportedValue: Service {namespace}/{} is headless: no route applies",
-                parent.name
-            ));
+            return refused("UnsupportedValue", "is headless: no route applies");
         }
         ServiceKind::ExternalName => {
-            return Some(format!(
-                "UnsupportedValue: Service {namespace}/{} is another name: no route applies",
-                parent.name
-            ));
+            return refused("UnsupportedValue", "is another name: no route applies");
         }
     }
     let mut ports = service.ports.iter().filter(|port| names_port(parent, port)).peekable();
     if ports.peek().is_none() {
-        return Some(format!("NoMatchingParent: Service {namespace}/{} has no such port", parent.name));
+        return refused("NoMatchingParent", "has no such port");
     }
     let route = &prepared.route;
     ports.find_map(|port| {
         let routes = attached(snapshot, service, port).remove(&*route.meta.namespace)?;
         let winner = strongest(&routes)?;
         let name = format!("{namespace}/{}:{}", parent.name, port.port);
-        (winner != route.kind).then(|| format!("Conflicted: a {} has precedence on Service {name}", winner.as_str()))
+        let message = || format!("a {} has precedence on Service {name}", winner.as_str());
+        (winner != route.kind).then(|| Refusal::new("Conflicted", message()))
     })
 }

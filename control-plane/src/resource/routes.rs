@@ -11,6 +11,7 @@ use outrigger_proto::model::RouteKind;
 use outrigger_proto::wire;
 use outrigger_proto::wire::backend::Backend as To;
 
+use super::refusal::Refusal;
 use crate::objects::{BackendRef, ParentRef, Service, ServiceKind, ServicePort};
 use crate::snapshot::Snapshot;
 use crate::state::{PreparedBackend, PreparedRoute, wire_kind};
@@ -100,7 +101,7 @@ fn resolved(
             Ok(service) => {
                 wire::Backend { backend: Some(To::Service(service)), weight, filters: backend.filters.clone() }
             }
-            Err(reason) => invalid(reason, weight),
+            Err(refusal) => invalid(refusal.to_string(), weight),
         }
     };
     backends.iter().map(one).collect()
@@ -115,23 +116,27 @@ pub(super) fn resolve(
     snapshot: &Snapshot,
     route: &PreparedRoute,
     backend: &BackendRef,
-) -> Result<wire::ServiceRef, String> {
+) -> Result<wire::ServiceRef, Refusal> {
+    let refused = |reason, message| Err(Refusal::new(reason, message));
     if !backend.is_service() {
-        return Err(format!("InvalidKind: backend {} is a {}, not a Service", backend.name, backend.kind));
+        return refused("InvalidKind", format!("backend {} is a {}, not a Service", backend.name, backend.kind));
     }
     let namespace = backend.namespace.as_deref().unwrap_or(&route.route.meta.namespace);
     let name = &backend.name;
     let Some(port) = backend.port.map(NonZeroU16::get) else {
-        return Err(format!("UnsupportedValue: backend Service {namespace}/{name} needs a port"));
+        return refused("UnsupportedValue", format!("backend Service {namespace}/{name} needs a port"));
     };
     let Some(service) = snapshot.state.services.get(namespace, name) else {
-        return Err(format!("BackendNotFound: Service {namespace}/{name} does not exist"));
+        return refused("BackendNotFound", format!("Service {namespace}/{name} does not exist"));
     };
     if service.kind == ServiceKind::ExternalName {
-        return Err(format!("UnsupportedValue: Service {namespace}/{name} is an ExternalName: it has no endpoints"));
+        return refused(
+            "UnsupportedValue",
+            format!("Service {namespace}/{name} is an ExternalName: it has no endpoints"),
+        );
     }
     if !service.ports.iter().any(|candidate| candidate.port.get() == port) {
-        return Err(format!("BackendNotFound: Service {namespace}/{name} has no port {port}"));
+        return refused("BackendNotFound", format!("Service {namespace}/{name} has no port {port}"));
     }
     Ok(wire::ServiceRef { namespace: namespace.to_owned(), name: name.clone(), port: port.into() })
 }

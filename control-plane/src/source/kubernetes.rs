@@ -13,9 +13,12 @@ mod told;
 mod watch;
 
 use kube::Client;
+use kube::core::ApiResource;
 use outrigger_daemon::Drain;
+use outrigger_proto::model::RouteKind;
 use tokio::sync::mpsc;
 
+use crate::objects::Kind;
 use crate::state::Event;
 
 use told::Told;
@@ -38,6 +41,14 @@ pub(crate) async fn run(client: Client, events: mpsc::Sender<Vec<Event>>, drain:
         if !changes.is_empty() && events.send(changes).await.is_err() {
             return;
         }
+    }
+}
+
+/// Returns how routes of a kind are asked for; `None` when the cluster has none such.
+pub(crate) async fn route_resource(client: &Client, kind: RouteKind) -> Result<Option<ApiResource>, kube::Error> {
+    match kinds::WATCHED.iter().find(|watched| watched.kind == Kind::Route(kind)) {
+        Some(watched) => watched.find(client).await,
+        None => Ok(None),
     }
 }
 

@@ -20,8 +20,10 @@ pub struct PreparedRoute {
     pub route: Arc<Route>,
     /// The rules that were kept or refused with an error for their requests.
     pub rules: Vec<PreparedRule>,
-    /// What is wrong with the route itself.
-    pub problems: Vec<String>,
+    /// What is written and means nothing to a mesh.
+    pub ignored: Vec<String>,
+    /// The rules that cannot be kept as written, each with the reason.
+    pub refused: Vec<String>,
 }
 
 /// A rule in wire form, but for the backends.
@@ -46,9 +48,9 @@ impl PreparedRoute {
     /// Prepares all rules.
     #[must_use]
     pub fn new(route: Arc<Route>) -> Self {
-        let mut problems = Vec::new();
+        let (mut ignored, mut refused) = (Vec::new(), Vec::new());
         if !route.hostnames.is_empty() {
-            problems.push("hostnames are ignored: a Service is matched by address, never by name".to_owned());
+            ignored.push("hostnames are ignored: a Service is matched by address, never by name".to_owned());
         }
         let mut rules = Vec::with_capacity(route.rules.len());
         for (index, rule) in route.rules.iter().enumerate() {
@@ -56,14 +58,14 @@ impl PreparedRoute {
             match prepared {
                 Ok(prepared) => {
                     if let Err(reason) = &prepared.backends {
-                        problems.push(format!("rule {index} is refused, its requests get an error: {reason}"));
+                        refused.push(format!("rule {index} is refused, its requests get an error: {reason}"));
                     }
                     rules.push(prepared);
                 }
-                Err(reason) => problems.push(format!("rule {index} is dropped: {reason}")),
+                Err(reason) => refused.push(format!("rule {index} is dropped: {reason}")),
             }
         }
-        Self { route, rules, problems }
+        Self { route, rules, ignored, refused }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, PostParams};
 use outrigger_proto::wire;
 use serde_json::json;
 
@@ -125,6 +125,23 @@ async fn a_pod_is_found_by_its_address_and_under_its_name() {
     namespace.finish().await;
 }
 
+/// What our control plane says of a route's only parent, once a condition has this reason.
+async fn status(routes: &Api<DynamicObject>, name: &str, reason: &str) -> serde_json::Value {
+    let told = async {
+        loop {
+            let route = routes.get(name).await.unwrap();
+            let parent = route.data["status"]["parents"][0].clone();
+            let conditions = parent["conditions"].as_array().cloned().unwrap_or_default();
+            if conditions.iter().any(|condition| condition["reason"] == reason) {
+                assert_eq!(parent["controllerName"], "outrigger.io/mesh");
+                return parent;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("no {reason} in the status of {name}"))
+}
+
 /// A CRD that takes whatever it is given, as a newer one would.
 fn route_crd() -> serde_json::Value {
     json!({
@@ -142,6 +159,7 @@ fn route_crd() -> serde_json::Value {
                 "name": "v1",
                 "served": true,
                 "storage": true,
+                "subresources": {"status": {}},
                 "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
             }],
         },
@@ -188,9 +206,26 @@ async fn routes_are_found_when_their_kind_appears_and_a_bad_one_stops_nothing() 
     let bad = format!("TCPRoute {}/bad: unknown field `fromTheFuture`", namespace.name);
     plane.page_with("/config", &bad).await;
 
-    routes.delete("good", &DeleteParams::default()).await.unwrap();
+    let told = status(&routes, "good", "Accepted").await;
+    assert_eq!(told["parentRef"], json!({"group": "", "kind": "Service", "name": "web"}));
+    let conditions: Vec<_> =
+        told["conditions"].as_array().unwrap().iter().map(|c| (&c["type"], &c["status"])).collect();
+    assert_eq!(conditions, [(&json!("Accepted"), &json!("True")), (&json!("ResolvedRefs"), &json!("True"))]);
+    let version = routes.get("good").await.unwrap().metadata.resource_version;
+    // A backend that is not there changes the one and not the other, and what did not change is not written.
+    let lost =
+        route("lost", json!({"parentRefs": parents, "rules": [{"backendRefs": [{"name": "none", "port": 80}]}]}));
+    routes.create(&PostParams::default(), &lost).await.unwrap();
+    let told = status(&routes, "lost", "BackendNotFound").await;
+    assert_eq!(told["conditions"][1]["observedGeneration"], 1, "{told:#}");
+    assert_eq!(routes.get("good").await.unwrap().metadata.resource_version, version);
+    routes.delete("lost", &DeleteParams::default()).await.unwrap();
     sidecar.commit().await.unwrap();
-    assert_eq!(sidecar.decode::<wire::Service>(&key).routes, None);
+
+    routes.delete("good", &DeleteParams::default()).await.unwrap();
+    while sidecar.decode::<wire::Service>(&key).routes.is_some() {
+        sidecar.commit().await.unwrap();
+    }
     let _ = routes.delete("bad", &DeleteParams::default()).await;
     if made {
         crds.delete("tcproutes.gateway.networking.k8s.io", &DeleteParams::default()).await.unwrap();

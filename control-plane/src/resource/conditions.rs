@@ -1,0 +1,157 @@
+//! What a route's status says (GEP-1364, for a mesh GEP-1294): for each Service that it names as a parent, whether it is
+//! in force there, and whether its backends are there.
+
+use super::problems::parent_problem;
+use super::refusal::Refusal;
+use super::routes::resolve;
+use crate::objects::ParentRef;
+use crate::snapshot::Snapshot;
+use crate::state::PreparedRoute;
+
+/// What is said of one parent.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ParentConditions {
+    /// The parent as the route names it.
+    pub(crate) parent: ParentRef,
+    /// In the order of their names' importance: `Accepted`, `ResolvedRefs`, and `PartiallyInvalid` only when it is.
+    pub(crate) conditions: Vec<Condition>,
+}
+
+/// One condition.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Condition {
+    /// Its name.
+    pub(crate) kind: &'static str,
+    /// Whether it is so.
+    pub(crate) holds: bool,
+    /// Why, in one word.
+    pub(crate) reason: &'static str,
+    /// Why, for people.
+    pub(crate) message: String,
+}
+
+/// Returns the conditions for all parents that are Services; parents of other kinds are others' to judge.
+pub(crate) fn conditions(snapshot: &Snapshot, prepared: &PreparedRoute) -> Vec<ParentConditions> {
+    let resolved = resolved(snapshot, prepared);
+    let parents = prepared.route.parents.iter().filter(|parent| parent.is_service());
+    parents
+        .map(|parent| {
+            let refusal = parent_problem(snapshot, prepared, parent).or_else(|| nothing_left(prepared));
+            let mut conditions = Vec::with_capacity(3);
+            let partially = refusal.is_none() && !prepared.refused.is_empty();
+            conditions.push(match refusal {
+                Some(Refusal { reason, message }) => condition("Accepted", false, reason, message),
+                None => condition("Accepted", true, "Accepted", prepared.ignored.join("; ")),
+            });
+            conditions.push(resolved.clone());
+            if partially {
+                let message = format!("Dropped Rule: {}", prepared.refused.join("; "));
+                conditions.push(condition("PartiallyInvalid", true, UNSUPPORTED, message));
+            }
+            ParentConditions { parent: parent.clone(), conditions }
+        })
+        .collect()
+}
+
+/// A route of which no rule can be kept is not accepted at all.
+fn nothing_left(prepared: &PreparedRoute) -> Option<Refusal> {
+    let rules = prepared.route.rules.len();
+    (rules > 0 && prepared.refused.len() == rules).then(|| Refusal::new(UNSUPPORTED, prepared.refused.join("; ")))
+}
+
+fn resolved(snapshot: &Snapshot, prepared: &PreparedRoute) -> Condition {
+    let backends = prepared.rules.iter().flat_map(|rule| rule.backends.iter().flatten().map(move |b| (rule, b)));
+    let mut refusals = backends.filter_map(|(rule, backend)| {
+        let refusal = resolve(snapshot, prepared, &backend.reference).err()?;
+        Some((refusal.reason, format!("rule {}: {}", rule.wire.index, refusal.message)))
+    });
+    let Some((reason, mut message)) = refusals.next() else {
+        return condition("ResolvedRefs", true, "ResolvedRefs", String::new());
+    };
+    let others = refusals.count();
+    if others > 0 {
+        message.push_str(&format!("; and {others} more"));
+    }
+    condition("ResolvedRefs", false, reason, message)
+}
+
+fn condition(kind: &'static str, holds: bool, reason: &'static str, message: String) -> Condition {
+    Condition { kind, holds, reason, message }
+}
+
+pub(super) const UNSUPPORTED: &str = "UnsupportedValue";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{route, route_in, service, snapshot};
+
+    /// `Kind=True/Reason` of each condition of each parent of the route `shop/r`.
+    fn told(yaml: &str) -> Vec<String> {
+        let snapshot = snapshot(yaml);
+        let routes = snapshot.state.routes.values().flat_map(|routes| routes.iter());
+        let prepared = routes.into_iter().find(|prepared| &*prepared.route.meta.name == "r").unwrap();
+        let parents = conditions(&snapshot, prepared);
+        let lines = parents.iter().map(|parent| {
+            let line = |c: &Condition| format!("{}={}/{}", c.kind, c.holds, c.reason);
+            format!("{}: {}", parent.parent.name, parent.conditions.iter().map(line).collect::<Vec<_>>().join(" "))
+        });
+        lines.collect()
+    }
+
+    fn shop() -> String {
+        service("web", "10.96.0.1") + &service("v1", "10.96.0.2")
+    }
+
+    #[test]
+    fn each_case_has_its_reason() {
+        const FINE: &str = "Accepted=true/Accepted ResolvedRefs=true/ResolvedRefs";
+        let to = |name: &str| format!("  rules: [{{backendRefs: [{{name: {name}, port: 80}}]}}]\n");
+        let named = |parent: &str| route_in("shop", "HTTPRoute", "r", parent, &to("v1"));
+        let refused = "{matches: [{path: {type: RegularExpression, value: '('}}]}";
+        let kept = "{backendRefs: [{name: v1, port: 80}]}";
+        for (about, yaml, expected) in [
+            ("in force", route("HTTPRoute", "r", "web", &to("v1")), format!("web: {FINE}")),
+            (
+                "no such parent",
+                route("HTTPRoute", "r", "none", &to("v1")),
+                "none: Accepted=false/NoMatchingParent ResolvedRefs=true/ResolvedRefs".to_owned(),
+            ),
+            (
+                "no such port of the parent",
+                named("{group: '', kind: Service, name: web, port: 81}"),
+                "web: Accepted=false/NoMatchingParent ResolvedRefs=true/ResolvedRefs".to_owned(),
+            ),
+            (
+                "the core group by its other name",
+                named("{group: core, kind: Service, name: web}"),
+                format!("web: {FINE}"),
+            ),
+            (
+                "no such backend",
+                route("HTTPRoute", "r", "web", &to("none")),
+                "web: Accepted=true/Accepted ResolvedRefs=false/BackendNotFound".to_owned(),
+            ),
+            (
+                "one rule of two",
+                route("HTTPRoute", "r", "web", &format!("  rules: [{refused}, {kept}]\n")),
+                format!("web: {FINE} PartiallyInvalid=true/UnsupportedValue"),
+            ),
+            (
+                "no rule is left",
+                route("HTTPRoute", "r", "web", &format!("  rules: [{refused}]\n")),
+                "web: Accepted=false/UnsupportedValue ResolvedRefs=true/ResolvedRefs".to_owned(),
+            ),
+            (
+                "another kind has precedence",
+                route("HTTPRoute", "r", "web", &to("v1")) + &route("GRPCRoute", "g", "web", &to("v1")),
+                "web: Accepted=false/Conflicted ResolvedRefs=true/ResolvedRefs".to_owned(),
+            ),
+        ] {
+            assert_eq!(told(&(shop() + &yaml)), [expected], "{about}");
+        }
+        let gateway =
+            route_in("shop", "HTTPRoute", "r", "{name: edge}, {group: '', kind: Service, name: web}", &to("v1"));
+        assert_eq!(told(&(shop() + &gateway)), [format!("web: {FINE}")], "a Gateway is not ours to judge");
+    }
+}
