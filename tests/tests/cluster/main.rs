@@ -6,6 +6,7 @@
 mod autoscaling;
 mod availability;
 mod charts;
+mod docs;
 mod injection;
 mod lifecycle;
 mod operations;

@@ -17,6 +17,8 @@ pub(super) const PAUSE: &str = "outrigger/pause:1";
 pub(super) const COREDNS: &str = "outrigger/coredns:1.15.0";
 /// What knows how much CPU pods use.
 pub(super) const METRICS_SERVER: &str = "outrigger/metrics-server:0.9.0";
+/// What `examples/kubernetes` uses, under its public name, so that the examples run here as users have them.
+const PUBLIC_BUSYBOX: &str = "busybox:1.37";
 /// Images of this repository have its version.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -63,6 +65,12 @@ pub(super) fn of_the_node(places: &Places) -> Result<Vec<Image>> {
         },
         Image {
             name: format!("outrigger/busybox:{VERSION}"),
+            dockerfile: dockerfile("busybox"),
+            files: vec![(busybox.clone(), "rootfs/bin/busybox".into())],
+            links: true,
+        },
+        Image {
+            name: PUBLIC_BUSYBOX.into(),
             dockerfile: dockerfile("busybox"),
             files: vec![(busybox, "rootfs/bin/busybox".into())],
             links: true,

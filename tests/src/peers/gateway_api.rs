@@ -1,0 +1,25 @@
+//! The kinds of the Gateway API, from the Go module that its releases are made of: no internet but the module proxy.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{PeerError, build, finish};
+
+/// A folder with the standard channel's custom resources: what `kubectl apply -f` of a release's `standard-install.yaml` makes.
+///
+/// # Errors
+/// When the module cannot be had.
+pub fn standard_channel() -> Result<PathBuf, PeerError> {
+    let step = "go mod download sigs.k8s.io/gateway-api";
+    let mut download = Command::new(build::any_go()?);
+    download.args(["mod", "download", "-json", "sigs.k8s.io/gateway-api"]);
+    download.current_dir(build::root().join("tests/peers/gateway-api")).env("GOTOOLCHAIN", "local");
+    let said = finish(step, &mut download)?;
+    let module: Value = serde_json::from_str(&said).unwrap_or_default();
+    match module["Dir"].as_str() {
+        Some(folder) => Ok(PathBuf::from(folder).join("config/crd/standard")),
+        None => Err(PeerError::Failed { step: step.to_owned(), output: said }),
+    }
+}
