@@ -106,7 +106,7 @@ mod tests {
         let commands: Vec<&str> = steps.iter().map(|step| step.command.as_str()).collect();
         assert_eq!(commands, ["kubectl get \\\n    pods", "true", "hidden"]);
         assert_eq!(steps[0].shown, ["NAME", "web-…"]);
-        assert_eq!((steps[1].place.as_str(), steps[1].shown.len()), ("p.md:11", 0));
+        assert_eq!((steps[1].place.as_str(), steps[1].shown.len()), ("p.md:12", 0));
     }
 
     #[test]

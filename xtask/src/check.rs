@@ -3,12 +3,12 @@
 use anyhow::Result;
 
 use crate::step::Steps;
-use crate::{advisories, generate, step, tools, workspace};
+use crate::{advisories, generate, links, step, tools, workspace};
 
 /// `cargo xtask check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Runs only these of: fmt, clippy, doc, gen, deny, advisories.
+    /// Runs only these of: fmt, clippy, doc, links, gen, deny, advisories.
     #[arg(long, value_name = "CHECK", value_delimiter = ',', value_enum)]
     only: Vec<Check>,
 }
@@ -21,6 +21,8 @@ enum Check {
     Clippy,
     /// Links in the documentation comments lead somewhere.
     Doc,
+    /// Links between the pages lead somewhere.
+    Links,
     /// Generated files are up to date.
     Gen,
     /// Licences, bans and sources of dependencies (deny.toml).
@@ -30,13 +32,14 @@ enum Check {
 }
 
 impl Check {
-    const ALL: [Self; 6] = [Self::Fmt, Self::Clippy, Self::Doc, Self::Gen, Self::Deny, Self::Advisories];
+    const ALL: [Self; 7] = [Self::Fmt, Self::Clippy, Self::Doc, Self::Links, Self::Gen, Self::Deny, Self::Advisories];
 
     fn name(self) -> &'static str {
         match self {
             Self::Fmt => "format",
             Self::Clippy => "lints",
             Self::Doc => "documentation links",
+            Self::Links => "links between the pages",
             Self::Gen => "generated files",
             Self::Deny => "licences, bans and sources of dependencies",
             Self::Advisories => "security advisories",
@@ -77,6 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                     .args(["doc", "--quiet", "--workspace", "--all-features", "--no-deps", "--document-private-items"])
                     .env("RUSTDOCFLAGS", "--deny warnings"),
             ),
+            Check::Links => links::check(&root),
             Check::Gen => generate::check(&root),
             Check::Deny => {
                 let deny = tools::CARGO_DENY.program(&root)?;

@@ -10,6 +10,7 @@ mod cluster;
 mod debian;
 mod demo_check;
 mod generate;
+mod links;
 mod sizes;
 mod step;
 mod test;

@@ -78,7 +78,7 @@ fn uninstall_refuses_while_pods_are_meshed_and_then_leaves_nothing() {
 }
 
 /// Installs the mesh again for the tests that follow, also when this one fails.
-struct Again(&'static Cluster);
+pub(crate) struct Again(pub(crate) &'static Cluster);
 
 impl Drop for Again {
     fn drop(&mut self) {
