@@ -69,17 +69,16 @@ impl Cluster {
         command
     }
 
-    /// A shell in the root of the repository, where `kubectl` and `outrigger` are those for this cluster.
+    /// A shell in a folder, where `kubectl` and `outrigger` are those for this cluster.
     #[must_use]
-    pub fn shell(&self, command: &str) -> Command {
+    pub fn shell(&self, folder: &Path, command: &str) -> Command {
         let mut shell = Command::new("bash");
         let programs = [&self.kubectl, &self.outrigger].into_iter().filter_map(|program| program.parent());
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::join_paths(programs.map(Path::to_path_buf).chain(std::env::split_paths(&path)));
         // One stream, as in a terminal.
         shell.args(["-c", &format!("exec 2>&1; {command}")]).env("PATH", path.expect("no folder has a colon"));
-        shell.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).env("KUBECONFIG", &self.kubeconfig);
-        shell.stdin(Stdio::null());
+        shell.current_dir(folder).env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null());
         shell
     }
 

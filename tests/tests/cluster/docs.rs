@@ -1,8 +1,9 @@
 //! Pages of the documentation, run as they are written.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use outrigger_tests::cluster::{Alone, Cluster, enter_alone};
+use outrigger_tests::cluster::{Cluster, enter_alone};
 use outrigger_tests::page::{self, Step};
 use outrigger_tests::peers::gateway_api;
 
@@ -10,66 +11,89 @@ use super::lifecycle::Again;
 
 #[test]
 fn the_quickstart() {
-    let Some((cluster, alone)) = enter_alone() else { return };
-    let _again = Again(cluster);
-    // A page starts with a cluster that has no mesh, and ends with one.
-    run(cluster, &alone, "outrigger uninstall --force");
-    follow(cluster, &alone, "docs/quickstart.md");
+    follow("docs/quickstart.md");
 }
 
-/// Runs a page's commands in their order.
-fn follow(cluster: &'static Cluster, alone: &Alone, path: &str) {
-    let _shop = Shop(cluster);
+#[test]
+fn operations() {
+    follow("docs/tasks/operations.md");
+}
+
+#[test]
+fn troubleshooting() {
+    follow("docs/tasks/troubleshooting.md");
+}
+
+/// Runs a page's commands in their order, on a cluster without a mesh. Afterwards there is one again.
+fn follow(path: &str) {
+    let Some((cluster, _alone)) = enter_alone() else { return };
+    let _again = Again(cluster);
+    let reader = Reader::new(cluster);
+    reader.run("outrigger uninstall --force");
     for step in page::read(path) {
         let Step { place, command, .. } = &step;
-        let (printed, success) = eventually(&step, || run(cluster, alone, command));
+        let (printed, success) = reader.eventually(&step);
         assert!(step.shows(&printed), "{place}: `{command}` printed something else:\n{printed}");
         assert!(success || !step.shown.is_empty(), "{place}: `{command}` failed:\n{printed}");
     }
 }
 
-/// What only looks may have to look again: a cluster takes its time.
-fn eventually(step: &Step, mut run: impl FnMut() -> (String, bool)) -> (String, bool) {
-    let start = Instant::now();
-    let looks = LOOKS.iter().any(|reader| step.command.starts_with(reader));
-    loop {
-        let (printed, success) = run();
-        if !looks || step.shows(&printed) || start.elapsed() > PATIENCE {
-            return (printed, success);
+/// Who follows a page, in a folder that has what the root of the repository has for readers.
+struct Reader {
+    cluster: &'static Cluster,
+    folder: PathBuf,
+}
+
+impl Reader {
+    fn new(cluster: &'static Cluster) -> Self {
+        let folder = std::env::temp_dir().join(format!("outrigger-pages-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+        std::os::unix::fs::symlink(examples, folder.join("examples")).unwrap();
+        Self { cluster, folder }
+    }
+
+    /// What only looks may have to look again: a cluster takes its time.
+    fn eventually(&self, step: &Step) -> (String, bool) {
+        let start = Instant::now();
+        let looks = LOOKS.iter().any(|reader| step.command.starts_with(reader));
+        loop {
+            let (printed, success) = self.run(&step.command);
+            if !looks || step.shows(&printed) || start.elapsed() > PATIENCE {
+                return (printed, success);
+            }
+            std::thread::sleep(Duration::from_millis(500));
         }
-        std::thread::sleep(Duration::from_millis(500));
+    }
+
+    /// What it prints, and whether it succeeds.
+    fn run(&self, command: &str) -> (String, bool) {
+        // The tests know no internet; the module that the release is made of has the same.
+        let here = if command.contains(GATEWAY_API) {
+            command.replace(GATEWAY_API, gateway_api::standard_channel().unwrap().to_str().unwrap())
+        } else {
+            command.to_owned()
+        };
+        let output = self.cluster.shell(&self.folder, &here).output().unwrap();
+        (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.success())
     }
 }
 
-fn run(cluster: &Cluster, _alone: &Alone, command: &str) -> (String, bool) {
-    // The tests know no internet; the module that the release is made of has the same.
-    let here = if command.contains(GATEWAY_API) {
-        let folder = gateway_api::standard_channel().unwrap();
-        command.replace(GATEWAY_API, folder.to_str().unwrap())
-    } else {
-        command.to_owned()
-    };
-    let output = cluster.shell(&here).output().unwrap();
-    (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.success())
-}
-
-/// What pages make, for when they fail half way.
-struct Shop(&'static Cluster);
-
-impl Drop for Shop {
+impl Drop for Reader {
+    /// What pages make, also when they fail half way.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let shown = self.0.kubectl(["-n", "shop", "describe", "pods"]).output();
-            eprintln!("{}", String::from_utf8_lossy(&shown.map(|output| output.stdout).unwrap_or_default()));
+            let (pods, _) = self.run("kubectl get pods -A; kubectl events -n shop");
+            eprintln!("{pods}");
         }
-        let _ = self.0.kubectl(["delete", "namespace", "shop", "--ignore-not-found"]).output();
-        if let Ok(folder) = gateway_api::standard_channel() {
-            let _ = self.0.kubectl(["delete", "--ignore-not-found", "-f"]).arg(folder).output();
-        }
+        self.run("kubectl delete namespace shop --ignore-not-found");
+        self.run(&format!("kubectl delete --ignore-not-found -f {GATEWAY_API}"));
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-const LOOKS: [&str; 5] = ["kubectl get ", "kubectl logs ", "kubectl exec ", "kubectl describe ", "outrigger check"];
+const LOOKS: [&str; 6] =
+    ["kubectl get ", "kubectl logs ", "kubectl exec ", "kubectl describe ", "kubectl events ", "outrigger check"];
 const GATEWAY_API: &str =
     "https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.6.3/standard-install.yaml";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);

@@ -100,8 +100,9 @@ pub(super) fn available(code: &'static str, deployment: &Deployment) -> Check {
         format!("kubectl describe pods -n {namespace} -l app.kubernetes.io/name={name}")
     };
     match available {
-        available if available >= wanted => ok(code, message),
+        // Also when nobody asks for one.
         0 => error(code, message, hint()),
+        available if available >= wanted => ok(code, message),
         _ => warn(code, message, hint()),
     }
 }
