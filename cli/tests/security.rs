@@ -98,13 +98,15 @@ fn objects() -> Vec<Value> {
     let release =
         Release { name: "outrigger".into(), namespace: "outrigger-system".into(), service: "outrigger".into() };
     // With all that opens a port.
-    let values = json!({"networkPolicy": {"monitoringNamespaces": ["monitoring"]}, "serviceMonitor": {"enabled": true}});
+    let values =
+        json!({"networkPolicy": {"monitoringNamespaces": ["monitoring"]}, "serviceMonitor": {"enabled": true}});
     MESH.render(&release, &[values]).unwrap()
 }
 
 /// The rows of all tables, cell by cell.
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
-    text.lines().filter_map(|line| Some(line.strip_prefix("| ")?.strip_suffix('|')?.split('|').map(str::trim).collect()))
+    text.lines()
+        .filter_map(|line| Some(line.strip_prefix("| ")?.strip_suffix('|')?.split('|').map(str::trim).collect()))
 }
 
 fn words(cell: &str) -> Vec<String> {

@@ -35,7 +35,7 @@ fn broken(pages: &BTreeMap<PathBuf, String>, exists: impl Fn(&Path) -> bool) -> 
         pages.iter().map(|(name, text)| (name.as_path(), anchors(text))).collect();
     let mut broken = Vec::new();
     for (name, text) in pages {
-        let folder = name.parent().unwrap_or(Path::new(""));
+        let folder = name.parent().unwrap_or_else(|| Path::new(""));
         for (line, target) in targets(text).into_iter().filter(|(_, target)| !target.contains(':')) {
             let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
             let path = if file.is_empty() { name.clone() } else { plain(&folder.join(file)) };
