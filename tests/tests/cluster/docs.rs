@@ -29,7 +29,6 @@ fn follow(path: &str) {
     let Some((cluster, _alone)) = enter_alone() else { return };
     let _again = Again(cluster);
     let reader = Reader::new(cluster);
-    reader.run("outrigger uninstall --force");
     for step in page::read(path) {
         let Step { place, command, .. } = &step;
         let (printed, success) = reader.eventually(&step);
@@ -50,7 +49,17 @@ impl Reader {
         std::fs::create_dir_all(&folder).unwrap();
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
         std::os::unix::fs::symlink(examples, folder.join("examples")).unwrap();
-        Self { cluster, folder }
+        let reader = Self { cluster, folder };
+        // A run that was cut off has left them.
+        reader.clean_up();
+        reader
+    }
+
+    /// Removes what pages make.
+    fn clean_up(&self) {
+        self.run("kubectl delete namespace shop --ignore-not-found");
+        self.run(&format!("kubectl delete --ignore-not-found -f {GATEWAY_API}"));
+        self.run("outrigger uninstall --force");
     }
 
     /// What only looks may have to look again: a cluster takes its time.
@@ -80,14 +89,12 @@ impl Reader {
 }
 
 impl Drop for Reader {
-    /// What pages make, also when they fail half way.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let (pods, _) = self.run("kubectl get pods -A; kubectl events -n shop");
+            let (pods, _) = self.run("kubectl get pods -A; kubectl events -n shop --types=Warning");
             eprintln!("{pods}");
         }
-        self.run("kubectl delete namespace shop --ignore-not-found");
-        self.run(&format!("kubectl delete --ignore-not-found -f {GATEWAY_API}"));
+        self.clean_up();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
