@@ -64,8 +64,7 @@ impl Step {
     pub fn shows(&self, printed: &str) -> bool {
         let printed: Vec<String> = printed.lines().map(narrow).collect();
         let shown: Vec<String> = self.shown.iter().map(|line| narrow(line)).collect();
-        let borrowed = |lines: &[String]| -> Vec<&str> { lines.iter().map(String::as_str).collect() };
-        self.shown.is_empty() || lines(&borrowed(&shown), &borrowed(&printed))
+        shown.is_empty() || lines(&shown, &printed)
     }
 }
 
@@ -74,10 +73,10 @@ fn narrow(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn lines(shown: &[&str], printed: &[&str]) -> bool {
+fn lines(shown: &[String], printed: &[String]) -> bool {
     match (shown, printed) {
         ([], []) => true,
-        (["…", rest @ ..], _) => (0..=printed.len()).any(|skipped| lines(rest, &printed[skipped..])),
+        ([any, rest @ ..], _) if any == "…" => (0..=printed.len()).any(|skipped| lines(rest, &printed[skipped..])),
         ([first, shown @ ..], [line, printed @ ..]) => like(first, line) && lines(shown, printed),
         _ => false,
     }
