@@ -60,6 +60,8 @@ impl Reader {
         self.run("kubectl delete namespace shop --ignore-not-found");
         self.run(&format!("kubectl delete --ignore-not-found -f {GATEWAY_API}"));
         self.run("outrigger uninstall --force");
+        // A namespace that a page made by hand is not the command's to remove.
+        self.run("kubectl delete namespace outrigger-system --ignore-not-found");
     }
 
     /// What only looks may have to look again: a cluster takes its time.
