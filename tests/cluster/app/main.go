@@ -1,4 +1,4 @@
-// test-app is whatever a test needs in a pod: a server, a client, a load, a job. `test-app MODE -h` lists a mode's flags.
+// test-app is whatever a test needs in a pod: a server, a client, a load, a job, a resolver. `test-app MODE -h` lists a mode's flags.
 package main
 
 import (
@@ -12,11 +12,12 @@ import (
 
 // A mode ends when its work is done or ctx is (SIGTERM, SIGINT); its error is the exit status 1.
 var modes = map[string]func(ctx context.Context, args []string) error{
-	"serve":  serve,
-	"client": client,
-	"tcp":    tcp,
-	"load":   load,
-	"job":    job,
+	"serve":   serve,
+	"client":  client,
+	"tcp":     tcp,
+	"load":    load,
+	"job":     job,
+	"resolve": resolve,
 }
 
 func main() {
@@ -28,7 +29,7 @@ func main() {
 	}
 	mode, known := modes[args[0]]
 	if !known {
-		fmt.Fprintf(os.Stderr, "no mode %q; there are serve, client, tcp, load and job\n", args[0])
+		fmt.Fprintf(os.Stderr, "no mode %q; there are serve, client, tcp, load, job and resolve\n", args[0])
 		os.Exit(2)
 	}
 	if err := mode(ctx, args[1:]); err != nil {

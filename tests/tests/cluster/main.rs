@@ -9,6 +9,7 @@ mod charts;
 mod docs;
 mod injection;
 mod lifecycle;
+mod network;
 mod operations;
 mod probes;
 mod services;
