@@ -61,12 +61,13 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
     let metrics = Metrics::new();
     let telemetry = Arc::new(Telemetry::new(&TelemetryConfig::from(args), &metrics, store.clone(), tls.clone())?);
     let state = |what| args.state_dir.as_deref().map(StateDir::open).transpose().context(what);
+    let saved = state("open the state directory")?;
     let certificate = Certificate {
         control_plane: control_plane.clone(),
         tls: tls.clone(),
-        bundle,
+        bundle: saved.as_ref().map_or_else(|| bundle.clone(), |saved| saved.with_saved_anchors(bundle.clone())),
         token_file: args.token_file.clone(),
-        state: state("open the state directory")?,
+        state: saved,
     };
     let mut client = Client::new(control_plane, store.clone(), tls.clone(), state("open the state directory")?, wanted);
     if certificate.restore() {

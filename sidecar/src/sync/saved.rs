@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use outrigger_identity::{Credentials, KeyPair};
-use outrigger_proto::wire;
+use outrigger_identity::{Credentials, KeyPair, TrustBundle};
+use outrigger_proto::{Key, wire};
 use prost::Message;
 use rustls_pki_types::CertificateDer;
 
@@ -54,6 +54,24 @@ impl StateDir {
                 None
             }
         }
+    }
+
+    /// Adds the anchors that the control plane streamed last to those that the sidecar was started with, which are as old
+    /// as its pod. The control plane's next word takes the place of both.
+    pub(crate) fn with_saved_anchors(&self, given: TrustBundle) -> TrustBundle {
+        let resources = self.load_resources().unwrap_or_default();
+        let settings = resources.into_iter().find(|resource| resource.key == Key::Mesh.to_string());
+        let settings = settings.and_then(|resource| wire::MeshSettings::decode(resource.value).ok());
+        let Some(saved) = settings.filter(|saved| saved.trust_domain == given.domain().to_string()) else {
+            return given;
+        };
+        let mut anchors = given.anchors().to_vec();
+        for anchor in saved.trust_anchors.into_iter().map(|der| CertificateDer::from(der.to_vec())) {
+            if !anchors.contains(&anchor) {
+                anchors.push(anchor);
+            }
+        }
+        TrustBundle::new(given.domain().clone(), anchors).unwrap_or(given)
     }
 
     pub(crate) fn save_identity(&self, key: &KeyPair, credentials: &Credentials) {
@@ -139,6 +157,31 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         fs::write(directory.join("resources"), b"\xff\xff").unwrap();
         assert!(state.load_resources().is_none());
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn anchors_that_were_streamed_are_trusted_beside_those_given() {
+        let directory = std::env::temp_dir().join(format!("outrigger-anchors-{}", std::process::id()));
+        let state = StateDir::open(&directory).unwrap();
+        let root = || {
+            let key = rcgen::KeyPair::generate().unwrap();
+            rcgen::CertificateParams::default().self_signed(&key).unwrap().der().clone()
+        };
+        let (old, new) = (root(), root());
+        let given = TrustBundle::new("mesh.local".parse().unwrap(), vec![old.clone()]).unwrap();
+        assert_eq!(state.with_saved_anchors(given.clone()), given);
+
+        let save = |domain: &str| {
+            let trust_anchors = vec![old.to_vec().into(), new.to_vec().into()];
+            let settings = wire::MeshSettings { trust_domain: domain.to_owned(), trust_anchors, ..Default::default() };
+            let value = settings.encode_to_vec().into();
+            state.save_resources(vec![wire::Resource { key: "mesh".to_owned(), version: 1, value }]);
+        };
+        save("mesh.local");
+        assert_eq!(state.with_saved_anchors(given.clone()).anchors(), [old.clone(), new.clone()]);
+        save("elsewhere.example");
+        assert_eq!(state.with_saved_anchors(given.clone()), given, "another mesh's are not ours");
         fs::remove_dir_all(directory).unwrap();
     }
 }
