@@ -4,6 +4,7 @@
 //! itself inside as client (`load`) and as app (`echo`), and reports.
 
 mod cases;
+mod cluster;
 mod contender;
 mod data_plane;
 mod echo;
@@ -33,6 +34,8 @@ struct Args {
 enum Command {
     /// The request path: direct, Outrigger and Envoy side by side, in network namespaces of their own (root).
     DataPlane(data_plane::Args),
+    /// The mesh in a Kubernetes cluster: start of pods, admission, memory of the control plane and of a sidecar.
+    Cluster(cluster::Args),
     /// A sidecar before any request: size, time to ready, memory.
     Footprint(footprint::Args),
     /// The client app.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         |runtime| -> Result<ExitCode> {
             match Args::parse().command {
                 Command::DataPlane(args) => runtime.block_on(data_plane::run(&args)),
+                Command::Cluster(args) => runtime.block_on(cluster::run(&args)),
                 Command::Footprint(args) => runtime.block_on(footprint::run(&args)),
                 Command::Load(args) => runtime.block_on(load::run(&args)).map(|()| ExitCode::SUCCESS),
                 Command::Hold(args) => runtime.block_on(load::hold(&args)).map(|()| ExitCode::SUCCESS),

@@ -141,7 +141,7 @@ fn pages(registry: outrigger_daemon::Metrics, latest: Latest, sidecars: Sidecars
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
+    outrigger_daemon::listen(address).await.map_err(|source| StartError::Bind { address, source })
 }
 
 /// Why a control plane cannot start.

@@ -3,11 +3,13 @@
 
 mod admin;
 mod drain;
+mod listen;
 pub mod logging;
 mod metrics;
 
 pub use admin::{Admin, Page};
 pub use drain::{Drain, shutdown_signal};
+pub use listen::listen;
 pub use metrics::Metrics;
 
 /// The version of this build.

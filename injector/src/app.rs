@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use outrigger_daemon::{Admin, Drain, Metrics, VERSION, logging, shutdown_signal};
-use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::certificate::{self, Files};
@@ -31,7 +30,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 async fn serve_until_signal(args: &RunArgs) -> anyhow::Result<()> {
     logging::init(&args.log_filter, args.log_format)?;
     let bind = |address| async move {
-        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+        outrigger_daemon::listen(address).await.with_context(|| format!("cannot listen on {address}"))
     };
     let (listener, admin) = (bind(args.listen).await?, bind(args.admin).await?);
     let (drain, files) = (Drain::new(), Arc::new(Files::default()));

@@ -1,7 +1,6 @@
 //! Puts a sidecar together: a control thread (configuration, certificate, admin, signals) and worker threads that
 //! carry traffic and are never held up by it.
 
-use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +17,7 @@ use tokio::time::{Instant, interval, sleep};
 
 use crate::admin;
 use crate::certificate::Certificate;
-use crate::config::{Explicit, LeaveArgs, RunArgs};
+use crate::config::{Explicit, RunArgs};
 use crate::connect::Connector;
 use crate::http::Direction;
 use crate::listen::{self, Acceptor};
@@ -30,9 +29,6 @@ use crate::{inbound, outbound};
 
 /// After SIGTERM, no request for so long means that everyone has heard and left.
 const QUIET: Duration = Duration::from_millis(500);
-
-/// Longest wait for the answer to `leave`.
-const LEAVE: Duration = Duration::from_secs(5);
 
 /// How often idle connections are looked through.
 const REAP: Duration = Duration::from_secs(1);
@@ -154,22 +150,6 @@ fn anchors(args: &RunArgs) -> anyhow::Result<Vec<u8>> {
         (None, Some(pem)) => Ok(pem.clone().into_bytes()),
         (None, None) => bail!("no trust anchors: give --trust-anchors"),
     }
-}
-
-/// Asks a running sidecar to tell its peers that it leaves: what a pod's end begins with.
-pub(crate) fn leave(args: &LeaveArgs) -> anyhow::Result<()> {
-    let mut stream = std::net::TcpStream::connect(args.admin)
-        .with_context(|| format!("no sidecar answers on {}; --admin says where it does", args.admin))?;
-    stream.set_read_timeout(Some(LEAVE))?;
-    let request =
-        format!("POST /leave HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", args.admin);
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.take(4096).read_to_string(&mut answer).context("read the sidecar's answer")?;
-    if !answer.starts_with("HTTP/1.1 200") {
-        bail!("the sidecar on {} answered: {}", args.admin, answer.lines().next().unwrap_or_default());
-    }
-    Ok(())
 }
 
 /// Waits until nothing has been in flight for a while; `false` when `limit` came first.

@@ -30,8 +30,22 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Tell a running sidecar's peers that it is about to leave; it serves on until SIGTERM
     Leave(LeaveArgs),
+    /// Wait until a running sidecar is ready: what the application's start waits for
+    Wait(WaitArgs),
     /// Print the version
     Version,
+}
+
+/// Settings of `wait`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WaitArgs {
+    /// The sidecar's admin endpoints
+    #[arg(long, env = "OUTRIGGER_ADMIN", default_value = "127.0.0.1:4191")]
+    pub(crate) admin: SocketAddr,
+
+    /// Longest wait
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub(crate) timeout: Duration,
 }
 
 /// Settings of `leave`.

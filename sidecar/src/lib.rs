@@ -21,6 +21,7 @@ mod error;
 mod http;
 mod inbound;
 mod listen;
+mod local;
 mod orig_dst;
 mod outbound;
 mod probe;
@@ -46,7 +47,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Run(run) => app::run(&run),
-        Command::Leave(leave) => app::leave(&leave),
+        Command::Leave(leave) => local::leave(&leave),
+        Command::Wait(wait) => local::wait(&wait),
         Command::Version => {
             use std::io::Write;
             writeln!(std::io::stdout(), "outrigger-sidecar {}", outrigger_daemon::VERSION)?;

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{step, workspace};
+use crate::{cluster, step, workspace};
 
 /// `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
@@ -12,7 +12,7 @@ pub(crate) struct Args {
     /// The build profile of the sidecar that is measured; images ship `dist`.
     #[arg(long, default_value = "dist")]
     pub(crate) profile: String,
-    /// What to measure and how, such as `data-plane --quick`: passed on to the bench program; `-- --help` says more.
+    /// What to measure and how, such as `data-plane --quick` or, in the test cluster with the mesh installed, `cluster`: passed on to the bench program; `-- --help` says more.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, default_value = "--help")]
     pub(crate) rest: Vec<String>,
 }
@@ -34,8 +34,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let folder = if profile == "dev" { "debug" } else { profile };
         workspace::target_dir(&root).join(folder).join(program)
     };
+    // Services and pods have addresses in the cluster's network only.
+    let bench = built("release", "outrigger-bench");
+    let mut bench = if args.rest.first().is_some_and(|part| part == "cluster") {
+        cluster::inside(&bench)?
+    } else {
+        Command::new(bench)
+    };
     step::run(
-        Command::new(built("release", "outrigger-bench"))
+        bench
             .current_dir(&root)
             .args(&args.rest)
             .env("OUTRIGGER_SIDECAR_BIN", built(&args.profile, "outrigger-sidecar"))

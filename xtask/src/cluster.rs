@@ -70,6 +70,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
+/// A program that runs on the cluster's node; without a cluster of ours, here, for the one that `KUBECONFIG` names.
+///
+/// # Errors
+/// When there is no home for a cache.
+pub(crate) fn inside(program: &std::path::Path) -> Result<std::process::Command> {
+    let places = places::Places::new()?;
+    if std::env::var_os("KUBECONFIG").is_some() || !places.kubeconfig().exists() {
+        return Ok(std::process::Command::new(program));
+    }
+    let mut command = std::process::Command::new("ip");
+    command.args(["netns", "exec", network::CLUSTER]).arg(program);
+    command.env("KUBECONFIG", places.kubeconfig()).env("OUTRIGGER_KUBECTL", places.bin().join("kubectl"));
+    Ok(command)
+}
+
 /// Starts the cluster with the images of the sources as they are, and returns what tests must be told of it.
 ///
 /// # Errors

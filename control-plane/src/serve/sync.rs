@@ -99,7 +99,8 @@ impl Streams {
         }
         let ended = tokio::select! {
             ended = stream.serve(&mut requests, responses) => ended,
-            () = old_age(self.lifetime) => Err(Status::unavailable("moving on to any replica: connect anew")),
+            // No failure: the sidecar connects anew, to any replica.
+            () = old_age(self.lifetime) => Ok(()),
             () = self.drain.started() => Err(going_away()),
         };
         info!(%workload, %identity, "sidecar disconnected");

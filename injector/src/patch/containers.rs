@@ -49,12 +49,15 @@ pub(super) fn sidecar(settings: &Settings, wishes: &Wishes<'_>, probes: Option<S
         // The sidecar holds its answer back until it is ready, or for three seconds.
         json!({"httpGet": get, "periodSeconds": period, "failureThreshold": failures, "timeoutSeconds": 5})
     };
-    // The application starts when this one passes.
-    container["startupProbe"] = probe("/ready", 1, 120);
     container["readinessProbe"] = probe("/ready", 5, 3);
     container["livenessProbe"] = probe("/live", 10, 6);
-    // Peers hear that this pod leaves when its end begins, not when the application has gone.
-    container["lifecycle"] = json!({"preStop": {"exec": {"command": ["/outrigger-sidecar", "leave"]}}});
+    let hook = |command: &str| json!({"exec": {"command": ["/outrigger-sidecar", command]}});
+    container["lifecycle"] = json!({
+        // The application starts when this one ends. A startup probe would be asked once a second only.
+        "postStart": hook("wait"),
+        // Peers hear that this pod leaves when its end begins, not when the application has gone.
+        "preStop": hook("leave"),
+    });
     container["resources"] = resources(wishes);
     container["securityContext"] = json!({
         "runAsUser": USER, "runAsGroup": USER, "runAsNonRoot": true, "allowPrivilegeEscalation": false,

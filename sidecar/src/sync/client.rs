@@ -96,26 +96,28 @@ impl Client {
         let mut failures = 0_u32;
         loop {
             let started = Instant::now();
-            let error = match self.connect().await {
+            let ended = match self.connect().await {
                 Ok(mut stream) => self.follow(&mut stream).await,
-                Err(error) => error,
+                Err(error) => Err(error),
             };
             self.store.set_connected(false);
             {
                 let mut status = self.status.lock();
                 status.connected = false;
-                status.last_error = Some(error.clone());
+                status.last_error = ended.as_ref().err().cloned();
             }
             // A stream that lived for a while ends the count: the next attempt may be quick again.
             failures = if started.elapsed() > MAX_BACKOFF { 0 } else { failures + 1 };
             let pause = BACKOFF.saturating_mul(1 << failures.min(10)).min(MAX_BACKOFF);
             // Spread, so that a returning control plane does not meet all sidecars at once.
             let pause = pause.mul_f64(0.5 + (random() % 1000) as f64 / 1000.0);
-            tracing::warn!(
-                error,
-                retry_ms = pause.as_millis() as u64,
-                "no configuration stream; going on with what is held"
-            );
+            let retry_ms = pause.as_millis() as u64;
+            match ended {
+                Ok(()) => tracing::info!(retry_ms, "the control plane ended the stream; connecting to any replica"),
+                Err(error) => {
+                    tracing::warn!(error, retry_ms, "no configuration stream; going on with what is held");
+                }
+            }
             let mut pause = std::pin::pin!(sleep(pause));
             loop {
                 tokio::select! {
@@ -149,23 +151,21 @@ impl Client {
         Ok(Stream { requests, responses, pending: Pending::default() })
     }
 
-    /// Follows one stream to its end and returns why it ended.
-    async fn follow(&mut self, stream: &mut Stream) -> String {
+    /// Follows one stream to its end: `Ok` when the control plane ended it, as it does now and then.
+    async fn follow(&mut self, stream: &mut Stream) -> Result<(), String> {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let step = tokio::select! {
                 message = stream.responses.message() => match message {
                     Ok(Some(message)) => self.take(message, stream).await,
-                    Ok(None) => Err("the control plane closed the stream".to_owned()),
+                    Ok(None) => return Ok(()),
                     Err(status) => Err(chain(&status)),
                 },
                 Some(address) = self.wanted.recv() => self.subscribe(address, stream).await,
                 _ = sweep.tick() => self.let_go(stream).await,
             };
-            if let Err(error) = step {
-                return error;
-            }
+            step?;
         }
     }
 

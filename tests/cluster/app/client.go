@@ -56,6 +56,13 @@ func client(ctx context.Context, args []string) error {
 }
 
 // job sends a few requests and ends: 0 when each was answered with a 2xx.
+// start tells when it started, in milliseconds since 1970, and stays.
+func start(ctx context.Context, _ []string) error {
+	print(map[string]int64{"startedUnixMs": time.Now().UnixMilli()})
+	<-ctx.Done()
+	return nil
+}
+
 func job(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("job", flag.ExitOnError)
 	url := flags.String("url", "", "whom to ask; nobody when empty")

@@ -18,6 +18,7 @@ var modes = map[string]func(ctx context.Context, args []string) error{
 	"load":    load,
 	"job":     job,
 	"resolve": resolve,
+	"start":   start,
 }
 
 func main() {
@@ -29,7 +30,7 @@ func main() {
 	}
 	mode, known := modes[args[0]]
 	if !known {
-		fmt.Fprintf(os.Stderr, "no mode %q; there are serve, client, tcp, load, job and resolve\n", args[0])
+		fmt.Fprintf(os.Stderr, "no mode %q; there are serve, client, tcp, load, job, resolve and start\n", args[0])
 		os.Exit(2)
 	}
 	if err := mode(ctx, args[1:]); err != nil {

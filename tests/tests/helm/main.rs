@@ -29,7 +29,13 @@ fn renders_the_same_objects_as_helm() {
             r"injector.nodeSelector.kubernetes\.io/arch=arm64",
             "injector.resources.limits.cpu=1",
         ],
-        &["inboundMode=strict", "egress=deny", "leafLifetime=1h", "bindAddress=[::]", "trustDomain=prod.example.com"],
+        &[
+            "inboundMode=strict",
+            "egress=deny",
+            "leafLifetime=1h",
+            "bindAddress=0.0.0.0",
+            "trustDomain=prod.example.com",
+        ],
     ] {
         compare(MESH, settings);
     }
