@@ -12,13 +12,24 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 
-/// A connection; clones share it.
-#[derive(Debug, Clone)]
+/// A connection, dialled again when the other side has ended it; clones share it.
+#[derive(Clone)]
 pub(super) struct Https {
-    sender: SendRequest<Full<Bytes>>,
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
     authority: String,
+    sender: Arc<Mutex<Sender>>,
+}
+
+type Sender = SendRequest<Full<Bytes>>;
+
+impl std::fmt::Debug for Https {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Https").field("authority", &self.authority).finish_non_exhaustive()
+    }
 }
 
 impl Https {
@@ -39,13 +50,19 @@ impl Https {
             }
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let io = TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
-        io.set_nodelay(true)?;
-        let name = ServerName::try_from(name.to_owned())?;
-        let io = TlsConnector::from(Arc::new(config)).connect(name, io).await.context("TLS")?;
-        let (sender, driver) = handshake(TokioExecutor::new(), TokioIo::new(io)).await?;
-        tokio::spawn(driver);
-        Ok(Self { sender, authority: address.to_owned() })
+        let (config, name) = (Arc::new(config), ServerName::try_from(name.to_owned())?);
+        let sender = connect(address, &name, &config).await?;
+        Ok(Self { config, name, authority: address.to_owned(), sender: Arc::new(Mutex::new(sender)) })
+    }
+
+    /// The connection, or a new one when that has ended.
+    async fn sender(&self) -> Result<Sender> {
+        let mut shared = self.sender.lock().await;
+        if shared.ready().await.is_err() {
+            *shared = connect(&self.authority, &self.name, &self.config).await?;
+            shared.ready().await?;
+        }
+        Ok(shared.clone())
     }
 
     /// Sends a request with a JSON body, and returns the answer's.
@@ -53,11 +70,7 @@ impl Https {
         let kind = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
         let request = Request::builder().method(method).uri(format!("https://{}{path}", self.authority));
         let request = request.header("content-type", kind).body(Full::new(body))?;
-        let response = {
-            let mut sender = self.sender.clone();
-            sender.ready().await?;
-            sender.send_request(request).await?
-        };
+        let response = self.sender().await?.send_request(request).await?;
         let status = response.status();
         Ok((status, response.into_body().collect().await?.to_bytes()))
     }
@@ -68,4 +81,13 @@ impl Https {
         ensure!(status.is_success(), "{method} {path}: {status}: {}", String::from_utf8_lossy(&answer));
         Ok(answer)
     }
+}
+
+async fn connect(address: &str, name: &ServerName<'static>, config: &Arc<ClientConfig>) -> Result<Sender> {
+    let io = TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
+    io.set_nodelay(true)?;
+    let io = TlsConnector::from(config.clone()).connect(name.clone(), io).await.context("TLS")?;
+    let (sender, driver) = handshake(TokioExecutor::new(), TokioIo::new(io)).await?;
+    tokio::spawn(driver);
+    Ok(sender)
 }
