@@ -1,4 +1,6 @@
-//! `cargo xtask test`: every test of the project. What CI runs besides format and lints, it runs.
+//! `cargo xtask test`: the tests of the project. What CI runs besides format and lints, it runs.
+//!
+//! The suites that need a Kubernetes cluster take half an hour, and run when asked for: `--cluster`, or `--only cluster`.
 //!
 //! Suites: `unit` (beside the code), `doc`, `peers` (the programs from outside, without a mesh between them), and every
 //! integration test: those of single crates, and in `tests/tests` those of all together.
@@ -16,6 +18,9 @@ pub(crate) struct Args {
     /// Runs these suites only.
     #[arg(long, value_name = "SUITE", value_delimiter = ',')]
     only: Vec<String>,
+    /// Runs the suites that need a Kubernetes cluster as well, and starts one.
+    #[arg(long)]
+    cluster: bool,
     /// Lists the suites, and runs none.
     #[arg(long)]
     list: bool,
@@ -41,7 +46,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(unknown) = args.only.iter().find(|name| !suites.contains(name)) {
         bail!("no suite {unknown}; there are: {}", suites.join(", "));
     }
-    let wanted = |suite: &str| args.only.is_empty() || args.only.iter().any(|name| name == suite);
+    let wanted = |suite: &str| match args.only.as_slice() {
+        [] => args.cluster || !IN_CLUSTER.contains(&suite),
+        only => only.iter().any(|name| name == suite),
+    };
     let with_programs = suites.iter().any(|suite| needs_programs(suite) && wanted(suite));
 
     let mut steps = Steps::default();
@@ -66,6 +74,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 run_by_iptables(&mut steps, &root, &cluster);
             }
         }
+    }
+    if args.only.is_empty() && !args.cluster {
+        step::announce(&format!("not run: {}, which need a Kubernetes cluster: --cluster", IN_CLUSTER.join(" and ")));
     }
     steps.finish()
 }
@@ -122,7 +133,7 @@ fn prepare_cluster(steps: &mut Steps) -> Option<Vec<(&'static str, PathBuf)>> {
     ready.then_some(env)
 }
 
-/// The suites that run in Kubernetes, after all others.
+/// The suites that run in Kubernetes, after all others and when asked for.
 const IN_CLUSTER: [&str; 2] = ["kubernetes", "cluster"];
 
 /// The suite, and in it the tests, whose result depends on kube-proxy.
