@@ -6,6 +6,7 @@
 mod certificates;
 mod cgroup;
 mod config;
+pub(crate) mod conformance;
 mod down;
 mod go;
 mod host;

@@ -37,6 +37,8 @@ enum Command {
     Test(test::Args),
     /// A Kubernetes node for the tests, started on this machine.
     Cluster(cluster::Args),
+    /// The Gateway API's own conformance suite for meshes, in the test cluster.
+    Conformance(cluster::conformance::Args),
     /// Writes the generated files: code of the protocol, reference pages.
     Gen(generate::Args),
     /// Runs the release build's demo and asserts that every step of its JSON is proved.
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Cluster(args) => cluster::run(&args),
+        Command::Conformance(args) => cluster::conformance::run(&args),
         Command::Gen(args) => generate::run(&args),
         Command::DemoCheck(args) => demo_check::run(&args),
         Command::Bench(args) => bench::run(&args),

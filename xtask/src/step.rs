@@ -44,11 +44,16 @@ impl Steps {
 
     /// Runs a test runner as one step; its lines are shown as they come, and counted.
     pub(crate) fn test_step(&mut self, name: &str, command: &mut Command) {
-        let mut counted = Counts::default();
-        self.step(name, || {
-            let status = show_and_count(command, &mut counted)?;
+        self.counted_step(name, |counted| {
+            let status = show_and_count(command, counted)?;
             check_status(command, status)
         });
+    }
+
+    /// Runs one step that counts tests.
+    pub(crate) fn counted_step(&mut self, name: &str, run: impl FnOnce(&mut Counts) -> Result<()>) {
+        let mut counted = Counts::default();
+        self.step(name, || run(&mut counted));
         self.counted.add(counted);
     }
 

@@ -3,7 +3,8 @@
 //! The suites that need a Kubernetes cluster take half an hour, and run when asked for: `--cluster`, or `--only cluster`.
 //!
 //! Suites: `unit` (beside the code), `doc`, `peers` (the programs from outside, without a mesh between them), and every
-//! integration test: those of single crates, and in `tests/tests` those of all together.
+//! integration test: those of single crates, and in `tests/tests` those of all together. `conformance` is the suite of the
+//! Gateway API, and comes last.
 
 use std::path::{Path, PathBuf};
 
@@ -68,15 +69,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if !in_cluster.is_empty()
             && let Some(cluster) = prepare_cluster(&mut steps)
         {
-            in_cluster.iter().for_each(|suite| run_suite(&mut steps, &root, suite, filter, &cluster));
+            let (official, own): (Vec<&String>, Vec<_>) = in_cluster.iter().partition(|suite| **suite == CONFORMANCE);
+            own.iter().for_each(|suite| run_suite(&mut steps, &root, suite, filter, &cluster));
             let is_ours = cluster.iter().any(|(name, _)| *name == "OUTRIGGER_CLUSTER_NETNS");
             if is_ours && filter.is_none() && in_cluster.iter().any(|suite| *suite == SERVICES.0) {
                 run_by_iptables(&mut steps, &root, &cluster);
             }
+            if !official.is_empty() {
+                run_conformance(&mut steps, is_ours, filter);
+            }
         }
     }
     if args.only.is_empty() && !args.cluster {
-        step::announce(&format!("not run: {}, which need a Kubernetes cluster: --cluster", IN_CLUSTER.join(" and ")));
+        step::announce(&format!("not run: {}, which need a Kubernetes cluster: --cluster", IN_CLUSTER.join(", ")));
     }
     steps.finish()
 }
@@ -112,6 +117,17 @@ fn run_by_iptables(steps: &mut Steps, root: &Path, env: &[(&str, PathBuf)]) {
     steps.step("kube-proxy in nftables mode", || cluster::switch_proxy("nftables"));
 }
 
+/// Runs the suite that nobody here wrote.
+fn run_conformance(steps: &mut Steps, is_ours: bool, filter: Option<&str>) {
+    if !is_ours {
+        step::announce("conformance: skipped; its image is loaded into the cluster of `cargo xtask cluster up` only");
+    } else if filter.is_some() {
+        step::announce("conformance: skipped; `cargo xtask conformance --run-test TEST` runs one test of it");
+    } else {
+        cluster::conformance::add_to(steps, &cluster::conformance::Args::default());
+    }
+}
+
 /// Sees to it that there is a cluster with the images of what is tested; returns what tells the tests of it.
 ///
 /// Whoever has a cluster of their own names it in `OUTRIGGER_TEST_KUBECONFIG`, and loads the images into it.
@@ -134,7 +150,10 @@ fn prepare_cluster(steps: &mut Steps) -> Option<Vec<(&'static str, PathBuf)>> {
 }
 
 /// The suites that run in Kubernetes, after all others and when asked for.
-const IN_CLUSTER: [&str; 2] = ["kubernetes", "cluster"];
+const IN_CLUSTER: [&str; 3] = ["kubernetes", "cluster", CONFORMANCE];
+
+/// The suite that is no test target of ours.
+const CONFORMANCE: &str = "conformance";
 
 /// The suite, and in it the tests, whose result depends on kube-proxy.
 const SERVICES: (&str, &str) = ("cluster", "services::");
@@ -158,7 +177,8 @@ fn suites(root: &Path) -> Result<Vec<String>> {
     }
     suites.sort_unstable();
     let suites = suites.into_iter().map(|(_, name)| name);
-    Ok(["unit", "doc", "peers"].into_iter().map(str::to_owned).chain(suites).collect())
+    let (first, last) = (["unit", "doc", "peers"].into_iter(), [CONFORMANCE].into_iter());
+    Ok(first.map(str::to_owned).chain(suites).chain(last.map(str::to_owned)).collect())
 }
 
 /// The test targets that cargo finds in a folder.

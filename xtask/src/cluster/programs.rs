@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::go::GoProgram;
+use super::go::{GoProgram, PROGRAM, TESTS};
 use super::places::{Places, make_folder};
 
 pub(super) const API_SERVER: GoProgram = kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver");
@@ -14,12 +14,14 @@ pub(super) const CONTROLLER_MANAGER: GoProgram =
 pub(super) const SCHEDULER: GoProgram = kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler");
 pub(super) const KUBELET: GoProgram = kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet");
 pub(super) const KUBE_PROXY: GoProgram = kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy");
-pub(super) const COREDNS: GoProgram = GoProgram { name: "coredns", module: "go/coredns", package: ".", variables: &[] };
+pub(super) const COREDNS: GoProgram =
+    GoProgram { name: "coredns", module: "go/coredns", package: ".", variables: &[], verb: PROGRAM };
 pub(super) const METRICS_SERVER: GoProgram = GoProgram {
     name: "metrics-server",
     module: "go/metrics-server",
     package: "sigs.k8s.io/metrics-server/cmd/metrics-server",
     variables: &[],
+    verb: PROGRAM,
 };
 /// As the tests without a cluster build it, too.
 pub(super) const JAEGER: GoProgram = GoProgram {
@@ -27,9 +29,22 @@ pub(super) const JAEGER: GoProgram = GoProgram {
     module: "../peers/jaeger",
     package: "github.com/jaegertracing/jaeger/cmd/all-in-one",
     variables: &[],
+    verb: PROGRAM,
 };
 /// What the tests run in pods.
-pub(super) const TEST_APP: GoProgram = GoProgram { name: "test-app", module: "app", package: ".", variables: &[] };
+pub(super) const TEST_APP: GoProgram =
+    GoProgram { name: "test-app", module: "app", package: ".", variables: &[], verb: PROGRAM };
+
+/// The Gateway API's conformance suite.
+pub(super) const CONFORMANCE: GoProgram =
+    GoProgram { name: "conformance", module: CONFORMANCE_MODULE, package: ".", variables: &[], verb: TESTS };
+/// What pins the suite.
+pub(super) const CONFORMANCE_MODULE: &str = "../conformance/suite";
+/// What the suite runs in pods.
+pub(super) const ECHO_CLIENT: GoProgram = echo("echo-client", "istio.io/istio/pkg/test/echo/cmd/client");
+pub(super) const ECHO_SERVER: GoProgram = echo("echo-server", "istio.io/istio/pkg/test/echo/cmd/server");
+/// What pins those two.
+pub(super) const ECHO_MODULE: &str = "../conformance/echo";
 
 /// Builds those of them that are not in the cache.
 pub(super) fn build(places: &Places, programs: &[&GoProgram]) -> Result<()> {
@@ -57,7 +72,11 @@ pub(super) const CONTROL_PLANE: &[&GoProgram] = &[&API_SERVER, &KUBECTL, &CONTRO
 pub(super) const NODE: &[&GoProgram] = &[&SCHEDULER, &KUBELET, &KUBE_PROXY, &COREDNS, &METRICS_SERVER, &TEST_APP];
 
 const fn kubernetes(name: &'static str, package: &'static str) -> GoProgram {
-    GoProgram { name, module: "go/kubernetes", package, variables: VERSION }
+    GoProgram { name, module: "go/kubernetes", package, variables: VERSION, verb: PROGRAM }
+}
+
+const fn echo(name: &'static str, package: &'static str) -> GoProgram {
+    GoProgram { name, module: ECHO_MODULE, package, variables: &[], verb: PROGRAM }
 }
 
 /// Without these, the API server says that it is v0.0.0, and clients believe it.
