@@ -73,7 +73,7 @@ findings! {
         "Restart what made them; the message has the command.";
     "OC032" "Whether the sidecars in pods are ready.",
         "The sidecar has no certificate or configuration yet, so the app may not have started.",
-        "`kubectl logs -n NAMESPACE POD -c outrigger-sidecar`";
+        "`kubectl logs -n NAMESPACE POD -c outrigger-sidecar`. While the container starts, Kubernetes shows none; after a minute, `--previous` does.";
     "OC033" "Whether sidecars are of the mesh's version.",
         "They were injected by an earlier version. That works, until the next upgrade.",
         "Restart what made the pods; the message has the command.";

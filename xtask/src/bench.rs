@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{cluster, step, workspace};
+use crate::{cluster, shipped, step, workspace};
 
 /// `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
@@ -17,25 +17,20 @@ pub(crate) struct Args {
     pub(crate) rest: Vec<String>,
 }
 
-/// Runs the bench program on the binaries that images ship.
+/// Runs the bench program on the sidecar as images carry it.
 ///
 /// # Errors
 /// When something does not build, or a limit is missed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let root = workspace::root()?;
-    let build = |profile: &str, packages: &[&str]| {
-        step::announce(&format!("building {} with the profile {profile}", packages.join(" and ")));
-        let packages = packages.iter().flat_map(|package| ["--package", package]);
-        step::run(workspace::cargo(&root).args(["build", "--quiet", "--bins", "--profile", profile]).args(packages))
-    };
-    build("release", &["outrigger-control-plane", "outrigger-bench"])?;
-    build(&args.profile, &["outrigger-sidecar"])?;
-    let built = |profile: &str, program: &str| {
-        let folder = if profile == "dev" { "debug" } else { profile };
-        workspace::target_dir(&root).join(folder).join(program)
-    };
+    let tools = ["outrigger-control-plane", "outrigger-bench"];
+    step::announce(&format!("building {}", tools.join(" and ")));
+    let packages = tools.iter().flat_map(|package| ["--package", package]);
+    step::run(workspace::cargo(&root).args(["build", "--quiet", "--bins", "--release"]).args(packages))?;
+    let tool = |name: &str| workspace::target_dir(&root).join("release").join(name);
+    let sidecar = shipped::build(&root, &args.profile, &["outrigger-sidecar"], &[])?.join("outrigger-sidecar");
     // Services and pods have addresses in the cluster's network only.
-    let bench = built("release", "outrigger-bench");
+    let bench = tool("outrigger-bench");
     let mut bench = if args.rest.first().is_some_and(|part| part == "cluster") {
         cluster::inside(&bench)?
     } else {
@@ -45,8 +40,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bench
             .current_dir(&root)
             .args(&args.rest)
-            .env("OUTRIGGER_SIDECAR_BIN", built(&args.profile, "outrigger-sidecar"))
-            .env("OUTRIGGER_CONTROL_PLANE_BIN", built("release", "outrigger-control-plane"))
+            .env("OUTRIGGER_SIDECAR_BIN", sidecar)
+            .env("OUTRIGGER_CONTROL_PLANE_BIN", tool("outrigger-control-plane"))
             .env("OUTRIGGER_BENCH_CACHE", workspace::cache_dir()?),
     )
 }

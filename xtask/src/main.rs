@@ -11,6 +11,7 @@ mod debian;
 mod demo_check;
 mod generate;
 mod links;
+mod shipped;
 mod sizes;
 mod step;
 mod test;

@@ -116,7 +116,7 @@ async fn keep(args: &Args, report: &Report<'_>, stage: &mut Stage) -> anyhow::Re
     report.line("\nThe mesh goes on until Ctrl-C. Try:");
     report.line(&format!("  curl http://{addr}/items/1        # through six sidecars; v1 or v2 answers"));
     report.line(&format!("  $EDITOR {}", paths.config().join(super::folder::SPLIT_FILE).display()));
-    report.line("  outrigger check                         # is every sidecar in step?");
+    report.line("  outrigger check --demo                  # is every sidecar in step?");
     report.line("  outrigger run --service hello --port 8000 -- python3 -m http.server 8000");
     report.line("  outrigger explain E001");
     let Some(inner) = &mut stage.inner else { return Ok(()) };

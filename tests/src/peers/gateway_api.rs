@@ -13,12 +13,13 @@ use super::{PeerError, build, finish};
 /// When the module cannot be had.
 pub fn standard_channel() -> Result<PathBuf, PeerError> {
     let step = "go mod download sigs.k8s.io/gateway-api";
-    let mut download = Command::new(build::any_go()?);
+    let module = build::root().join("tests/peers/gateway-api");
+    let mut download = Command::new(build::go_for(&module)?);
     download.args(["mod", "download", "-json", "sigs.k8s.io/gateway-api"]);
-    download.current_dir(build::root().join("tests/peers/gateway-api")).env("GOTOOLCHAIN", "local");
+    download.current_dir(module).env("GOTOOLCHAIN", "local");
     let said = finish(step, &mut download)?;
-    let module: Value = serde_json::from_str(&said).unwrap_or_default();
-    match module["Dir"].as_str() {
+    let said_json: Value = serde_json::from_str(&said).unwrap_or_default();
+    match said_json["Dir"].as_str() {
         Some(folder) => Ok(PathBuf::from(folder).join("config/crd/standard")),
         None => Err(PeerError::Failed { step: step.to_owned(), output: said }),
     }

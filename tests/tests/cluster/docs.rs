@@ -104,5 +104,5 @@ impl Drop for Reader {
 const LOOKS: [&str; 6] =
     ["kubectl get ", "kubectl logs ", "kubectl exec ", "kubectl describe ", "kubectl events ", "outrigger check"];
 const GATEWAY_API: &str =
-    "https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.6.3/standard-install.yaml";
+    "https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.7.0/standard-install.yaml";
 const PATIENCE: Duration = Duration::from_secs(90);

