@@ -2,7 +2,7 @@
 //! which field is wrong; the reason travels back to the control plane in a nack.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -198,6 +198,19 @@ pub enum Filter {
     Redirect(Redirect),
     /// Changes host or path of the request.
     Rewrite(Rewrite),
+    /// Copies requests.
+    Mirror(Mirror),
+}
+
+/// Copies numerator / denominator of the requests to another service; nobody waits for the answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// Where to; nothing is copied when it is invalid.
+    pub to: BackendRef,
+    /// How many of `denominator`.
+    pub numerator: u32,
+    /// The whole.
+    pub denominator: NonZeroU32,
 }
 
 /// Set, then add, then remove.
@@ -527,6 +540,7 @@ impl TryFrom<wire::Filter> for Filter {
             wire::filter::Filter::ResponseHeaders(headers) => Ok(Self::ResponseHeaders(headers.try_into()?)),
             wire::filter::Filter::Redirect(redirect) => Ok(Self::Redirect(redirect.try_into()?)),
             wire::filter::Filter::Rewrite(rewrite) => Ok(Self::Rewrite(rewrite.try_into()?)),
+            wire::filter::Filter::Mirror(mirror) => Ok(Self::Mirror(mirror.try_into()?)),
         }
     }
 }
@@ -580,6 +594,22 @@ impl TryFrom<wire::Rewrite> for Rewrite {
             text => Some(HeaderValue::from_str(text).map_err(|_| Invalid::new("hostname", "not a header value"))?),
         };
         Ok(Self { hostname, path: w.path.map(path_modifier).transpose()? })
+    }
+}
+
+impl TryFrom<wire::Mirror> for Mirror {
+    type Error = Invalid;
+
+    fn try_from(w: wire::Mirror) -> Result<Self, Invalid> {
+        let to = match required("to", w.to)? {
+            wire::mirror::To::Service(service) => BackendRef::Service(service.try_into()?),
+            wire::mirror::To::Invalid(why) => BackendRef::Invalid(why.into()),
+        };
+        let denominator = NonZeroU32::new(w.denominator).ok_or_else(|| Invalid::new("denominator", "is 0"))?;
+        if w.numerator > w.denominator {
+            return Err(Invalid::new("numerator", format!("{} is more than {denominator}", w.numerator)));
+        }
+        Ok(Self { to, numerator: w.numerator, denominator })
     }
 }
 

@@ -27,8 +27,8 @@ use crate::connect::{Io, tune};
 use crate::detect::{self, Detected, Prefixed};
 use crate::error::ProxyError;
 use crate::http::{
-    Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, RoutingLayer, Server, TimeoutLayer, To,
-    Version,
+    Direction, Dispatch, HygieneLayer, Mirrors, Observe, RespondLayer, RetryLayer, RoutingLayer, Server, TimeoutLayer,
+    To, Version,
 };
 use crate::orig_dst::{OrigDst, original_destination};
 use crate::route::Destination;
@@ -70,11 +70,12 @@ async fn serve_http<I>(worker: Arc<Worker>, io: I, target: Arc<Target>, version:
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let mirrors = Mirrors { worker: worker.clone(), version };
     let stack = ServiceBuilder::new()
         .layer_fn(|inner| Observe::new(inner, worker.telemetry.clone())) // sees the final answer, also of our errors
         .layer(RespondLayer { drain: worker.drain.clone() }) //               ProxyError → status, gRPC status
         .layer(HygieneLayer) //                                               what may not pass a proxy
-        .layer(RoutingLayer) //                                           7   rule, filters, backend
+        .layer(RoutingLayer { mirrors }) //                               7   rule, filters, backend, copies
         .layer(TimeoutLayer) //                                           8   the rule's deadline, outside retry
         .layer(RetryLayer) //                                             8   repeats what is safe, within the budget
         .service(Dispatch::new(&worker, version)); //                  9–11   endpoint, pool, mutual TLS

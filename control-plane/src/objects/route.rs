@@ -6,6 +6,7 @@
 mod backend;
 mod filter;
 mod matches;
+mod mirror;
 mod written;
 
 use std::num::NonZeroU16;
@@ -20,6 +21,7 @@ use super::{Kind, Metadata, ObjectId};
 pub use backend::BackendRef;
 pub use filter::{Filter, Header, HeaderModifier, PathModifier, Redirect, UrlRewrite};
 pub use matches::{GrpcMatch, GrpcMethod, HttpMatch, Matches, NamedMatch, PathKind, StringKind};
+pub use mirror::{Fraction, Mirror};
 pub(super) use written::{WrittenGrpc, WrittenHttp, WrittenTcp, WrittenTls};
 
 /// A route of any kind.

@@ -60,9 +60,9 @@ fn nothing_left(prepared: &PreparedRoute) -> Option<Refusal> {
 }
 
 fn resolved(snapshot: &Snapshot, prepared: &PreparedRoute) -> Condition {
-    let backends = prepared.rules.iter().flat_map(|rule| rule.backends.iter().flatten().map(move |b| (rule, b)));
-    let mut refusals = backends.filter_map(|(rule, backend)| {
-        let refusal = resolve(snapshot, prepared, &backend.reference).err()?;
+    let references = prepared.rules.iter().flat_map(|rule| rule.references().map(move |reference| (rule, reference)));
+    let mut refusals = references.filter_map(|(rule, reference)| {
+        let refusal = resolve(snapshot, prepared, reference).err()?;
         Some((refusal.reason, format!("rule {}: {}", rule.wire.index, refusal.message)))
     });
     let Some((reason, mut message)) = refusals.next() else {
@@ -109,6 +109,7 @@ mod tests {
         let to = |name: &str| format!("  rules: [{{backendRefs: [{{name: {name}, port: 80}}]}}]\n");
         let named = |parent: &str| route_in("shop", "HTTPRoute", "r", parent, &to("v1"));
         let refused = "{matches: [{path: {type: RegularExpression, value: '('}}]}";
+        let mirror = "filters: [{type: RequestMirror, requestMirror: {backendRef: {name: none, port: 80}}}]";
         let kept = "{backendRefs: [{name: v1, port: 80}]}";
         for (about, yaml, expected) in [
             ("in force", route("HTTPRoute", "r", "web", &to("v1")), format!("web: {FINE}")),
@@ -130,6 +131,16 @@ mod tests {
             (
                 "no such backend",
                 route("HTTPRoute", "r", "web", &to("none")),
+                "web: Accepted=true/Accepted ResolvedRefs=false/BackendNotFound".to_owned(),
+            ),
+            (
+                "no such mirror",
+                route(
+                    "HTTPRoute",
+                    "r",
+                    "web",
+                    &format!("  rules: [{{backendRefs: [{{name: v1, port: 80}}], {mirror}}}]\n"),
+                ),
                 "web: Accepted=true/Accepted ResolvedRefs=false/BackendNotFound".to_owned(),
             ),
             (

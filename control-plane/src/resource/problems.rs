@@ -41,8 +41,8 @@ pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
             }
         }
         for rule in &prepared.rules {
-            for backend in rule.backends.iter().flatten() {
-                if let Err(reason) = resolve(snapshot, prepared, &backend.reference) {
+            for reference in rule.references() {
+                if let Err(reason) = resolve(snapshot, prepared, reference) {
                     add(format!("rule {}: {reason}", rule.wire.index));
                 }
             }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use outrigger_proto::model::RouteKind;
 use outrigger_proto::wire;
 use outrigger_proto::wire::backend::Backend as To;
+use outrigger_proto::wire::filter::Filter;
 
 use super::refusal::Refusal;
 use crate::objects::{BackendRef, ParentRef, Service, ServiceKind, ServicePort};
@@ -79,7 +80,9 @@ fn set(snapshot: &Snapshot, mut routes: Vec<&Arc<PreparedRoute>>) -> Option<wire
             Ok(backends) => resolved(snapshot, prepared, &rule.wire, backends),
             Err(reason) => vec![invalid(reason.clone(), 1)],
         };
-        wire::Rule { backends, ..rule.wire.clone() }
+        let mut wire = wire::Rule { backends, ..rule.wire.clone() };
+        lead_mirrors(snapshot, prepared, &mut wire.filters, &rule.mirrors);
+        wire
     });
     let rules = rules.collect();
     Some(wire::RouteSet { kind: wire_kind(kind).into(), rules })
@@ -91,7 +94,7 @@ fn resolved(
     rule: &wire::Rule,
     backends: &[PreparedBackend],
 ) -> Vec<wire::Backend> {
-    let redirects = rule.filters.iter().any(|f| matches!(f.filter, Some(wire::filter::Filter::Redirect(_))));
+    let redirects = rule.filters.iter().any(|f| matches!(f.filter, Some(Filter::Redirect(_))));
     if backends.is_empty() && !redirects {
         return vec![invalid("the rule has no backends".to_owned(), 1)];
     }
@@ -99,12 +102,33 @@ fn resolved(
         let weight = backend.reference.weight;
         match resolve(snapshot, prepared, &backend.reference) {
             Ok(service) => {
-                wire::Backend { backend: Some(To::Service(service)), weight, filters: backend.filters.clone() }
+                let mut filters = backend.filters.clone();
+                lead_mirrors(snapshot, prepared, &mut filters, &backend.mirrors);
+                wire::Backend { backend: Some(To::Service(service)), weight, filters }
             }
             Err(refusal) => invalid(refusal.to_string(), weight),
         }
     };
     backends.iter().map(one).collect()
+}
+
+/// Says where the mirrors of a list lead; one that leads nowhere does nothing, and the rule goes on without it.
+fn lead_mirrors(
+    snapshot: &Snapshot,
+    prepared: &PreparedRoute,
+    filters: &mut [wire::Filter],
+    references: &[BackendRef],
+) {
+    let mirrors = filters.iter_mut().filter_map(|filter| match &mut filter.filter {
+        Some(Filter::Mirror(mirror)) => Some(mirror),
+        _ => None,
+    });
+    for (mirror, reference) in mirrors.zip(references) {
+        mirror.to = Some(match resolve(snapshot, prepared, reference) {
+            Ok(service) => wire::mirror::To::Service(service),
+            Err(refusal) => wire::mirror::To::Invalid(refusal.to_string()),
+        });
+    }
 }
 
 fn invalid(reason: String, weight: u32) -> wire::Backend {

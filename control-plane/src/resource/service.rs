@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use outrigger_proto::wire::backend::Backend as To;
+use outrigger_proto::wire::filter::Filter;
 use outrigger_proto::{MAX_UPDATE_BYTES, ServicePort, wire};
 use tracing::error;
 
@@ -14,7 +15,7 @@ use crate::state::declared;
 #[derive(Clone, Debug)]
 pub(super) struct Compiled {
     pub(super) resource: Resource,
-    /// Backends of all its routes, sorted, each once.
+    /// Backends and mirrors of all its routes, sorted, each once.
     pub(super) backends: Arc<[ServicePort]>,
 }
 
@@ -58,16 +59,24 @@ fn refuse_all(set: &mut wire::RouteSet, reason: &str) {
 fn backends(service: &wire::Service) -> Vec<ServicePort> {
     let consumers = service.consumers.iter().filter_map(|consumer| consumer.routes.as_ref());
     let rules = service.routes.iter().chain(consumers).flat_map(|set| &set.rules);
-    let mut backends: Vec<ServicePort> = rules
-        .flat_map(|rule| &rule.backends)
-        .filter_map(|backend| match &backend.backend {
-            Some(To::Service(service)) => address::service_port(service),
-            Some(To::Invalid(_)) | None => None,
-        })
-        .collect();
+    let mut backends: Vec<ServicePort> = rules.flat_map(of_rule).filter_map(address::service_port).collect();
     backends.sort_unstable();
     backends.dedup();
     backends
+}
+
+/// Everything to which a rule sends requests or copies of them.
+fn of_rule(rule: &wire::Rule) -> impl Iterator<Item = &wire::ServiceRef> {
+    let backends = rule.backends.iter().filter_map(|backend| match &backend.backend {
+        Some(To::Service(service)) => Some(service),
+        Some(To::Invalid(_)) | None => None,
+    });
+    let filters = rule.filters.iter().chain(rule.backends.iter().flat_map(|backend| &backend.filters));
+    let mirrors = filters.filter_map(|filter| match &filter.filter {
+        Some(Filter::Mirror(wire::Mirror { to: Some(wire::mirror::To::Service(service)), .. })) => Some(service),
+        _ => None,
+    });
+    backends.chain(mirrors)
 }
 
 /// Leaves room for the rest of the update.

@@ -336,6 +336,47 @@ fn backends_that_lead_nowhere_say_why_and_keep_their_share() {
     assert_eq!(reasons(&snapshot).len(), 4);
 }
 
+fn mirror(rest: &str) -> String {
+    format!("filters: [{{type: RequestMirror, requestMirror: {{{rest}}}}}]")
+}
+
+#[test]
+fn mirrors_are_looked_up_as_backends_are_and_the_rule_goes_on_without_those_that_are_not_there() {
+    use wire::filter::Filter;
+    let spec = "  rules:
+  - filters:
+    - {type: RequestMirror, requestMirror: {backendRef: {name: other, namespace: office, port: 80}}}
+    - {type: RequestHeaderModifier, requestHeaderModifier: {remove: [a]}}
+    - {type: RequestMirror, requestMirror: {backendRef: {name: gone, port: 80}, percent: 30}}
+    backendRefs:
+    - name: v1
+      port: 80
+      filters:
+      - {type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}, fraction: {numerator: 3, denominator: 7}}}
+";
+    let yaml = shop() + &service_in("office", "other", "10.96.1.1") + &route("HTTPRoute", "r", "web", spec);
+    let snapshot = snapshot(&yaml);
+
+    let rule = web(&snapshot).routes.unwrap().rules.remove(0);
+
+    let told = |filter: &wire::Filter| match filter.filter.as_ref().unwrap() {
+        Filter::Mirror(wire::Mirror { to: Some(wire::mirror::To::Service(to)), numerator, denominator }) => {
+            format!("{}/{} {numerator}/{denominator}", to.namespace, to.name)
+        }
+        Filter::Mirror(wire::Mirror { to: Some(wire::mirror::To::Invalid(why)), .. }) => why.clone(),
+        other => format!("{other:?}").chars().take(8).collect(),
+    };
+    let filters: Vec<String> = rule.filters.iter().chain(&rule.backends[0].filters).map(told).collect();
+    let gone = "BackendNotFound: Service shop/gone does not exist";
+    assert_eq!(filters, ["office/other 1/1", "RequestH", gone, "shop/v2 3/7"]);
+    assert_eq!(rule.backends[0].backend, Some(to("v1", 80)));
+    assert_eq!(reasons(&snapshot), [format!("HTTPRoute shop/r: rule 0: {gone}")]);
+    let closure = closure(&snapshot, &"service/shop/web/80".parse().unwrap());
+    for endpoints in ["endpoints/office/other/80/0", "endpoints/shop/v2/80/0"] {
+        assert!(closure.contains(&endpoints.parse().unwrap()), "{endpoints} is to be told: {closure:?}");
+    }
+}
+
 #[test]
 fn a_backend_that_appears_later_is_found() {
     let spec = "  rules: [{backendRefs: [{name: late, port: 80}]}]\n";
@@ -352,7 +393,8 @@ fn what_is_valid_but_not_supported_is_refused_aloud() {
     let backend = "backendRefs: [{name: v1, port: 80}]";
     let on_items = "matches: [{path: {value: /items}}]";
     for (rule, reason) in [
-        ("filters: [{type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}}}]", "RequestMirror"),
+        (&*mirror("backendRef: {name: v1, port: 80}, percent: 1, fraction: {numerator: 1}"), "not both"),
+        (&mirror("backendRef: {name: v1, port: 80}, percent: 101"), "more than all"),
         ("filters: [{type: CORS, cors: {}}]", "CORS"),
         ("filters: [{type: ExtensionRef, extensionRef: {name: a}}]", "ExtensionRef"),
         ("sessionPersistence: {sessionName: a}", "sessionPersistence"),

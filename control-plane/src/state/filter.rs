@@ -5,7 +5,8 @@ use outrigger_proto::wire;
 
 use super::path;
 use crate::objects::{
-    BackendRef, Filter, Header, HeaderModifier, Matches, PathKind, PathModifier, Redirect, Rule, UrlRewrite,
+    BackendRef, Filter, Fraction, Header, HeaderModifier, Matches, Mirror, PathKind, PathModifier, Redirect, Rule,
+    UrlRewrite,
 };
 
 /// Turns a rule's filters into wire form.
@@ -31,13 +32,26 @@ pub(super) fn of_backend(kind: RouteKind, backend: &BackendRef) -> Result<Vec<wi
     list(kind, &backend.filters).map_err(|reason| format!("backend {}: {reason}", backend.name))
 }
 
+/// Returns where a list's mirrors lead, in the order in which they come in it.
+pub(super) fn mirrors(filters: &[Filter]) -> Vec<BackendRef> {
+    let reference = |filter: &Filter| match filter {
+        Filter::Mirror(mirror) => Some(mirror.backend_ref.clone()),
+        Filter::RequestHeaders(_)
+        | Filter::ResponseHeaders(_)
+        | Filter::Redirect(_)
+        | Filter::Rewrite(_)
+        | Filter::Unsupported(_) => None,
+    };
+    filters.iter().filter_map(reference).collect()
+}
+
 /// Says whether a filter replaces the path prefix that the rule matched.
 pub(super) fn needs_prefix(rule: &Rule) -> bool {
     let mut filters = rule.filters.iter().chain(rule.backends.iter().flat_map(|backend| &backend.filters));
     filters.any(|filter| match filter {
         Filter::Redirect(redirect) => matches!(redirect.path, Some(PathModifier::Prefix(_))),
         Filter::Rewrite(rewrite) => matches!(rewrite.path, Some(PathModifier::Prefix(_))),
-        Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::Unsupported(_) => false,
+        Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::Mirror(_) | Filter::Unsupported(_) => false,
     })
 }
 
@@ -56,7 +70,7 @@ fn list(kind: RouteKind, filters: &[Filter]) -> Result<Vec<wire::Filter>, String
     let mut seen = Vec::new();
     let mut list = Vec::with_capacity(filters.len());
     for filter in filters {
-        if seen.contains(&std::mem::discriminant(filter)) {
+        if seen.contains(&std::mem::discriminant(filter)) && !matches!(filter, Filter::Mirror(_)) {
             return Err("a filter type is given twice".to_owned());
         }
         seen.push(std::mem::discriminant(filter));
@@ -74,6 +88,7 @@ fn one(kind: RouteKind, filter: &Filter) -> Result<wire::filter::Filter, String>
         }
         Filter::Redirect(redirect) => self::redirect(redirect).map(wire::filter::Filter::Redirect),
         Filter::Rewrite(rewrite) => self::rewrite(rewrite).map(wire::filter::Filter::Rewrite),
+        Filter::Mirror(mirror) => self::mirror(mirror).map(wire::filter::Filter::Mirror),
         Filter::Unsupported(name) => Err(format!("the filter {name} is not supported")),
     }
 }
@@ -128,6 +143,21 @@ fn path_modifier(modifier: &PathModifier) -> Result<wire::PathModifier, String> 
         PathModifier::Prefix(path) => wire::path_modifier::Path::ReplacePrefix(path.clone()),
     };
     Ok(wire::PathModifier { path: Some(path) })
+}
+
+/// Everything but where it leads, which is looked up later.
+fn mirror(mirror: &Mirror) -> Result<wire::Mirror, String> {
+    let (numerator, denominator) = match (mirror.percent, mirror.fraction) {
+        (Some(_), Some(_)) => return Err("a RequestMirror has a percent or a fraction, not both".to_owned()),
+        (Some(percent), None) => (percent, 100),
+        (None, Some(Fraction { numerator, denominator })) => (numerator, denominator.get()),
+        (None, None) => (1, 1),
+    };
+    if numerator > denominator {
+        return Err(format!("a RequestMirror of {numerator} of {denominator} requests: that is more than all"));
+    }
+    let to = wire::mirror::To::Invalid("not looked up".to_owned());
+    Ok(wire::Mirror { to: Some(to), numerator, denominator })
 }
 
 /// A host goes into a header or an address as it is: nothing but host characters may pass.

@@ -33,6 +33,8 @@ pub struct PreparedRule {
     pub wire: wire::Rule,
     /// What the backends shall be.
     pub backends: Result<Vec<PreparedBackend>, String>,
+    /// Where the rule's mirrors lead, in the order of the filters.
+    pub mirrors: Vec<BackendRef>,
 }
 
 /// A backend that has yet to be looked up.
@@ -42,6 +44,8 @@ pub struct PreparedBackend {
     pub reference: BackendRef,
     /// Its filters in wire form.
     pub filters: Vec<wire::Filter>,
+    /// Where its mirrors lead, in the order of the filters.
+    pub mirrors: Vec<BackendRef>,
 }
 
 impl PreparedRoute {
@@ -70,6 +74,12 @@ impl PreparedRoute {
 }
 
 impl PreparedRule {
+    /// Returns everything that the rule refers to: backends and mirrors.
+    pub(crate) fn references(&self) -> impl Iterator<Item = &BackendRef> {
+        let backends = self.backends.iter().flatten();
+        backends.flat_map(|backend| std::iter::once(&backend.reference).chain(&backend.mirrors)).chain(&self.mirrors)
+    }
+
     fn new(route: &Route, index: u32, rule: &Rule) -> Result<Self, String> {
         let reference = wire::RouteRef {
             kind: wire_kind(route.kind).into(),
@@ -85,11 +95,11 @@ impl PreparedRule {
         };
         check(&bare)?;
         match full(&bare, route.kind, rule) {
-            Ok((wire, backends)) => Ok(Self { wire, backends: Ok(backends) }),
+            Ok((wire, backends)) => Ok(Self { wire, backends: Ok(backends), mirrors: filter::mirrors(&rule.filters) }),
             Err(reason) => {
                 // Only what says for whom it was stays.
                 bare.filters.clear();
-                Ok(Self { wire: bare, backends: Err(reason) })
+                Ok(Self { wire: bare, backends: Err(reason), mirrors: Vec::new() })
             }
         }
     }
@@ -137,7 +147,8 @@ fn full(bare: &wire::Rule, kind: RouteKind, rule: &Rule) -> Result<(wire::Rule, 
         for filter in &filters {
             model::Filter::try_from(filter.clone()).map_err(|e| format!("backend {}: {e}", reference.name))?;
         }
-        backends.push(PreparedBackend { reference: reference.clone(), filters });
+        let mirrors = filter::mirrors(&reference.filters);
+        backends.push(PreparedBackend { reference: reference.clone(), filters, mirrors });
     }
     Ok((wire, backends))
 }

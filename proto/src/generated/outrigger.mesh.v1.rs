@@ -281,7 +281,7 @@ pub mod value_match {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Filter {
-    #[prost(oneof = "filter::Filter", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "filter::Filter", tags = "1, 2, 3, 4, 5")]
     pub filter: ::core::option::Option<filter::Filter>,
 }
 /// Nested message and enum types in `Filter`.
@@ -296,6 +296,29 @@ pub mod filter {
         Redirect(super::Redirect),
         #[prost(message, tag = "4")]
         Rewrite(super::Rewrite),
+        #[prost(message, tag = "5")]
+        Mirror(super::Mirror),
+    }
+}
+/// Copies numerator / denominator of the requests to a service; nobody waits for the answers.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Mirror {
+    #[prost(uint32, tag = "3")]
+    pub numerator: u32,
+    #[prost(uint32, tag = "4")]
+    pub denominator: u32,
+    #[prost(oneof = "mirror::To", tags = "1, 2")]
+    pub to: ::core::option::Option<mirror::To>,
+}
+/// Nested message and enum types in `Mirror`.
+pub mod mirror {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum To {
+        #[prost(message, tag = "1")]
+        Service(super::ServiceRef),
+        /// why: nothing is copied
+        #[prost(string, tag = "2")]
+        Invalid(::prost::alloc::string::String),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]

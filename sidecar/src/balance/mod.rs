@@ -6,7 +6,7 @@ mod load;
 mod pool;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use outrigger_proto::{ErrorCode, ServicePort};
@@ -21,6 +21,8 @@ use crate::http::Budget;
 pub(crate) struct Backend {
     pub(crate) name: BackendName,
     pub(crate) budget: Budget,
+    /// Copies of requests that are in flight.
+    pub(crate) mirrored: AtomicU32,
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
 }
 
@@ -45,7 +47,12 @@ impl std::fmt::Display for BackendName {
 
 impl Backend {
     pub(crate) fn new(name: BackendName, endpoints: Vec<Arc<Endpoint>>) -> Self {
-        Self { name, budget: Budget::default(), endpoints: ArcSwap::from_pointee(endpoints) }
+        Self {
+            name,
+            budget: Budget::default(),
+            mirrored: AtomicU32::new(0),
+            endpoints: ArcSwap::from_pointee(endpoints),
+        }
     }
 
     /// Puts the new endpoints in force. The caller keeps the objects of those that stay, with their connections.

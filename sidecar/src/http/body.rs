@@ -10,6 +10,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::balance::Lease;
+use crate::http::mirror::{Copied, Progress, Tee};
 use crate::http::observe::Record;
 use crate::http::retry::Replay;
 
@@ -27,6 +28,9 @@ enum Kind {
     Full(Bytes),
     Incoming(Incoming),
     Replay(Replay),
+    // Boxed: few bodies are copied, and all would be larger.
+    Tee(Box<Tee>),
+    Copied(Copied),
 }
 
 impl Body {
@@ -47,6 +51,13 @@ impl Body {
 
     pub(crate) fn replay(replay: Replay) -> Self {
         Self { kind: Kind::Replay(replay), lease: None, record: None }
+    }
+
+    /// Makes a copy of this body, which follows as this one is read.
+    pub(crate) fn copied(&mut self) -> (Self, Progress) {
+        let (tee, copied, progress) = Tee::new(std::mem::replace(self, Self::empty()));
+        self.kind = Kind::Tee(Box::new(tee));
+        (Self { kind: Kind::Copied(copied), lease: None, record: None }, progress)
     }
 
     #[must_use]
@@ -94,6 +105,8 @@ impl http_body::Body for Body {
             }
             Kind::Incoming(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BodyError::Peer)),
             Kind::Replay(replay) => ready!(replay.poll_frame(cx)),
+            Kind::Tee(tee) => ready!(tee.poll_frame(cx)),
+            Kind::Copied(copied) => ready!(copied.poll_frame(cx)),
         };
         match &frame {
             Some(Ok(frame)) => {
@@ -116,6 +129,8 @@ impl http_body::Body for Body {
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Incoming(body) => body.is_end_stream(),
             Kind::Replay(replay) => replay.is_end_stream(),
+            Kind::Tee(tee) => tee.is_end_stream(),
+            Kind::Copied(copied) => copied.is_end_stream(),
         }
     }
 
@@ -125,6 +140,8 @@ impl http_body::Body for Body {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Incoming(body) => body.size_hint(),
             Kind::Replay(replay) => replay.size_hint(),
+            Kind::Tee(tee) => tee.size_hint(),
+            Kind::Copied(copied) => copied.size_hint(),
         }
     }
 }
@@ -147,6 +164,8 @@ pub(crate) enum BodyError {
     Peer(#[source] hyper::Error),
     #[error("the request body is gone: a former attempt took more of it than is kept for a retry")]
     NotReplayable,
+    #[error("the copy of the request is given up: it fell behind, or the request broke off")]
+    CopyGivenUp,
 }
 
 impl fmt::Debug for Body {

@@ -15,27 +15,31 @@ use tower::{Layer, Service};
 
 use crate::balance::random;
 use crate::error::{Fate, ProxyError};
-use crate::http::Body;
 use crate::http::call::{Call, To};
+use crate::http::{Body, Mirrors};
 use crate::outbound::{Rule, Target, TargetKind};
 use crate::route::{Destination, Matched, RequestOrigin, RequestView, normalize};
 
 /// Makes [`Routing`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RoutingLayer;
+#[derive(Clone)]
+pub(crate) struct RoutingLayer {
+    /// Sends copies where a rule wants them.
+    pub(crate) mirrors: Mirrors,
+}
 
 impl<S> Layer<S> for RoutingLayer {
     type Service = Routing<S>;
 
     fn layer(&self, inner: S) -> Routing<S> {
-        Routing { inner }
+        Routing { inner, mirrors: self.mirrors.clone() }
     }
 }
 
 /// Turns a destination into a backend.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Routing<S> {
     inner: S,
+    mirrors: Mirrors,
 }
 
 impl<S> Service<Call> for Routing<S>
@@ -54,7 +58,7 @@ where
         let To::Target(target) = call.to.clone() else {
             return RoutingFuture::Sent { inner: self.inner.call(call), applied: None };
         };
-        match route(&target, &mut call) {
+        match route(&target, &mut call, &self.mirrors) {
             Ok(Routed::Sent(applied)) => RoutingFuture::Sent { inner: self.inner.call(call), applied },
             Ok(Routed::Answered(response)) => RoutingFuture::Answered { result: Some(Ok(*response)) },
             Err(error) => RoutingFuture::Answered { result: Some(Err(error)) },
@@ -75,7 +79,7 @@ struct Applied {
     draw: u64,
 }
 
-fn route(target: &Arc<Target>, call: &mut Call) -> Result<Routed, ProxyError> {
+fn route(target: &Arc<Target>, call: &mut Call, mirrors: &Mirrors) -> Result<Routed, ProxyError> {
     // Read once: the whole request follows one version of the routes.
     let kind = target.kind();
     let table = match &**kind {
@@ -103,14 +107,20 @@ fn route(target: &Arc<Target>, call: &mut Call) -> Result<Routed, ProxyError> {
         let detail = format!("no rule of {kind} matches {} {}", request.method(), request.uri().path());
         return Err(ProxyError::new(ErrorCode::DestinationNotFound, detail));
     };
-    apply(found.rule.clone(), found.matched, target, call)
+    apply(found.rule.clone(), found.matched, target, call, mirrors)
 }
 
-fn apply(rule: Arc<Rule>, mut matched: Matched, target: &Target, call: &mut Call) -> Result<Routed, ProxyError> {
+fn apply(
+    rule: Arc<Rule>,
+    mut matched: Matched,
+    target: &Target,
+    call: &mut Call,
+    mirrors: &Mirrors,
+) -> Result<Routed, ProxyError> {
     call.flow.matched(&rule, matched);
     let too_long = |error| ProxyError::new(ErrorCode::HttpProtocol, format!("{error} (by {rule})"));
     let request = std::mem::replace(&mut call.request, Request::new(Body::empty()));
-    let (mut parts, body) = request.into_parts();
+    let (mut parts, mut body) = request.into_parts();
     let changed = rule.filters.apply_request(&mut parts, &mut matched);
     changed.map_err(too_long)?;
     if let Some(redirect) = rule.filters.redirect() {
@@ -122,14 +132,16 @@ fn apply(rule: Arc<Rule>, mut matched: Matched, target: &Target, call: &mut Call
     }
     let draw = random();
     let drawn = rule.backends.pick(draw);
-    let changed = drawn.filters.apply_request(&mut parts, &mut matched);
-    changed.map_err(too_long)?;
     let backend = match &drawn.to {
         Destination::Service { backend, .. } => backend.clone(),
         Destination::Invalid(why) => {
             return Err(ProxyError::new(ErrorCode::BackendInvalid, format!("{rule}: {why}")));
         }
     };
+    mirrors.send(&rule.mirrors, &parts, &mut body, call.flow.grpc);
+    let changed = drawn.filters.apply_request(&mut parts, &mut matched);
+    changed.map_err(too_long)?;
+    mirrors.send(&drawn.mirrors, &parts, &mut body, call.flow.grpc);
     call.request = Request::from_parts(parts, body);
     call.flow.routed(&backend, Some(&rule));
     call.to = To::Backend(backend, Some(rule.clone()));

@@ -35,6 +35,8 @@ impl Filters {
                         return Err(at(CompileError::at("redirect", "a rule has one redirect at most")));
                     }
                 }
+                // It changes neither request nor response: see `super::mirror`.
+                Filter::Mirror(_) => {}
             }
         }
         let rewrites = request.iter().any(|filter| matches!(filter, RequestFilter::Rewrite(_)));
@@ -56,7 +58,7 @@ impl Filters {
         let path = match filter {
             Filter::Rewrite(rewrite) => &rewrite.path,
             Filter::Redirect(redirect) => &redirect.path,
-            Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) => &None,
+            Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::Mirror(_) => &None,
         };
         matches!(path, Some(PathModifier::ReplacePrefix(_)))
     }

@@ -6,6 +6,7 @@
 
 mod filter;
 mod matcher;
+mod mirror;
 mod path;
 mod redirect;
 mod table;
@@ -17,6 +18,7 @@ use std::fmt;
 
 use outrigger_proto::model;
 
+pub(crate) use mirror::Mirror;
 pub(crate) use path::normalize;
 pub(crate) use redirect::RequestOrigin;
 pub(crate) use table::{Matched, RequestView, RouteTable, Rule};

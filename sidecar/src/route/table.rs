@@ -17,6 +17,7 @@ use regex::bytes::Regex;
 
 use super::filter::Filters;
 use super::matcher::{HeaderMatcher, QueryMatcher, TextMatcher, compile_regex};
+use super::mirror::Mirror;
 use super::weight::Backends;
 use super::{CompileError, path};
 
@@ -145,6 +146,8 @@ pub(crate) struct Rule<B> {
     pub(crate) name: Arc<str>,
     /// Applied before the picked backend's.
     pub(crate) filters: Filters,
+    /// Where copies of its requests go.
+    pub(crate) mirrors: Box<[Mirror<B>]>,
     /// Where its requests go.
     pub(crate) backends: Backends<B>,
     /// For the whole request, all attempts together; `None`: no limit.
@@ -157,7 +160,7 @@ pub(crate) struct Rule<B> {
 }
 
 impl<B> Rule<B> {
-    fn compile(rule: &model::Rule, backend: impl FnMut(&ServicePort) -> B) -> Result<Self, CompileError> {
+    fn compile(rule: &model::Rule, mut backend: impl FnMut(&ServicePort) -> B) -> Result<Self, CompileError> {
         let replaces_prefix = |filters: &[model::Filter]| filters.iter().any(Filters::replaces_prefix);
         let has_prefix = |m: &model::Match| matches!(m.path, None | Some(PathMatch::Prefix(_)));
         let replaces = replaces_prefix(&rule.filters) || rule.backends.iter().any(|b| replaces_prefix(&b.filters));
@@ -169,6 +172,7 @@ impl<B> Rule<B> {
             index: rule.index,
             name: Arc::clone(&rule.name),
             filters: Filters::compile(&rule.filters)?,
+            mirrors: Mirror::compile(&rule.filters, &mut backend),
             backends: Backends::compile(&rule.backends, backend)?,
             request_timeout: rule.request_timeout,
             attempt_timeout: rule.attempt_timeout,

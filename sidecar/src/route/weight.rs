@@ -5,6 +5,7 @@ use outrigger_proto::model::{Backend, BackendRef};
 
 use super::CompileError;
 use super::filter::Filters;
+use super::mirror::Mirror;
 
 /// A rule's backends.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct WeightedBackend<B> {
     pub(crate) weight: u32,
     /// Applied to its requests, after the rule's filters.
     pub(crate) filters: Filters,
+    /// Where copies of its requests go.
+    pub(crate) mirrors: Box<[Mirror<B>]>,
 }
 
 /// Where a backend's requests go.
@@ -55,10 +58,16 @@ impl<B> Backends<B> {
             };
             sum += u64::from(backend.weight);
             sums.push(sum);
-            compiled.push(WeightedBackend { to, weight: backend.weight, filters });
+            let mirrors = Mirror::compile(&backend.filters, &mut resolve);
+            compiled.push(WeightedBackend { to, weight: backend.weight, filters, mirrors });
         }
         let why = if backends.is_empty() { "the rule has no backends" } else { "all weights of the rule are 0" };
-        let nowhere = WeightedBackend { to: Destination::Invalid(why.into()), weight: 0, filters: Filters::default() };
+        let nowhere = WeightedBackend {
+            to: Destination::Invalid(why.into()),
+            weight: 0,
+            filters: Filters::default(),
+            mirrors: Box::default(),
+        };
         Ok(Self { backends: compiled.into(), sums: sums.into(), nowhere })
     }
 

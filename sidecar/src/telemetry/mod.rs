@@ -21,7 +21,7 @@ use outrigger_proto::ErrorCode;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-pub(crate) use metrics::RetryOutcome;
+pub(crate) use metrics::{MirrorOutcome, RetryOutcome};
 pub(crate) use request::RequestRecord;
 pub(crate) use trace::TraceContext;
 
@@ -118,6 +118,11 @@ impl Telemetry {
             self.access_log.write(&ConnectionEntry { time, direction, peer, code: error.code, detail: &error.detail });
         }
         tracing::debug!(direction = direction.as_str(), %peer, code = error.code.code(), %error, "connection failed");
+    }
+
+    /// A copy of a request has come to its end.
+    pub(crate) fn mirrored(&self, outcome: MirrorOutcome) {
+        self.counters.mirrored(outcome);
     }
 
     /// Returns how many requests and copied connections there are now.

@@ -6,6 +6,7 @@ mod basics;
 mod foreign;
 mod hostile;
 mod identity;
+mod mirror;
 mod opaque;
 mod resilience;
 mod routing;

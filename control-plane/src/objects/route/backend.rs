@@ -38,7 +38,7 @@ impl BackendRef {
     }
 }
 
-fn service() -> String {
+pub(super) fn service() -> String {
     "Service".to_owned()
 }
 

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde::de::{Error, IgnoredAny};
 
+use super::Mirror;
+
 /// A filter of a rule or of one backend.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "Written")]
@@ -15,6 +17,8 @@ pub enum Filter {
     Redirect(Redirect),
     /// Changes host or path.
     Rewrite(UrlRewrite),
+    /// Copies requests to another Service.
+    Mirror(Box<Mirror>),
     /// Valid, but not implemented: the type.
     Unsupported(String),
 }
@@ -89,7 +93,7 @@ struct Written {
     response_header_modifier: Option<HeaderModifier>,
     request_redirect: Option<Redirect>,
     url_rewrite: Option<UrlRewrite>,
-    request_mirror: Option<IgnoredAny>,
+    request_mirror: Option<Box<Mirror>>,
     cors: Option<IgnoredAny>,
     external_auth: Option<IgnoredAny>,
     extension_ref: Option<IgnoredAny>,
@@ -146,7 +150,7 @@ impl TryFrom<Written> for Filter {
             Kind::ResponseHeaderModifier => w.response_header_modifier.map(Self::ResponseHeaders),
             Kind::RequestRedirect => w.request_redirect.map(Self::Redirect),
             Kind::UrlRewrite => w.url_rewrite.map(Self::Rewrite),
-            Kind::RequestMirror => w.request_mirror.map(|_| Self::Unsupported(w.kind.name().into())),
+            Kind::RequestMirror => w.request_mirror.map(Self::Mirror),
             Kind::Cors => w.cors.map(|_| Self::Unsupported(w.kind.name().into())),
             Kind::ExternalAuth => w.external_auth.map(|_| Self::Unsupported(w.kind.name().into())),
             Kind::ExtensionRef => w.extension_ref.map(|_| Self::Unsupported(w.kind.name().into())),

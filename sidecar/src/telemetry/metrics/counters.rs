@@ -25,6 +25,19 @@ pub(crate) enum RetryOutcome {
     NotReplayable,
 }
 
+/// What became of the copy of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MirrorOutcome {
+    /// There was an answer, whatever it said.
+    Answered,
+    /// There was none.
+    Failed,
+    /// It was given up: it fell behind its request, or the request broke off.
+    Cut,
+    /// It was not sent: too many were in flight.
+    Dropped,
+}
+
 /// What is asked at each scrape.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ControlFacts {
@@ -46,6 +59,7 @@ pub(crate) struct Counters {
     // By direction, then plain or mutual.
     tcp: [[Tcp; 2]; 2],
     retries: [AtomicU64; RETRIES.len()],
+    mirrored: [AtomicU64; MIRRORED.len()],
     // By direction, then by code.
     handshakes: [[AtomicU64; HANDSHAKES.len() + 1]; 2],
     connections_refused: [AtomicU64; 2],
@@ -66,6 +80,7 @@ impl Counters {
         Self {
             tcp: Default::default(),
             retries: Default::default(),
+            mirrored: Default::default(),
             handshakes: Default::default(),
             connections_refused: Default::default(),
             control: Box::new(control),
@@ -95,6 +110,10 @@ impl Counters {
 
     pub(crate) fn retried(&self, outcome: RetryOutcome) {
         self.retries[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn mirrored(&self, outcome: MirrorOutcome) {
+        self.mirrored[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a TLS handshake that failed.
@@ -145,10 +164,10 @@ impl Collector for Counters {
         let facts = (self.control)();
         self.encode_side(encoder, Direction::Inbound)?;
         self.encode_side(encoder, Direction::Outbound)?;
-        let outcomes = RETRIES.map(|outcome| [("outcome", outcome)]);
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let samples: Vec<_> = outcomes.iter().zip(&self.retries).map(|(o, retries)| (&o[..], count(retries))).collect();
-        encode_counter(encoder, ("outrigger_outbound_retries", "Requests whose first attempt failed"), &samples)?;
+        let help = ("outrigger_outbound_retries", "Requests whose first attempt failed");
+        encode_outcomes(encoder, help, &RETRIES, &self.retries)?;
+        let help = ("outrigger_outbound_mirrored_requests", "Copies of requests that filters of routes asked for");
+        encode_outcomes(encoder, help, &MIRRORED, &self.mirrored)?;
         let help = ("outrigger_outbound_ejections", "Endpoints left out for a while after failures");
         encode_counter(encoder, help, &[(&[], facts.ejections)])?;
         encode_control(encoder, &facts)
@@ -159,6 +178,18 @@ impl fmt::Debug for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Counters")
     }
+}
+
+fn encode_outcomes(
+    encoder: &mut DescriptorEncoder<'_>,
+    help: (&str, &str),
+    outcomes: &[&str],
+    counters: &[AtomicU64],
+) -> fmt::Result {
+    let labels: Vec<_> = outcomes.iter().map(|outcome| [("outcome", *outcome)]).collect();
+    let counts = counters.iter().map(|counter| counter.load(Ordering::Relaxed));
+    let samples: Vec<_> = labels.iter().zip(counts).map(|(label, count)| (&label[..], count)).collect();
+    encode_counter(encoder, help, &samples)
 }
 
 fn encode_control(encoder: &mut DescriptorEncoder<'_>, facts: &ControlFacts) -> fmt::Result {
@@ -191,6 +222,9 @@ fn side(direction: Direction) -> usize {
 
 /// Labels of [`RetryOutcome`], in its order.
 const RETRIES: [&str; 4] = ["succeeded", "failed", "over_budget", "not_replayable"];
+
+/// Labels of [`MirrorOutcome`], in its order.
+const MIRRORED: [&str; 4] = ["answered", "failed", "cut", "dropped"];
 
 /// How a handshake fails; all else is `other`.
 const HANDSHAKES: [ErrorCode; 2] = [ErrorCode::TlsCertificate, ErrorCode::TlsProtocol];
@@ -234,6 +268,8 @@ mod tests {
         counters.tcp_copied(Direction::Inbound, true, Way::There, 30);
         counters.retried(RetryOutcome::Succeeded);
         counters.retried(RetryOutcome::NotReplayable);
+        counters.mirrored(MirrorOutcome::Answered);
+        counters.mirrored(MirrorOutcome::Dropped);
         counters.handshake_failed(Direction::Inbound, ErrorCode::TlsProtocol);
         counters.handshake_failed(Direction::Outbound, ErrorCode::TlsCertificate);
         counters.handshake_failed(Direction::Outbound, ErrorCode::Internal);
@@ -256,6 +292,8 @@ mod tests {
                 r#"outrigger_outbound_tls_handshake_failures_total{reason="other"} 1"#,
                 r#"outrigger_outbound_retries_total{outcome="succeeded"} 1"#,
                 r#"outrigger_outbound_retries_total{outcome="not_replayable"} 1"#,
+                r#"outrigger_outbound_mirrored_requests_total{outcome="answered"} 1"#,
+                r#"outrigger_outbound_mirrored_requests_total{outcome="dropped"} 1"#,
                 "outrigger_outbound_ejections_total 1",
                 "outrigger_control_certificate_expiry_timestamp_seconds 1800000000.0",
                 r#"outrigger_control_config_version{version="ab12"} 1.0"#,
