@@ -2,6 +2,7 @@
 //!
 //! Tests use it as users do: with `kubectl` and `outrigger`. Each has a namespace of its own, which goes when it ends.
 
+mod background;
 mod manifest;
 mod space;
 
@@ -131,18 +132,7 @@ impl Cluster {
     /// When kubectl cannot be run.
     #[must_use]
     pub fn applied(&self, manifest: &str) -> Output {
-        let mut command = self.kubectl(["apply", "-f", "-"]);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("kubectl starts");
-        let mut stdin = child.stdin.take().expect("stdin is a pipe");
-        // A kubectl that gave up closes it early, and says why.
-        let _ = stdin.write_all(manifest.as_bytes());
-        drop(stdin);
-        child.wait_with_output().expect("kubectl ends")
+        feed(&mut self.kubectl(["apply", "-f", "-"]), manifest)
     }
 
     /// Waits until a Deployment, StatefulSet or DaemonSet has rolled out.
@@ -183,6 +173,17 @@ impl Cluster {
             );
         }
     }
+}
+
+/// Runs with this as its standard input.
+fn feed(command: &mut Command, input: &str) -> Output {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("kubectl starts");
+    let mut stdin = child.stdin.take().expect("stdin is a pipe");
+    // A kubectl that gave up closes it early, and says why.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    child.wait_with_output().expect("kubectl ends")
 }
 
 /// Runs to success and returns what was printed.

@@ -160,4 +160,4 @@ const MADE: &[(&str, &str)] = &[
     ("Lease", "outrigger-status"),
 ];
 const MESHED_NOWHERE: &String = &String::new();
-const LOOK: Duration = Duration::from_millis(300);
+const LOOK: Duration = Duration::from_millis(100);

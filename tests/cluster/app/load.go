@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -40,6 +41,7 @@ func load(ctx context.Context, args []string) error {
 	http2 := flags.Bool("http2", false, "speaks HTTP/2 without TLS")
 	fresh := flags.Bool("fresh", false, "a connection for each request")
 	untilEOF := flags.Bool("until-eof", false, "until standard input ends: how kubectl exec can end it")
+	progress := flags.Duration("progress", 0, "prints the outcome so far again and again, as one line of JSON; 0 is never")
 	timeout := flags.Duration("timeout", 10*time.Second, "for one request")
 	_ = flags.Parse(args)
 	if *url == "" || *rate <= 0 {
@@ -64,6 +66,9 @@ func load(ctx context.Context, args []string) error {
 	sender := &http.Client{Transport: carrier, Timeout: *timeout, CheckRedirect: keepRedirect}
 
 	result := outcome{Statuses: map[int]int{}, Errors: map[string]int{}, Pods: map[string]int{}}
+	if *progress > 0 {
+		go result.tell(ctx, *progress)
+	}
 	start := time.Now()
 	due := make(chan struct{}, *connections)
 	var workers sync.WaitGroup
@@ -131,6 +136,21 @@ func (o *outcome) one(sender *http.Client, url string) {
 	}
 	if pods := got.Headers["X-Pod"]; len(pods) > 0 {
 		o.Pods[pods[0]]++
+	}
+}
+
+// tell prints what there is until the load ends.
+func (o *outcome) tell(ctx context.Context, every time.Duration) {
+	for ctx.Err() == nil {
+		o.lock.Lock()
+		line, err := json.Marshal(o)
+		// Nobody asks for times before the end, and a load without one must not collect them.
+		o.times = o.times[:0]
+		o.lock.Unlock()
+		if err == nil {
+			fmt.Println(string(line))
+		}
+		time.Sleep(every)
 	}
 }
 

@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::background::Background;
 use super::{Alone, Cluster, PATIENCE, Shared, Workload, succeeds};
 
-/// A namespace that goes, with all that is in it, when it is dropped.
+/// A namespace that goes, with all that is in it, when it is dropped. Unless the test has the cluster to itself, requests of
+/// others go on beside it, and the test fails when one of those does.
 #[derive(Debug)]
 pub struct Space {
     cluster: &'static Cluster,
     name: String,
-    // Held until the namespace is on its way out.
+    others: Option<Background>,
+    // Held until the namespace is on its way out, and the last to go.
     _shared: Option<Shared>,
 }
 
@@ -44,8 +47,9 @@ impl Space {
     fn new(cluster: &'static Cluster, shared: Option<Shared>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let name = format!("test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let others = shared.is_some().then(|| Background::join(cluster));
         cluster.run(["create", "namespace", &name]);
-        Self { cluster, name, _shared: shared }
+        Self { cluster, name, others, _shared: shared }
     }
 
     /// The namespace's name.
@@ -245,6 +249,10 @@ impl Drop for Space {
             }
         }
         let _ = self.cluster.kubectl(["delete", "namespace", &self.name, "--wait=false"]).output();
+        if !std::thread::panicking() {
+            let failed = self.others.as_ref().and_then(Background::failed);
+            assert!(failed.is_none(), "{}", failed.unwrap_or_default());
+        }
     }
 }
 

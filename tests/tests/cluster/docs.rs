@@ -31,7 +31,9 @@ fn follow(path: &str) {
     let reader = Reader::new(cluster);
     for step in page::read(path) {
         let Step { place, command, .. } = &step;
+        let start = Instant::now();
         let (printed, success) = reader.eventually(&step);
+        eprintln!("{:6.1} s  {place}: {command}", start.elapsed().as_secs_f64());
         assert!(step.shows(&printed), "{place}: `{command}` printed something else:\n{printed}");
         assert!(success || !step.shown.is_empty(), "{place}: `{command}` failed:\n{printed}");
     }
