@@ -24,7 +24,7 @@ pub use meta::{IntOrName, Metadata, Name};
 pub use node::Node;
 pub use read::{Document, ReadError, Skipped, from_json, read};
 pub use route::{
-    BackendRef, Filter, Fraction, GrpcMatch, GrpcMethod, Header, HeaderModifier, HttpMatch, Matches, Mirror,
+    BackendRef, Cors, Filter, Fraction, GrpcMatch, GrpcMethod, Header, HeaderModifier, HttpMatch, Matches, Mirror,
     NamedMatch, ParentRef, PathKind, PathModifier, Redirect, Retry, Route, Rule, StringKind, Timeouts, UrlRewrite,
 };
 pub use service::{Service, ServiceKind, ServicePort};

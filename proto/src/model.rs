@@ -1,6 +1,8 @@
 //! Resources after validation. `TryFrom` of a wire message either yields a value that every reader can trust, or says
 //! which field is wrong; the reason travels back to the control plane in a nack.
 
+mod cors;
+
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use outrigger_identity::Identity;
+
+pub use cors::{Cors, CorsHost, CorsList, CorsOrigin};
 
 use crate::{ServicePort, WorkloadName, wire};
 
@@ -200,6 +204,8 @@ pub enum Filter {
     Rewrite(Rewrite),
     /// Copies requests.
     Mirror(Mirror),
+    /// Lets pages of other origins in.
+    Cors(Box<Cors>),
 }
 
 /// Copies numerator / denominator of the requests to another service; nobody waits for the answers.
@@ -541,6 +547,9 @@ impl TryFrom<wire::Filter> for Filter {
             wire::filter::Filter::Redirect(redirect) => Ok(Self::Redirect(redirect.try_into()?)),
             wire::filter::Filter::Rewrite(rewrite) => Ok(Self::Rewrite(rewrite.try_into()?)),
             wire::filter::Filter::Mirror(mirror) => Ok(Self::Mirror(mirror.try_into()?)),
+            wire::filter::Filter::Cors(cors) => {
+                Ok(Self::Cors(Box::new(cors.try_into().map_err(|e: Invalid| e.within("cors"))?)))
+            }
         }
     }
 }

@@ -210,6 +210,7 @@ mod tests {
             ("  rules: [{timeouts: {requests: 1s}}]", "requests"),
             ("  rules: [{retry: {tries: 1}}]", "tries"),
             ("  rules: [{filters: [{type: URLRewrite, urlRewrite: {host: a}}]}]", "host"),
+            ("  rules: [{filters: [{type: CORS, cors: {origins: []}}]}]", "origins"),
         ] {
             let refusal = refusal(&format!("{ROUTE}{spec}\n"));
             assert!(refusal.contains(&format!("unknown field `{field}`")), "{refusal}");
@@ -232,11 +233,11 @@ mod tests {
 
     #[test]
     fn keeps_valid_filters_that_are_not_implemented() {
-        let text = format!("{ROUTE}  rules: [{{filters: [{{type: CORS, cors: {{allowOrigins: ['*']}}}}]}}]\n");
+        let text = format!("{ROUTE}  rules: [{{filters: [{{type: ExtensionRef, extensionRef: {{name: a}}}}]}}]\n");
 
         let Object::Route(route) = read(&text).unwrap().objects.remove(0) else { panic!("not a route") };
 
-        assert_eq!(route.rules[0].filters, [Filter::Unsupported("CORS".to_owned())]);
+        assert_eq!(route.rules[0].filters, [Filter::Unsupported("ExtensionRef".to_owned())]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! can be refused with a reason.
 
 mod backend;
+mod cors;
 mod filter;
 mod matches;
 mod mirror;
@@ -19,6 +20,7 @@ use super::duration;
 use super::{Kind, Metadata, ObjectId};
 
 pub use backend::BackendRef;
+pub use cors::Cors;
 pub use filter::{Filter, Header, HeaderModifier, PathModifier, Redirect, UrlRewrite};
 pub use matches::{GrpcMatch, GrpcMethod, HttpMatch, Matches, NamedMatch, PathKind, StringKind};
 pub use mirror::{Fraction, Mirror};

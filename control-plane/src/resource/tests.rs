@@ -395,7 +395,8 @@ fn what_is_valid_but_not_supported_is_refused_aloud() {
     for (rule, reason) in [
         (&*mirror("backendRef: {name: v1, port: 80}, percent: 1, fraction: {numerator: 1}"), "not both"),
         (&mirror("backendRef: {name: v1, port: 80}, percent: 101"), "more than all"),
-        ("filters: [{type: CORS, cors: {}}]", "CORS"),
+        ("filters: [{type: CORS, cors: {allowOrigins: [a.com]}}]", "`a.com` is neither"),
+        ("filters: [{type: CORS, cors: {allowMethods: ['G T']}}]", "`G T`"),
         ("filters: [{type: ExtensionRef, extensionRef: {name: a}}]", "ExtensionRef"),
         ("sessionPersistence: {sessionName: a}", "sessionPersistence"),
         ("timeouts: {request: 1s, backendRequest: 2s}", "longer than"),

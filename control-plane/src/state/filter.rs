@@ -5,8 +5,8 @@ use outrigger_proto::wire;
 
 use super::path;
 use crate::objects::{
-    BackendRef, Filter, Fraction, Header, HeaderModifier, Matches, Mirror, PathKind, PathModifier, Redirect, Rule,
-    UrlRewrite,
+    BackendRef, Cors, Filter, Fraction, Header, HeaderModifier, Matches, Mirror, PathKind, PathModifier, Redirect,
+    Rule, UrlRewrite,
 };
 
 /// Turns a rule's filters into wire form.
@@ -40,6 +40,7 @@ pub(super) fn mirrors(filters: &[Filter]) -> Vec<BackendRef> {
         | Filter::ResponseHeaders(_)
         | Filter::Redirect(_)
         | Filter::Rewrite(_)
+        | Filter::Cors(_)
         | Filter::Unsupported(_) => None,
     };
     filters.iter().filter_map(reference).collect()
@@ -51,7 +52,11 @@ pub(super) fn needs_prefix(rule: &Rule) -> bool {
     filters.any(|filter| match filter {
         Filter::Redirect(redirect) => matches!(redirect.path, Some(PathModifier::Prefix(_))),
         Filter::Rewrite(rewrite) => matches!(rewrite.path, Some(PathModifier::Prefix(_))),
-        Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::Mirror(_) | Filter::Unsupported(_) => false,
+        Filter::RequestHeaders(_)
+        | Filter::ResponseHeaders(_)
+        | Filter::Mirror(_)
+        | Filter::Cors(_)
+        | Filter::Unsupported(_) => false,
     })
 }
 
@@ -86,6 +91,8 @@ fn one(kind: RouteKind, filter: &Filter) -> Result<wire::filter::Filter, String>
         Filter::Redirect(_) | Filter::Rewrite(_) if kind != RouteKind::Http => {
             Err(format!("a {} can neither redirect nor rewrite", kind.as_str()))
         }
+        Filter::Cors(_) if kind != RouteKind::Http => Err(format!("a {} has no CORS", kind.as_str())),
+        Filter::Cors(cors) => Ok(wire::filter::Filter::Cors(self::cors(cors))),
         Filter::Redirect(redirect) => self::redirect(redirect).map(wire::filter::Filter::Redirect),
         Filter::Rewrite(rewrite) => self::rewrite(rewrite).map(wire::filter::Filter::Rewrite),
         Filter::Mirror(mirror) => self::mirror(mirror).map(wire::filter::Filter::Mirror),
@@ -158,6 +165,17 @@ fn mirror(mirror: &Mirror) -> Result<wire::Mirror, String> {
     }
     let to = wire::mirror::To::Invalid("not looked up".to_owned());
     Ok(wire::Mirror { to: Some(to), numerator, denominator })
+}
+
+fn cors(cors: &Cors) -> wire::Cors {
+    wire::Cors {
+        allow_origins: cors.allow_origins.clone(),
+        allow_credentials: cors.allow_credentials,
+        allow_methods: cors.allow_methods.clone(),
+        allow_headers: cors.allow_headers.clone(),
+        expose_headers: cors.expose_headers.clone(),
+        max_age_s: cors.max_age,
+    }
 }
 
 /// A host goes into a header or an address as it is: nothing but host characters may pass.

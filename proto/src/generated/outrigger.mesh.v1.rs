@@ -281,7 +281,7 @@ pub mod value_match {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Filter {
-    #[prost(oneof = "filter::Filter", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "filter::Filter", tags = "1, 2, 3, 4, 5, 6")]
     pub filter: ::core::option::Option<filter::Filter>,
 }
 /// Nested message and enum types in `Filter`.
@@ -298,7 +298,25 @@ pub mod filter {
         Rewrite(super::Rewrite),
         #[prost(message, tag = "5")]
         Mirror(super::Mirror),
+        #[prost(message, tag = "6")]
+        Cors(super::Cors),
     }
+}
+/// What pages of other origins may do (GEP-1767); `*` is any.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cors {
+    #[prost(string, repeated, tag = "1")]
+    pub allow_origins: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "2")]
+    pub allow_credentials: bool,
+    #[prost(string, repeated, tag = "3")]
+    pub allow_methods: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "4")]
+    pub allow_headers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "5")]
+    pub expose_headers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(uint32, tag = "6")]
+    pub max_age_s: u32,
 }
 /// Copies numerator / denominator of the requests to a service; nobody waits for the answers.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

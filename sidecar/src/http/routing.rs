@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
+use http::{HeaderValue, Request, Response, Uri};
 use outrigger_proto::ErrorCode;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
@@ -77,6 +77,8 @@ enum Routed {
 struct Applied {
     rule: Arc<Rule>,
     draw: u64,
+    /// The request's, where a filter wants it.
+    origin: Option<HeaderValue>,
 }
 
 fn route(target: &Arc<Target>, call: &mut Call, mirrors: &Mirrors) -> Result<Routed, ProxyError> {
@@ -121,13 +123,17 @@ fn apply(
     let too_long = |error| ProxyError::new(ErrorCode::HttpProtocol, format!("{error} (by {rule})"));
     let request = std::mem::replace(&mut call.request, Request::new(Body::empty()));
     let (mut parts, mut body) = request.into_parts();
+    let origin = rule.filters.origin(&parts);
+    if let Some(response) = rule.filters.preflight(&parts) {
+        return Ok(Routed::Answered(Box::new(response.map(|()| Body::empty()))));
+    }
     let changed = rule.filters.apply_request(&mut parts, &mut matched);
     changed.map_err(too_long)?;
     if let Some(redirect) = rule.filters.redirect() {
-        let origin = RequestOrigin { https: false, port: target.destination.port() };
-        let response = redirect.respond(&parts, matched, origin).map_err(too_long)?;
+        let as_came = RequestOrigin { https: false, port: target.destination.port() };
+        let response = redirect.respond(&parts, matched, as_came).map_err(too_long)?;
         let mut response = response.map(|()| Body::empty());
-        rule.filters.apply_response(response.headers_mut());
+        rule.filters.apply_response(response.headers_mut(), origin.as_ref());
         return Ok(Routed::Answered(Box::new(response)));
     }
     let draw = random();
@@ -138,6 +144,10 @@ fn apply(
             return Err(ProxyError::new(ErrorCode::BackendInvalid, format!("{rule}: {why}")));
         }
     };
+    if let Some(response) = drawn.filters.preflight(&parts) {
+        return Ok(Routed::Answered(Box::new(response.map(|()| Body::empty()))));
+    }
+    let origin = origin.or_else(|| drawn.filters.origin(&parts));
     mirrors.send(&rule.mirrors, &parts, &mut body, call.flow.grpc);
     let changed = drawn.filters.apply_request(&mut parts, &mut matched);
     changed.map_err(too_long)?;
@@ -145,7 +155,7 @@ fn apply(
     call.request = Request::from_parts(parts, body);
     call.flow.routed(&backend, Some(&rule));
     call.to = To::Backend(backend, Some(rule.clone()));
-    Ok(Routed::Sent(Some(Applied { rule, draw })))
+    Ok(Routed::Sent(Some(Applied { rule, draw, origin })))
 }
 
 /// Rules see the path in one normal form, and the app gets that same form.
@@ -189,9 +199,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             RoutingProjection::Sent { inner, applied } => inner.poll(cx).map_ok(|mut response| {
-                if let Some(Applied { rule, draw }) = applied {
-                    rule.backends.pick(*draw).filters.apply_response(response.headers_mut());
-                    rule.filters.apply_response(response.headers_mut());
+                if let Some(Applied { rule, draw, origin }) = applied {
+                    rule.backends.pick(*draw).filters.apply_response(response.headers_mut(), origin.as_ref());
+                    rule.filters.apply_response(response.headers_mut(), origin.as_ref());
                 }
                 response
             }),

@@ -1,10 +1,11 @@
 //! Filters of a rule or backend: checked and turned round once, so that a request pays for what it changes only.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::request;
 use http::uri::{Authority, PathAndQuery, Uri};
+use http::{Response, request};
 use outrigger_proto::model::{self, Filter, HeaderModifier, PathModifier};
 
+use super::cors::{self, Cors};
 use super::path;
 use super::redirect::Redirect;
 use super::{CompileError, Matched};
@@ -15,11 +16,13 @@ pub(crate) struct Filters {
     request: Box<[RequestFilter]>,
     response: Box<[HeaderChange]>,
     redirect: Option<Redirect>,
+    cors: Option<Box<Cors>>,
 }
 
 impl Filters {
     pub(super) fn compile(filters: &[Filter]) -> Result<Self, CompileError> {
         let (mut request, mut response, mut redirect) = (Vec::new(), Vec::new(), None);
+        let mut cors = None;
         for (index, filter) in filters.iter().enumerate() {
             let at = |e: CompileError| e.within(format_args!("filters[{index}]"));
             match filter {
@@ -35,6 +38,11 @@ impl Filters {
                         return Err(at(CompileError::at("redirect", "a rule has one redirect at most")));
                     }
                 }
+                Filter::Cors(model) => {
+                    if cors.replace(Box::new(Cors::new(model))).is_some() {
+                        return Err(at(CompileError::at("cors", "a rule or a backend has one at most")));
+                    }
+                }
                 // It changes neither request nor response: see `super::mirror`.
                 Filter::Mirror(_) => {}
             }
@@ -43,7 +51,7 @@ impl Filters {
         if rewrites && redirect.is_some() {
             return Err(CompileError::at("filters", "a rule redirects or rewrites, not both"));
         }
-        Ok(Self { request: request.into(), response: response.into(), redirect })
+        Ok(Self { request: request.into(), response: response.into(), redirect, cors })
     }
 
     pub(super) fn compile_of_backend(filters: &[Filter]) -> Result<Self, CompileError> {
@@ -58,7 +66,7 @@ impl Filters {
         let path = match filter {
             Filter::Rewrite(rewrite) => &rewrite.path,
             Filter::Redirect(redirect) => &redirect.path,
-            Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::Mirror(_) => &None,
+            Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::Mirror(_) | Filter::Cors(_) => &None,
         };
         matches!(path, Some(PathModifier::ReplacePrefix(_)))
     }
@@ -67,6 +75,18 @@ impl Filters {
     #[must_use]
     pub(crate) fn redirect(&self) -> Option<&Redirect> {
         self.redirect.as_ref()
+    }
+
+    /// Answers a browser that asks what it may do, in place of a backend.
+    #[must_use]
+    pub(crate) fn preflight(&self, parts: &request::Parts) -> Option<Response<()>> {
+        self.cors.as_ref()?.preflight(parts)
+    }
+
+    /// Returns the request's origin when [`Self::apply_response`] wants it.
+    #[must_use]
+    pub(crate) fn origin(&self, parts: &request::Parts) -> Option<HeaderValue> {
+        self.cors.as_ref().and_then(|_| cors::origin(&parts.headers))
     }
 
     /// Changes a request's head, filter by filter; `matched` follows when the path changes.
@@ -83,10 +103,14 @@ impl Filters {
         Ok(())
     }
 
-    /// Changes a response's headers, filter by filter.
-    pub(crate) fn apply_response(&self, headers: &mut HeaderMap) {
+    /// Changes a response's headers, filter by filter; `origin` is the request's.
+    pub(crate) fn apply_response(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
         for change in &self.response {
             change.apply(headers);
+        }
+        // Last: what a browser may do is this filter's alone to say.
+        if let Some(cors) = &self.cors {
+            cors.answer(origin, headers);
         }
     }
 }
@@ -309,10 +333,10 @@ mod tests {
         let modifier = HeaderModifier { set: headers(&[("x-a", "1")]), ..Default::default() };
         let mut response = HeaderMap::new();
 
-        Filters::compile(&[Filter::RequestHeaders(modifier.clone())]).unwrap().apply_response(&mut response);
+        Filters::compile(&[Filter::RequestHeaders(modifier.clone())]).unwrap().apply_response(&mut response, None);
         assert!(response.is_empty());
 
-        Filters::compile(&[Filter::ResponseHeaders(modifier)]).unwrap().apply_response(&mut response);
+        Filters::compile(&[Filter::ResponseHeaders(modifier)]).unwrap().apply_response(&mut response, None);
         assert_eq!(response["x-a"], "1");
     }
 

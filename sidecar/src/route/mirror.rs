@@ -25,7 +25,11 @@ impl<B> Mirror<B> {
                 }
                 BackendRef::Service(_) | BackendRef::Invalid(_) => None,
             },
-            Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::Redirect(_) | Filter::Rewrite(_) => None,
+            Filter::RequestHeaders(_)
+            | Filter::ResponseHeaders(_)
+            | Filter::Redirect(_)
+            | Filter::Rewrite(_)
+            | Filter::Cors(_) => None,
         };
         filters.iter().filter_map(mirror).collect()
     }

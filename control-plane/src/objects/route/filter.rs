@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::{Error, IgnoredAny};
 
-use super::Mirror;
+use super::{Cors, Mirror};
 
 /// A filter of a rule or of one backend.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -19,6 +19,8 @@ pub enum Filter {
     Rewrite(UrlRewrite),
     /// Copies requests to another Service.
     Mirror(Box<Mirror>),
+    /// Lets pages of other origins in.
+    Cors(Box<Cors>),
     /// Valid, but not implemented: the type.
     Unsupported(String),
 }
@@ -94,7 +96,7 @@ struct Written {
     request_redirect: Option<Redirect>,
     url_rewrite: Option<UrlRewrite>,
     request_mirror: Option<Box<Mirror>>,
-    cors: Option<IgnoredAny>,
+    cors: Option<Box<Cors>>,
     external_auth: Option<IgnoredAny>,
     extension_ref: Option<IgnoredAny>,
 }
@@ -151,7 +153,7 @@ impl TryFrom<Written> for Filter {
             Kind::RequestRedirect => w.request_redirect.map(Self::Redirect),
             Kind::UrlRewrite => w.url_rewrite.map(Self::Rewrite),
             Kind::RequestMirror => w.request_mirror.map(Self::Mirror),
-            Kind::Cors => w.cors.map(|_| Self::Unsupported(w.kind.name().into())),
+            Kind::Cors => w.cors.map(Self::Cors),
             Kind::ExternalAuth => w.external_auth.map(|_| Self::Unsupported(w.kind.name().into())),
             Kind::ExtensionRef => w.extension_ref.map(|_| Self::Unsupported(w.kind.name().into())),
         };
