@@ -4,13 +4,14 @@
 //! ```text
 //! every replica   watches the Secret ─▶ Authority
 //! Lease holder    keeper: Secret ▸ ConfigMap ▸ the injector's Secret ▸ caBundle of its webhooks
-//! Lease holder    status: what became of each route
+//! Lease holder    status: what became of each route and policy
 //! ```
 
 mod announce;
 mod keeper;
 mod lease;
 mod pem;
+mod policy_status;
 mod secret;
 mod status;
 mod webhook;

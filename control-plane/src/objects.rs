@@ -9,6 +9,7 @@ mod endpoint_slice;
 mod meta;
 mod node;
 mod pod;
+mod policy;
 mod read;
 mod route;
 mod service;
@@ -22,6 +23,10 @@ use outrigger_proto::model::RouteKind;
 pub use endpoint_slice::{EndpointSlice, Family, SliceEndpoint, SlicePort};
 pub use meta::{IntOrName, Metadata, Name};
 pub use node::Node;
+pub use policy::{
+    Abort, ConsistentHash, Delay, Ejection, FaultInjection, HashType, Limits, LoadBalancer, LoadBalancerType, Named,
+    NamedValue, PolicyKind, PolicySpec, RetryBudget, TargetRef, TrafficPolicy,
+};
 pub use read::{Document, ReadError, Skipped, from_json, read};
 pub use route::{
     BackendRef, Cors, Filter, Fraction, GrpcMatch, GrpcMethod, Header, HeaderModifier, HttpMatch, Matches, Mirror,
@@ -47,6 +52,8 @@ pub enum Object {
     Workload(Arc<Workload>),
     /// HTTPRoute, GRPCRoute, TLSRoute or TCPRoute.
     Route(Arc<Route>),
+    /// TrafficPolicy (outrigger.io) or XBackendTrafficPolicy.
+    Policy(Arc<TrafficPolicy>),
 }
 
 impl Object {
@@ -61,6 +68,7 @@ impl Object {
             Self::Node(node) => (Kind::Node, &node.meta),
             Self::Workload(workload) => (Kind::Workload, &workload.meta),
             Self::Route(route) => (Kind::Route(route.kind), &route.meta),
+            Self::Policy(policy) => (Kind::Policy(policy.kind), &policy.meta),
         };
         let namespace = if kind.is_namespaced() { meta.namespace.arc() } else { "".into() };
         ObjectId { kind, namespace, name: meta.name.arc() }
@@ -111,6 +119,8 @@ pub enum Kind {
     Workload,
     /// One of the four kinds of routes.
     Route(RouteKind),
+    /// One of the two kinds of policies.
+    Policy(PolicyKind),
 }
 
 impl Kind {
@@ -128,6 +138,8 @@ impl Kind {
             ("gateway.networking.k8s.io", "GRPCRoute") => Self::Route(RouteKind::Grpc),
             ("gateway.networking.k8s.io", "TLSRoute") => Self::Route(RouteKind::Tls),
             ("gateway.networking.k8s.io", "TCPRoute") => Self::Route(RouteKind::Tcp),
+            ("outrigger.io", "TrafficPolicy") => Self::Policy(PolicyKind::Traffic),
+            ("gateway.networking.x-k8s.io", "XBackendTrafficPolicy") => Self::Policy(PolicyKind::Backend),
             _ => return None,
         })
     }
@@ -137,7 +149,7 @@ impl Kind {
     pub fn is_namespaced(self) -> bool {
         match self {
             Self::Namespace | Self::Node => false,
-            Self::Service | Self::EndpointSlice | Self::Pod | Self::Workload | Self::Route(_) => true,
+            Self::Service | Self::EndpointSlice | Self::Pod | Self::Workload | Self::Route(_) | Self::Policy(_) => true,
         }
     }
 }
@@ -152,6 +164,7 @@ impl fmt::Display for Kind {
             Self::Node => "Node",
             Self::Workload => "Workload",
             Self::Route(kind) => kind.as_str(),
+            Self::Policy(kind) => kind.as_str(),
         })
     }
 }

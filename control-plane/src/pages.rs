@@ -22,6 +22,10 @@ pub fn config(snapshot: &Snapshot) -> Value {
         let routes: Vec<String> = routes.iter().map(|prepared| name(&prepared.route.meta)).collect();
         objects.insert(kind.as_str().to_owned(), json!(routes));
     }
+    for (kind, policies) in &state.policies {
+        let policies: Vec<String> = policies.iter().map(|prepared| name(&prepared.policy.meta)).collect();
+        objects.insert(kind.as_str().to_owned(), json!(policies));
+    }
     let pods: Vec<String> = state.pods.iter().map(|pod| name(&pod.meta)).collect();
     objects.insert("Pod".to_owned(), json!(pods));
     let mut counts: serde_json::Map<String, Value> =

@@ -8,6 +8,7 @@ mod address;
 mod conditions;
 mod endpoints;
 mod memo;
+mod policy;
 mod problems;
 mod refusal;
 mod routes;
@@ -23,7 +24,11 @@ use crate::snapshot::Snapshot;
 #[cfg(feature = "kubernetes")]
 pub(crate) use conditions::{Condition, ParentConditions, conditions};
 pub use memo::Memo;
+#[cfg(feature = "kubernetes")]
+pub(crate) use policy::ancestors;
 pub use problems::{Problem, problems};
+#[cfg(feature = "kubernetes")]
+pub(crate) use refusal::Refusal;
 
 /// An encoded resource.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::objects::{EndpointSlice, Service, Workload};
 use crate::resource::Memo;
-use crate::state::{PreparedRoute, State};
+use crate::state::{PreparedPolicy, PreparedRoute, State};
 
 use index::Index;
 
@@ -59,6 +59,12 @@ impl Snapshot {
     #[must_use]
     pub fn routes_of(&self, service: &Service) -> &[Arc<PreparedRoute>] {
         Index::of_service(&self.index.routes, &service.meta.namespace, &service.meta.name)
+    }
+
+    /// Returns the policies in force with a targetRef to this service, on whatever port.
+    #[must_use]
+    pub fn policies_of(&self, service: &Service) -> &[Arc<PreparedPolicy>] {
+        Index::of_service(&self.index.policies, &service.meta.namespace, &service.meta.name)
     }
 
     /// Returns the EndpointSlices of this service.

@@ -5,6 +5,7 @@
 mod filter;
 mod namespaced;
 mod path;
+mod policy;
 mod protocol;
 mod rule;
 
@@ -14,9 +15,10 @@ use std::sync::Arc;
 use outrigger_identity::TrustBundle;
 use outrigger_proto::model::{Egress, InboundMode, RouteKind};
 
-use crate::objects::{EndpointSlice, Kind, Namespace, Node, Object, ObjectId, Service, Workload};
+use crate::objects::{EndpointSlice, Kind, Namespace, Node, Object, ObjectId, PolicyKind, Service, Workload};
 
 pub use namespaced::Namespaced;
+pub use policy::{InForce, PreparedPolicy};
 pub use protocol::declared;
 pub(crate) use rule::wire_kind;
 pub use rule::{PreparedBackend, PreparedRoute, PreparedRule};
@@ -67,6 +69,7 @@ pub struct State {
     pub(crate) nodes: BTreeMap<Arc<str>, Arc<Node>>,
     pub(crate) workloads: Namespaced<Workload>,
     pub(crate) routes: BTreeMap<RouteKind, Namespaced<PreparedRoute>>,
+    pub(crate) policies: BTreeMap<PolicyKind, Namespaced<PreparedPolicy>>,
     pub(crate) source_errors: Arc<[String]>,
     reading: Reading,
 }
@@ -84,6 +87,7 @@ impl State {
             nodes: BTreeMap::new(),
             workloads: Namespaced::default(),
             routes: BTreeMap::new(),
+            policies: BTreeMap::new(),
             source_errors: Arc::default(),
             reading: Reading::Started,
         }
@@ -156,6 +160,16 @@ impl State {
                 }
                 changed
             }
+            Object::Policy(object) => {
+                let policies = self.policies.entry(object.kind).or_default();
+                let known = policies.get(&namespace, &name);
+                if known.is_some_and(|known| known.policy == object) {
+                    return false;
+                }
+                let prepared = PreparedPolicy::new(object, known.map(Arc::as_ref));
+                policies.insert(namespace, name, Arc::new(prepared));
+                true
+            }
         }
     }
 
@@ -168,6 +182,7 @@ impl State {
             Kind::Pod => self.pods.remove(namespace, name),
             Kind::Workload => self.workloads.remove(namespace, name),
             Kind::Route(kind) => self.routes.entry(*kind).or_default().remove(namespace, name),
+            Kind::Policy(kind) => self.policies.entry(*kind).or_default().remove(namespace, name),
         }
     }
 }

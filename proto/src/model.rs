@@ -16,6 +16,12 @@ pub use cors::{Cors, CorsHost, CorsList, CorsOrigin};
 
 use crate::{ServicePort, WorkloadName, wire};
 
+mod policy;
+
+pub use policy::{
+    Abort, AbortStatus, Delay, Ejection, Fault, HashKey, Limits, LoadBalancer, RetryBudget, TrafficPolicy,
+};
+
 /// What an original destination is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -71,6 +77,8 @@ pub struct Service {
     pub routes: Option<RouteSet>,
     /// Consumer routes by client namespace; they take the place of `routes`.
     pub consumers: Vec<(Arc<str>, RouteSet)>,
+    /// What was asked for where the service is dialled: faults.
+    pub fault: Option<Fault>,
 }
 
 impl Service {
@@ -434,12 +442,22 @@ impl TryFrom<wire::Endpoint> for Endpoint {
     }
 }
 
-/// Reads one shard of a service's endpoints.
-///
-/// # Errors
-/// Names the first endpoint that cannot be used.
-pub fn endpoints(w: wire::Endpoints) -> Result<Vec<Endpoint>, Invalid> {
-    each("endpoints", w.endpoints)
+/// One shard of a service's endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Endpoints {
+    /// The endpoints.
+    pub endpoints: Vec<Endpoint>,
+    /// How requests are spread over those of all shards; only the first shard says.
+    pub policy: Option<TrafficPolicy>,
+}
+
+impl TryFrom<wire::Endpoints> for Endpoints {
+    type Error = Invalid;
+
+    fn try_from(w: wire::Endpoints) -> Result<Self, Invalid> {
+        let policy = w.policy.map(TrafficPolicy::try_from).transpose().map_err(|e| e.within("policy"))?;
+        Ok(Self { endpoints: each("endpoints", w.endpoints)?, policy })
+    }
 }
 
 impl TryFrom<wire::Service> for Service {
@@ -456,6 +474,7 @@ impl TryFrom<wire::Service> for Service {
             protocol: protocol(w.protocol),
             routes: w.routes.map(RouteSet::try_from).transpose().map_err(|e| e.within("routes"))?,
             consumers: w.consumers.into_iter().map(consumer).collect::<Result<_, _>>()?,
+            fault: policy::fault(w.policy).map_err(|e| e.within("policy"))?,
         })
     }
 }

@@ -74,5 +74,11 @@ fn describe(backend: &Backend) -> Value {
             "ejected": endpoint.ejected(),
         })
     };
-    json!({ "backend": backend.name.to_string(), "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>() })
+    let policy = backend.policy().map(|policy| policy.name.to_string());
+    json!({
+        "backend": backend.name.to_string(),
+        "policy": policy,
+        "pending": backend.pending(),
+        "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+    })
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use http::StatusCode;
 use outrigger_identity::{PeerError, verify_failure};
 use outrigger_proto::ErrorCode;
 
@@ -17,6 +18,8 @@ pub(crate) enum Fate {
     Unknown,
     /// The peer may have processed the request.
     MayHaveBeenProcessed,
+    /// A policy kept the request from being sent; repeating it would meet the same policy.
+    Withheld,
 }
 
 /// An error that the mesh makes.
@@ -30,18 +33,34 @@ pub(crate) struct ProxyError {
     pub(crate) fate: Fate,
     /// Whose status the answer has, when another error's than `code`'s.
     pub(crate) answered_as: Option<ErrorCode>,
+    /// The answer's status, when it is not that of the error table.
+    pub(crate) status: Option<Status>,
+}
+
+/// The status of an answer in both of its forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) http: StatusCode,
+    pub(crate) grpc: u8,
 }
 
 impl ProxyError {
     /// Makes an error of an attempt that never reached a peer.
     pub(crate) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), fate: Fate::NotProcessed, answered_as: None }
+        Self { code, detail: detail.into(), fate: Fate::NotProcessed, answered_as: None, status: None }
     }
 
     /// Says what is known about the attempt's fate.
     #[must_use]
     pub(crate) fn fate(mut self, fate: Fate) -> Self {
         self.fate = fate;
+        self
+    }
+
+    /// Says what the answer's status is.
+    #[must_use]
+    pub(crate) fn status(mut self, status: Status) -> Self {
+        self.status = Some(status);
         self
     }
 

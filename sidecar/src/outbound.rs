@@ -22,7 +22,7 @@ use tower::ServiceBuilder;
 
 pub(crate) use target::{Rule, Target, TargetKind};
 
-use crate::balance::{Backend, Endpoint, random};
+use crate::balance::{Backend, Connection, Endpoint, Picked, random, reached};
 use crate::connect::{Io, tune};
 use crate::detect::{self, Detected, Prefixed};
 use crate::error::ProxyError;
@@ -84,24 +84,34 @@ where
         .await
 }
 
-/// The backend and its endpoint that a connection for bytes leads to.
-type Via = Option<(Arc<Backend>, Arc<Endpoint>)>;
+/// Where a connection for bytes leads.
+pub(crate) struct Via {
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// Its place under a limit, until it ends.
+    _counted: Connection,
+}
 
 /// Opens a connection for bytes to one of the target's backends, and says to which in `via`.
-async fn open_bytes(worker: &Worker, target: &Target, via: &mut Via) -> Result<Io, ProxyError> {
+async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> Result<Io, ProxyError> {
     let backend = tcp_backend(target)?;
     let mut failed = None;
     let mut last = ProxyError::new(ErrorCode::Internal, "no attempt was made");
     for _ in 0..TCP_ATTEMPTS {
-        let endpoint = backend.pick(failed.as_ref())?;
+        let Picked { endpoint, policy } = backend.pick(failed.as_ref(), None)?;
+        let max = policy.and_then(|policy| policy.limits.max_connections);
+        let Some(counted) = endpoint.connections().open(max) else {
+            last = reached(&backend.name, "maxConnections", max.unwrap_or(u32::MAX));
+            failed = Some(endpoint);
+            continue;
+        };
         match worker.connector.open(&endpoint, Alpn::Opaque).await {
             Ok(io) => {
                 endpoint.succeeded();
-                *via = Some((backend, endpoint));
+                *via = Some(Via { endpoint, _counted: counted });
                 return Ok(io);
             }
             Err(error) => {
-                endpoint.failed();
+                backend.failed(&endpoint);
                 failed = Some(endpoint);
                 last = error;
             }
@@ -125,8 +135,13 @@ fn tcp_backend(target: &Target) -> Result<Arc<Backend>, ProxyError> {
     }
 }
 
-async fn serve_bytes(worker: &Worker, io: Prefixed<TcpStream>, peer: Prefixed<Io>, via: Via) -> Result<(), ProxyError> {
-    let record = worker.telemetry.tcp_outbound(via);
+async fn serve_bytes(
+    worker: &Worker,
+    io: Prefixed<TcpStream>,
+    peer: Prefixed<Io>,
+    via: Option<Via>,
+) -> Result<(), ProxyError> {
+    let record = worker.telemetry.tcp_outbound(via.as_ref());
     let copied = tcp::copy(io, peer, |way, bytes| record.copied(way, bytes)).await;
     record.end(copied.as_ref().err());
     Ok(())

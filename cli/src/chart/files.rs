@@ -20,6 +20,7 @@ pub(super) const CRDS: &[File] = chart!("outrigger-crds":
     "Chart.yaml"
     "values.schema.json"
     "values.yaml"
+    "templates/trafficpolicies.yaml"
     "templates/workloads.yaml"
 );
 

@@ -74,7 +74,10 @@ pub(super) fn full_name(object: &impl ResourceExt) -> String {
 }
 
 /// What users write, not what an install makes.
-pub(super) const WORKLOAD: Kind = Kind::namespaced("outrigger.io", "v1alpha1", "Workload", "workloads");
+pub(super) const OWN_KINDS: &[Kind] = &[
+    Kind::namespaced("outrigger.io", "v1alpha1", "Workload", "workloads"),
+    Kind::namespaced("outrigger.io", "v1alpha1", "TrafficPolicy", "trafficpolicies"),
+];
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 

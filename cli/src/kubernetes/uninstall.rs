@@ -26,9 +26,11 @@ pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
         if !meshed.is_empty() && others.is_empty() {
             return Err(still_meshed(&meshed));
         }
-        let workloads = if others.is_empty() { cluster.workloads().await? } else { Vec::new() };
-        if !workloads.is_empty() {
-            return Err(still_written(&workloads));
+        for kind in objects::OWN_KINDS.iter().filter(|_| others.is_empty()) {
+            let written = cluster.written(*kind).await?;
+            if !written.is_empty() {
+                return Err(still_written(*kind, &written));
+            }
         }
     }
     let removed = cluster.remove(&others, output).await?;
@@ -53,9 +55,10 @@ fn still_meshed(meshed: &sidecars::Meshed) -> anyhow::Error {
     Failure { message, hint: Some(hint), exit: Exit::No }.into()
 }
 
-fn still_written(workloads: &[String]) -> anyhow::Error {
-    let message = format!("{} Workload objects would go with their kind: {}", workloads.len(), workloads.join(", "));
-    let hint = "keep a copy: kubectl get workloads.outrigger.io -A -o yaml; then delete them, or --force".to_owned();
+fn still_written(kind: Kind, written: &[String]) -> anyhow::Error {
+    let message = format!("{} {} objects would go with their kind: {}", written.len(), kind.kind, written.join(", "));
+    let (group, plural, _) = kind.in_review();
+    let hint = format!("keep a copy: kubectl get {plural}.{group} -A -o yaml; then delete them, or --force");
     Failure { message, hint: Some(hint), exit: Exit::No }.into()
 }
 
@@ -114,13 +117,13 @@ impl Cluster {
         }
     }
 
-    /// The Workload objects of all namespaces, as `namespace/name`.
-    async fn workloads(&self) -> anyhow::Result<Vec<String>> {
-        let found = objects::WORKLOAD.everywhere(self).list_metadata(&ListParams::default()).await;
+    /// The objects of a kind in all namespaces, as `namespace/name`.
+    async fn written(&self, kind: Kind) -> anyhow::Result<Vec<String>> {
+        let found = kind.everywhere(self).list_metadata(&ListParams::default()).await;
         match found {
             Ok(found) => Ok(found.items.iter().map(objects::full_name).collect()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
-            Err(error) => Err(self.failure("cannot list Workload objects", error)),
+            Err(error) => Err(self.failure(&format!("cannot list {} objects", kind.kind), error)),
         }
     }
 

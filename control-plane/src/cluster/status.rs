@@ -14,6 +14,7 @@ use outrigger_proto::model::RouteKind;
 use serde_json::{Value, json};
 use tracing::{debug, warn};
 
+use super::policy_status::PolicyStatusWriter;
 use super::{Cluster, Lease, why};
 use crate::objects::{ObjectId, Route};
 use crate::resource::{Condition, ParentConditions, conditions};
@@ -32,6 +33,9 @@ impl StatusWriter {
     /// Runs until the drain starts.
     pub(crate) async fn run(mut self, drain: Drain) {
         let mut held = Lease::seek(&self.cluster, LEASE, &drain);
+        let policies =
+            PolicyStatusWriter { cluster: self.cluster.clone(), latest: self.latest.clone(), held: held.clone() };
+        drain.spawn(policies.run(drain.clone()));
         let mut written = Written::default();
         loop {
             let mut pause = LOOK;
@@ -161,7 +165,7 @@ fn entry(condition: &Condition, generation: i64, before: &[Value], now: &str) ->
     })
 }
 
-const CONTROLLER: &str = "outrigger.io/mesh";
+pub(super) const CONTROLLER: &str = "outrigger.io/mesh";
 const LEASE: &str = "outrigger-status";
 const OURS: [&str; 3] = ["Accepted", "ResolvedRefs", "PartiallyInvalid"];
 
@@ -170,7 +174,7 @@ const LOOK: Duration = Duration::from_secs(600);
 const RETRY: Duration = Duration::from_secs(2);
 
 /// The API's limit is 32 KiB.
-const MAX_MESSAGE: usize = 1024;
+pub(super) const MAX_MESSAGE: usize = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,11 @@ pub(super) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     })
 }
 
+/// Reads a duration that must be there.
+pub(super) fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    optional(deserializer)?.ok_or_else(|| Error::custom("a duration such as `10s` is missing"))
+}
+
 fn parse(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = Duration::ZERO;

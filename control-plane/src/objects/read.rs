@@ -8,8 +8,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_saphyr::{Error, RenderOptions, SnippetMode};
 
+use super::policy::{WrittenBackend, WrittenTraffic};
 use super::route::{WrittenGrpc, WrittenHttp, WrittenTcp, WrittenTls};
-use super::{Kind, Metadata, Namespace, Object, endpoint_slice, node, pod, service, workload};
+use super::{Kind, Metadata, Namespace, Object, PolicyKind, endpoint_slice, node, pod, policy, service, workload};
 
 /// Reads all documents of a YAML text.
 ///
@@ -42,6 +43,9 @@ pub fn read(text: &str) -> Result<Document, ReadError> {
 /// # Errors
 /// When it cannot be read.
 pub fn from_json(kind: Kind, value: serde_json::Value) -> Result<Object, serde_json::Error> {
+    if let Kind::Policy(kind) = kind {
+        return Ok(Object::Policy(Arc::new(policy::from_json(kind, &value)?)));
+    }
     object(kind, value)
 }
 
@@ -61,6 +65,10 @@ fn object<W: Writing>(kind: Kind, writing: W) -> Result<Object, W::Error> {
             RouteKind::Grpc => writing.read::<WrittenGrpc>()?.into(),
             RouteKind::Tls => writing.read::<WrittenTls>()?.into(),
             RouteKind::Tcp => writing.read::<WrittenTcp>()?.into(),
+        })),
+        Kind::Policy(kind) => Object::Policy(Arc::new(match kind {
+            PolicyKind::Traffic => writing.read::<WrittenTraffic>()?.into(),
+            PolicyKind::Backend => writing.read::<WrittenBackend>()?.into(),
         })),
     })
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use outrigger_proto::{ServicePort, wire};
 
-use super::{Resource, encode, version, workload};
+use super::{Resource, encode, policy, version, workload};
 use crate::objects;
 use crate::objects::{Service, SliceEndpoint};
 use crate::snapshot::Snapshot;
@@ -24,7 +24,11 @@ pub(super) fn shards(snapshot: &Snapshot, port: &ServicePort) -> Option<Arc<[Res
         endpoints.extend(of_workloads(snapshot, service, service_port));
         endpoints.sort_by(|a, b| (&a.address, &a.workload).cmp(&(&b.address, &b.workload)));
         endpoints.dedup_by(|a, b| a.address == b.address && a.workload == b.workload);
-        split(endpoints).iter().map(encode).collect()
+        let mut shards = split(endpoints);
+        if let Some(first) = shards.first_mut() {
+            first.policy = policy::of_backend(snapshot, service, service_port);
+        }
+        shards.iter().map(encode).collect()
     }))
 }
 

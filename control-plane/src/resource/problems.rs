@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::refusal::Refusal;
 use super::routes::{attached, names_port, resolve, strongest};
-use super::workload;
+use super::{policy, workload};
 use crate::objects::{Kind, Metadata, ObjectId, ParentRef, ServiceKind};
 use crate::snapshot::Snapshot;
 use crate::state::PreparedRoute;
@@ -46,6 +46,17 @@ pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
                     add(format!("rule {}: {reason}", rule.wire.index));
                 }
             }
+        }
+    }
+    for prepared in snapshot.state.policies.values().flat_map(|policies| policies.iter()) {
+        let object = prepared.policy.id().to_string();
+        for (_, verdict) in policy::ancestors(snapshot, prepared) {
+            let reason = match verdict {
+                Ok(said) if said.is_empty() => continue,
+                Ok(said) => said,
+                Err(refusal) => refusal.to_string(),
+            };
+            problems.push(Problem { object: object.clone(), reason });
         }
     }
     problems

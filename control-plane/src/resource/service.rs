@@ -7,7 +7,7 @@ use outrigger_proto::wire::filter::Filter;
 use outrigger_proto::{MAX_UPDATE_BYTES, ServicePort, wire};
 use tracing::error;
 
-use super::{Resource, address, encode, routes};
+use super::{Resource, address, encode, policy, routes};
 use crate::snapshot::Snapshot;
 use crate::state::declared;
 
@@ -34,6 +34,7 @@ pub(super) fn compiled(snapshot: &Snapshot, port: &ServicePort) -> Option<Compil
             protocol: declared(service_port.app_protocol.as_deref(), &service_port.name).into(),
             routes,
             consumers,
+            policy: policy::of_dialled(snapshot, service, service_port),
         };
         let mut resource = encode(&message);
         if resource.value.len() > MAX_SERVICE {

@@ -179,6 +179,7 @@ fn a_route_becomes_a_service_with_rules() {
         protocol: wire::Protocol::Http.into(),
         routes: Some(wire::RouteSet { kind: wire::RouteKind::Http.into(), rules: vec![rule] }),
         consumers: Vec::new(),
+        policy: None,
     };
     assert_eq!(web(&snapshot), golden);
     assert_eq!(reasons(&snapshot), Vec::<String>::new());

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::objects::{EndpointSlice, Service, Workload};
-use crate::state::{Namespaced, PreparedRoute, State};
+use crate::state::{Namespaced, PreparedPolicy, PreparedRoute, State};
 
 /// Answers "what is this address?", "which endpoints?" and "which routes attach here?".
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub(super) struct Index {
     pub(super) workloads: Arc<HashMap<IpAddr, Vec<Arc<Workload>>>>,
     pub(super) slices: Arc<ByService<EndpointSlice>>,
     pub(super) routes: Arc<ByService<PreparedRoute>>,
+    pub(super) policies: Arc<ByService<PreparedPolicy>>,
 }
 
 /// By the Service's namespace, then its name.
@@ -28,13 +29,14 @@ impl Index {
             workloads: workloads(state).into(),
             slices: slices(state).into(),
             routes: routes(state).into(),
+            policies: policies(state).into(),
         }
     }
 
     /// Makes the indexes of the state that follows `state`.
     pub(super) fn next(&self, state: &State, next: &State) -> Self {
-        let same_routes = state.routes.len() == next.routes.len()
-            && state.routes.iter().all(|(kind, routes)| next.routes.get(kind).is_some_and(|next| routes.is_same(next)));
+        let same_routes = same(&state.routes, &next.routes);
+        let same_policies = same(&state.policies, &next.policies);
         let same_workloads = state.pods.is_same(&next.pods) && state.workloads.is_same(&next.workloads);
         let (kept, new) = (self, next);
         Self {
@@ -42,12 +44,18 @@ impl Index {
             workloads: keep(&kept.workloads, same_workloads, || workloads(new)),
             slices: keep(&kept.slices, state.slices.is_same(&new.slices), || slices(new)),
             routes: keep(&kept.routes, same_routes, || routes(new)),
+            policies: keep(&kept.policies, same_policies, || policies(new)),
         }
     }
 
     pub(super) fn of_service<'a, T>(index: &'a ByService<T>, namespace: &str, name: &str) -> &'a [Arc<T>] {
         index.get(namespace).and_then(|services| services.get(name)).map_or(&[], Vec::as_slice)
     }
+}
+
+fn same<K: Ord, T>(before: &BTreeMap<K, Namespaced<T>>, now: &BTreeMap<K, Namespaced<T>>) -> bool {
+    let is_same = |(kind, objects): (&K, &Namespaced<T>)| now.get(kind).is_some_and(|now| objects.is_same(now));
+    before.len() == now.len() && before.iter().all(is_same)
 }
 
 fn keep<T>(kept: &Arc<T>, same: bool, make: impl FnOnce() -> T) -> Arc<T> {
@@ -100,6 +108,21 @@ fn routes(state: &State) -> ByService<PreparedRoute> {
             // Several parentRefs may name several ports of one service.
             if !routes.iter().any(|other| Arc::ptr_eq(other, prepared)) {
                 routes.push(prepared.clone());
+            }
+        }
+    }
+    by_service
+}
+
+fn policies(state: &State) -> ByService<PreparedPolicy> {
+    let mut by_service = ByService::new();
+    for prepared in state.policies.values().flat_map(Namespaced::iter) {
+        let targets = prepared.in_force.iter().flat_map(|in_force| &in_force.targets);
+        for target in targets.filter(|target| target.is_service()) {
+            let policies = of(&mut by_service, prepared.policy.meta.namespace.arc(), target.name.as_str().into());
+            // Several targetRefs may name several ports of one service.
+            if !policies.iter().any(|other| Arc::ptr_eq(other, prepared)) {
+                policies.push(prepared.clone());
             }
         }
     }

@@ -46,7 +46,12 @@ pub(crate) async fn run(client: Client, events: mpsc::Sender<Vec<Event>>, drain:
 
 /// Returns how routes of a kind are asked for; `None` when the cluster has none such.
 pub(crate) async fn route_resource(client: &Client, kind: RouteKind) -> Result<Option<ApiResource>, kube::Error> {
-    match kinds::WATCHED.iter().find(|watched| watched.kind == Kind::Route(kind)) {
+    resource_of(client, Kind::Route(kind)).await
+}
+
+/// Returns how objects of a kind are asked for; `None` when the cluster has none such.
+pub(crate) async fn resource_of(client: &Client, kind: Kind) -> Result<Option<ApiResource>, kube::Error> {
+    match kinds::WATCHED.iter().find(|watched| watched.kind == kind) {
         Some(watched) => watched.find(client).await,
         None => Ok(None),
     }

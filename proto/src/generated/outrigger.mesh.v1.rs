@@ -182,6 +182,9 @@ pub struct Service {
     /// take the place of `routes` for clients of their namespace
     #[prost(message, repeated, tag = "4")]
     pub consumers: ::prost::alloc::vec::Vec<ConsumerRoutes>,
+    /// what counts where the service is dialled: `fault`
+    #[prost(message, optional, tag = "5")]
+    pub policy: ::core::option::Option<TrafficPolicy>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConsumerRoutes {
@@ -434,6 +437,150 @@ pub struct Retry {
 pub struct Endpoints {
     #[prost(message, repeated, tag = "1")]
     pub endpoints: ::prost::alloc::vec::Vec<Endpoint>,
+    /// in shard 0 only; what counts where an endpoint is picked: all but `fault`
+    #[prost(message, optional, tag = "2")]
+    pub policy: ::core::option::Option<TrafficPolicy>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TrafficPolicy {
+    /// NAMESPACE/NAME of the object
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub load_balancer: ::core::option::Option<LoadBalancer>,
+    #[prost(message, optional, tag = "3")]
+    pub ejection: ::core::option::Option<Ejection>,
+    #[prost(message, optional, tag = "4")]
+    pub limits: ::core::option::Option<Limits>,
+    #[prost(message, optional, tag = "5")]
+    pub retry_budget: ::core::option::Option<RetryBudget>,
+    #[prost(message, optional, tag = "6")]
+    pub fault: ::core::option::Option<Fault>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoadBalancer {
+    #[prost(oneof = "load_balancer::Choice", tags = "1, 2, 3, 4")]
+    pub choice: ::core::option::Option<load_balancer::Choice>,
+}
+/// Nested message and enum types in `LoadBalancer`.
+pub mod load_balancer {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Choice {
+        #[prost(message, tag = "1")]
+        LeastRequest(super::LeastRequest),
+        #[prost(message, tag = "2")]
+        RoundRobin(super::RoundRobin),
+        #[prost(message, tag = "3")]
+        Random(super::Random),
+        #[prost(message, tag = "4")]
+        ConsistentHash(super::ConsistentHash),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeastRequest {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoundRobin {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Random {}
+/// Requests with the same value go to the same endpoint; those without one are spread as usual.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConsistentHash {
+    #[prost(oneof = "consistent_hash::Key", tags = "1, 2, 3, 4")]
+    pub key: ::core::option::Option<consistent_hash::Key>,
+}
+/// Nested message and enum types in `ConsistentHash`.
+pub mod consistent_hash {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Key {
+        #[prost(string, tag = "1")]
+        Header(::prost::alloc::string::String),
+        #[prost(string, tag = "2")]
+        Cookie(::prost::alloc::string::String),
+        #[prost(message, tag = "3")]
+        Source(super::Source),
+        #[prost(message, tag = "4")]
+        Path(super::Path),
+    }
+}
+/// The client's workload.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Source {}
+/// Without the query.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Path {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Ejection {
+    /// 5xx and connections that fail
+    #[prost(uint32, tag = "1")]
+    pub consecutive_errors: u32,
+    /// doubles with each ejection in a row
+    #[prost(uint64, tag = "2")]
+    pub base_ms: u64,
+    #[prost(uint64, tag = "3")]
+    pub max_ms: u64,
+    /// of the endpoints; never all of them
+    #[prost(uint32, tag = "4")]
+    pub max_percent: u32,
+}
+/// What is unset is not limited. All count in one sidecar alone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Limits {
+    /// to each endpoint
+    #[prost(uint32, optional, tag = "1")]
+    pub max_connections: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "2")]
+    pub max_pending_requests: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "3")]
+    pub max_requests: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "4")]
+    pub max_requests_per_connection: ::core::option::Option<u32>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryBudget {
+    #[prost(uint32, tag = "1")]
+    pub percent: u32,
+    #[prost(uint64, tag = "2")]
+    pub interval_ms: u64,
+    /// within the interval
+    #[prost(uint32, tag = "3")]
+    pub min_retries: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Fault {
+    #[prost(message, optional, tag = "1")]
+    pub delay: ::core::option::Option<Delay>,
+    #[prost(message, optional, tag = "2")]
+    pub abort: ::core::option::Option<Abort>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Delay {
+    #[prost(uint64, tag = "1")]
+    pub fixed_ms: u64,
+    #[prost(uint32, tag = "2")]
+    pub percent: u32,
+    /// all must be there, with this value
+    #[prost(message, repeated, tag = "3")]
+    pub headers: ::prost::alloc::vec::Vec<Header>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Abort {
+    #[prost(uint32, tag = "3")]
+    pub percent: u32,
+    /// all must be there, with this value
+    #[prost(message, repeated, tag = "4")]
+    pub headers: ::prost::alloc::vec::Vec<Header>,
+    #[prost(oneof = "abort::Status", tags = "1, 2")]
+    pub status: ::core::option::Option<abort::Status>,
+}
+/// Nested message and enum types in `Abort`.
+pub mod abort {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Status {
+        #[prost(uint32, tag = "1")]
+        Http(u32),
+        #[prost(uint32, tag = "2")]
+        Grpc(u32),
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Endpoint {

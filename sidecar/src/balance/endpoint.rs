@@ -9,25 +9,9 @@ use outrigger_identity::Identity;
 use outrigger_proto::{WorkloadName, model};
 use tokio::time::Instant;
 
-use crate::balance::Pool;
+use crate::balance::limit::Connections;
 use crate::balance::load::Load;
-
-/// Failures in a row before an endpoint is left out.
-const FAILURES: u32 = 5;
-
-/// How long the first ejection lasts; each further one doubles it.
-const EJECTION: Duration = Duration::from_secs(1);
-
-/// The longest ejection.
-const MAX_EJECTION: Duration = Duration::from_secs(60);
-
-/// Of all endpoints since the start, for the metric; endpoints come and go.
-static EJECTIONS: AtomicU64 = AtomicU64::new(0);
-
-/// Returns how often an endpoint was left out since the start.
-pub(crate) fn ejections() -> u64 {
-    EJECTIONS.load(Ordering::Relaxed)
-}
+use crate::balance::{Pool, hash};
 
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
@@ -42,6 +26,9 @@ pub(crate) struct Endpoint {
     /// Milliseconds since `created`; 0: not ejected.
     ejected_until: AtomicU64,
     created: Instant,
+    /// What stands for it in consistent hashing.
+    pub(super) seed: u64,
+    connections: Arc<Connections>,
     /// One for each worker: connections stay on the thread that drives them.
     pools: Box<[Pool]>,
 }
@@ -72,6 +59,8 @@ impl Endpoint {
             ejections: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
             created: Instant::now(),
+            seed: hash::seed(address),
+            connections: Arc::default(),
             pools: (0..workers.max(1)).map(|_| Pool::default()).collect(),
         }
     }
@@ -89,6 +78,11 @@ impl Endpoint {
 
     pub(crate) fn pools(&self) -> &[Pool] {
         &self.pools
+    }
+
+    /// The open connections of all workers.
+    pub(crate) fn connections(&self) -> &Arc<Connections> {
+        &self.connections
     }
 
     /// Counts a request until the guard goes.
@@ -124,16 +118,16 @@ impl Endpoint {
         }
     }
 
-    /// The endpoint could not be reached, broke off, or answered that it cannot serve.
-    pub(crate) fn failed(&self) {
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        // After an ejection the next failure ejects again: the first request is the probe.
-        if failures >= FAILURES && !self.ejected() {
-            EJECTIONS.fetch_add(1, Ordering::Relaxed);
-            let ejections = self.ejections.fetch_add(1, Ordering::Relaxed);
-            let time = EJECTION.saturating_mul(1 << ejections.min(6)).min(MAX_EJECTION);
-            self.ejected_until.store(self.millis() + time.as_millis() as u64, Ordering::Relaxed);
-        }
+    /// Counts a failure; returns how many there are in a row.
+    pub(super) fn failed(&self) -> u32 {
+        self.failures.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Leaves the endpoint out: for `base` the first time, then twice as long each time in a row, up to `max`.
+    pub(super) fn eject(&self, base: Duration, max: Duration) {
+        let before = self.ejections.fetch_add(1, Ordering::Relaxed);
+        let time = base.saturating_mul(1 << before.min(20)).min(max);
+        self.ejected_until.store(self.millis() + time.as_millis() as u64, Ordering::Relaxed);
     }
 
     fn millis(&self) -> u64 {
@@ -161,29 +155,5 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.endpoint.load.end();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn ejection_ends_and_comes_back_longer_when_the_probe_fails() {
-        let endpoint = Endpoint::local(([127, 0, 0, 1], 80).into(), 1);
-        (0..4).for_each(|_| endpoint.failed());
-        assert!(!endpoint.ejected());
-
-        endpoint.failed();
-        assert!(endpoint.ejected());
-        tokio::time::advance(Duration::from_millis(1100)).await;
-        assert!(!endpoint.ejected());
-        endpoint.failed();
-        tokio::time::advance(Duration::from_millis(1100)).await;
-        assert!(endpoint.ejected());
-        tokio::time::advance(Duration::from_millis(1000)).await;
-        endpoint.succeeded();
-        endpoint.failed();
-        assert!(!endpoint.ejected());
     }
 }

@@ -1,7 +1,12 @@
 //! Which endpoint of a backend gets the next request: the better of two random ones, where better means less time to
-//! wait (peak-EWMA latency times requests in flight). An endpoint that keeps failing is left out for a while.
+//! wait (peak-EWMA latency times requests in flight), unless a policy wants another choice. An endpoint that keeps
+//! failing is left out for a while.
 
+mod choice;
+mod ejection;
 mod endpoint;
+mod hash;
+mod limit;
 mod load;
 mod pool;
 
@@ -9,13 +14,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use outrigger_proto::{ErrorCode, ServicePort};
+use http::Request;
+use outrigger_proto::model::TrafficPolicy;
+use outrigger_proto::{ErrorCode, ServicePort, WorkloadName};
 
-pub(crate) use endpoint::{Endpoint, ejections};
-pub(crate) use pool::{Lease, Pool, Sender};
+pub(crate) use choice::Choice;
+pub(crate) use ejection::{Ejection, ejections};
+pub(crate) use endpoint::Endpoint;
+pub(crate) use limit::{Connection, Limits, Permit, reached};
+pub(crate) use pool::{Http1, Lease, Pool, Sender};
 
 use crate::error::ProxyError;
-use crate::http::Budget;
+use crate::http::{Body, Budget};
+use limit::Counts;
 
 /// The endpoints of one service's port (or one workload's), with what is known of them.
 pub(crate) struct Backend {
@@ -23,7 +34,28 @@ pub(crate) struct Backend {
     pub(crate) budget: Budget,
     /// Copies of requests that are in flight.
     pub(crate) mirrored: AtomicU32,
-    endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
+    members: ArcSwap<Members>,
+    counts: Arc<Counts>,
+}
+
+/// What comes into force together.
+struct Members {
+    endpoints: Vec<Arc<Endpoint>>,
+    policy: Option<Arc<Policy>>,
+}
+
+/// What a TrafficPolicy asks for, ready for use.
+pub(crate) struct Policy {
+    pub(crate) name: Arc<str>,
+    choice: Choice,
+    ejection: Option<Ejection>,
+    pub(crate) limits: Limits,
+}
+
+/// What was picked, and under which policy.
+pub(crate) struct Picked {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) policy: Option<Arc<Policy>>,
 }
 
 /// What a backend is called in logs, metrics and spans.
@@ -51,56 +83,101 @@ impl Backend {
             name,
             budget: Budget::default(),
             mirrored: AtomicU32::new(0),
-            endpoints: ArcSwap::from_pointee(endpoints),
+            members: ArcSwap::from_pointee(Members { endpoints, policy: None }),
+            counts: Arc::default(),
         }
     }
 
     /// Puts the new endpoints in force. The caller keeps the objects of those that stay, with their connections.
     pub(crate) fn replace(&self, endpoints: Vec<Arc<Endpoint>>) {
-        self.endpoints.store(Arc::new(endpoints));
+        let policy = self.members.load().policy.clone();
+        self.members.store(Arc::new(Members { endpoints, policy }));
     }
 
-    pub(crate) fn endpoints(&self) -> Arc<Vec<Arc<Endpoint>>> {
-        self.endpoints.load_full()
+    /// Puts a policy in force, or none; `own` is the workload that keeps to it.
+    pub(crate) fn set_policy(&self, policy: Option<TrafficPolicy>, own: &WorkloadName) {
+        self.budget.set(policy.as_ref().and_then(|policy| policy.retry_budget.as_ref()));
+        let policy = policy.map(|TrafficPolicy { name, load_balancer, ejection, limits, retry_budget: _ }| {
+            let choice = Choice::new(load_balancer, own);
+            Arc::new(Policy { name, choice, ejection: ejection.map(Ejection::new), limits })
+        });
+        let endpoints = self.endpoints();
+        self.members.store(Arc::new(Members { endpoints, policy }));
     }
 
-    /// Picks the endpoint for one attempt, not `avoid` (where the last attempt failed) when there is another.
+    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.members.load().endpoints.clone()
+    }
+
+    /// Says which policy is in force.
+    pub(crate) fn policy(&self) -> Option<Arc<Policy>> {
+        self.members.load().policy.clone()
+    }
+
+    /// Picks the endpoint for one attempt, not `avoid` (where the last attempt failed) when there is another. `request`
+    /// is what consistent hashing looks at; bytes have none.
     ///
     /// # Errors
     /// E002 when there is no endpoint.
-    pub(crate) fn pick(&self, avoid: Option<&Arc<Endpoint>>) -> Result<Arc<Endpoint>, ProxyError> {
-        let endpoints = self.endpoints.load();
-        let avoided = |endpoint: &Arc<Endpoint>| avoid.is_some_and(|avoid| Arc::ptr_eq(avoid, endpoint));
-        match &endpoints[..] {
+    pub(crate) fn pick(
+        &self,
+        avoid: Option<&Arc<Endpoint>>,
+        request: Option<&Request<Body>>,
+    ) -> Result<Picked, ProxyError> {
+        let members = self.members.load();
+        let endpoint = match &members.endpoints[..] {
             [] => {
                 let detail = format!("no endpoint for {}: 0 known", self.name);
-                Err(ProxyError::new(ErrorCode::DestinationUnavailable, detail))
+                return Err(ProxyError::new(ErrorCode::DestinationUnavailable, detail));
             }
-            [only] => Ok(only.clone()),
-            many => {
-                let (a, b) = two_of(many.len());
-                let (mut a, b) = (&many[a], &many[b]);
-                if avoided(a) || (!avoided(b) && b.better_than(a)) {
-                    a = b;
-                }
-                if a.ejected() {
-                    // Two bad draws: look for a usable one, from a random place on. When all are ejected, use it.
-                    let start = (random() % many.len() as u64) as usize;
-                    let usable = (0..many.len()).map(|i| &many[(start + i) % many.len()]);
-                    a = usable.into_iter().find(|e| !e.ejected() && !avoided(e)).unwrap_or(a);
-                }
-                Ok(a.clone())
-            }
-        }
+            [only] => only,
+            many => match &members.policy {
+                Some(policy) => policy.choice.pick(many, avoid, request),
+                None => choice::least_request(many, avoid),
+            },
+        };
+        Ok(Picked { endpoint: endpoint.clone(), policy: members.policy.clone() })
+    }
+
+    /// Admits a request under the limit on requests.
+    ///
+    /// # Errors
+    /// E010 when there are as many as may be.
+    pub(crate) fn admit(&self, limits: &Limits) -> Result<Option<Permit>, ProxyError> {
+        let Some(max) = limits.max_requests else { return Ok(None) };
+        self.counts.request(max).map(Some).ok_or_else(|| reached(&self.name, "maxRequests", max))
+    }
+
+    /// Lets a request wait for a connection.
+    ///
+    /// # Errors
+    /// E010 when there are as many waiting as may be.
+    pub(crate) fn wait(&self, limits: &Limits) -> Result<Permit, ProxyError> {
+        let max = limits.max_pending_requests.unwrap_or(limit::PENDING);
+        self.counts.pending(max).ok_or_else(|| reached(&self.name, "maxPendingRequests", max))
+    }
+
+    /// Counts the requests that wait for a connection.
+    pub(crate) fn pending(&self) -> u32 {
+        self.counts.waiting()
+    }
+
+    /// The endpoint could not be reached, broke off, or answered that it cannot serve.
+    pub(crate) fn failed(&self, endpoint: &Endpoint) {
+        let members = self.members.load();
+        let ejection = members.policy.as_ref().and_then(|policy| policy.ejection.as_ref());
+        ejection.unwrap_or(&Ejection::DEFAULT).failed(endpoint, &members.endpoints);
     }
 }
 
-/// Draws two different indices below `n`, which is at least 2.
-fn two_of(n: usize) -> (usize, usize) {
-    let draw = random();
-    let a = (draw >> 32) as usize % n;
-    let b = (draw & 0xffff_ffff) as usize % (n - 1);
-    (a, if b >= a { b + 1 } else { b })
+impl Policy {
+    /// Says what an answer tells about the endpoint that gave it.
+    pub(crate) fn is_failure<B>(policy: Option<&Arc<Self>>, response: &http::Response<B>) -> bool {
+        match policy.and_then(|policy| policy.ejection.as_ref()) {
+            Some(_) => ejection::is_error(response),
+            None => ejection::cannot_serve(response),
+        }
+    }
 }
 
 /// A fast draw for balancing and weights; nothing secret hangs on it.
@@ -113,17 +190,14 @@ pub(crate) fn random() -> u64 {
         seed = now.as_nanos() as u64 ^ (u64::from(std::process::id()) << 32);
         STATE.fetch_add(seed, Ordering::Relaxed);
     }
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    hash::mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15))
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn endpoint(last: u8) -> Arc<Endpoint> {
+    pub(crate) fn endpoint(last: u8) -> Arc<Endpoint> {
         Arc::new(Endpoint::local(([127, 0, 0, last], 80).into(), 1))
     }
 
@@ -133,69 +207,36 @@ mod tests {
 
     #[test]
     fn without_endpoints_says_so() {
-        let error = backend(0).pick(None).err().unwrap();
+        let error = backend(0).pick(None, None).err().unwrap();
 
         assert_eq!(error.code, ErrorCode::DestinationUnavailable);
     }
 
     #[test]
-    fn tries_another_endpoint_than_the_one_that_failed() {
-        for n in 2..6 {
-            let backend = backend(n);
-            let failed = backend.endpoints()[0].clone();
-            for _ in 0..200 {
-                assert!(!Arc::ptr_eq(&backend.pick(Some(&failed)).unwrap(), &failed));
-            }
-        }
-    }
-
-    #[test]
-    fn a_busy_endpoint_gets_fewer_requests() {
-        let backend = backend(3);
-        let busy = backend.endpoints()[0].clone();
-        let _in_flight: Vec<_> = (0..50).map(|_| busy.begin()).collect();
-
-        let picks = (0..1000).filter(|_| Arc::ptr_eq(&backend.pick(None).unwrap(), &busy)).count();
-
-        assert_eq!(picks, 0, "with two others free, the busy one never wins a comparison");
-    }
-
-    #[test]
-    fn equal_endpoints_share_evenly() {
-        let backend = backend(2);
-        let first = backend.endpoints()[0].clone();
-
-        let picks = (0..1000).filter(|_| Arc::ptr_eq(&backend.pick(None).unwrap(), &first)).count();
-
-        assert!((400..600).contains(&picks), "{picks}");
-    }
-
-    #[test]
-    fn an_ejected_endpoint_is_left_out_until_all_are() {
+    fn an_ejected_endpoint_is_left_out_and_half_of_them_stay() {
         let backend = backend(4);
         let endpoints = backend.endpoints();
-        for bad in &endpoints[..3] {
-            (0..5).for_each(|_| bad.failed());
+        for bad in &endpoints {
+            (0..5).for_each(|_| backend.failed(bad));
         }
 
+        assert_eq!(endpoints.iter().map(|endpoint| endpoint.ejected()).collect::<Vec<_>>(), [true, true, false, false]);
         for _ in 0..200 {
-            assert!(Arc::ptr_eq(&backend.pick(None).unwrap(), &endpoints[3]));
+            assert!(!backend.pick(None, None).unwrap().endpoint.ejected());
         }
-        (0..5).for_each(|_| endpoints[3].failed());
-        backend.pick(None).unwrap();
     }
 
     #[test]
-    fn draws_two_different_indices_evenly() {
-        let mut seen = [0_u32; 4];
-        for _ in 0..40_000 {
-            let (a, b) = two_of(4);
-            assert_ne!(a, b);
-            seen[a] += 1;
-            seen[b] += 1;
-        }
-        for count in seen {
-            assert!((18_500..21_500).contains(&count), "{seen:?}");
-        }
+    fn a_policy_stays_when_endpoints_change_and_goes_alone() {
+        let backend = backend(1);
+        let own = WorkloadName { namespace: "shop".into(), name: "cart-1".into() };
+        backend.set_policy(Some(TrafficPolicy { name: "shop/web".into(), ..TrafficPolicy::default() }), &own);
+
+        backend.replace(vec![endpoint(7)]);
+
+        assert_eq!(&*backend.policy().unwrap().name, "shop/web");
+        backend.set_policy(None, &own);
+        assert!(backend.policy().is_none());
+        assert_eq!(backend.endpoints().len(), 1);
     }
 }

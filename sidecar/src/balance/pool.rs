@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::balance::endpoint::InFlight;
+use crate::balance::{Connection, Permit};
 use crate::http::Body;
 
 /// HTTP/1 connections kept idle at most; more are closed when their request is done.
@@ -27,21 +28,38 @@ pub(crate) struct Pool {
 }
 
 struct Idle {
-    sender: http1::SendRequest<Body>,
+    connection: Http1,
     since: Instant,
+}
+
+/// An HTTP/1 connection.
+pub(crate) struct Http1 {
+    pub(crate) sender: http1::SendRequest<Body>,
+    _counted: Connection,
+    /// Requests before the present one.
+    used: u32,
+}
+
+impl Http1 {
+    pub(crate) fn new(sender: http1::SendRequest<Body>, counted: Connection) -> Self {
+        Self { sender, _counted: counted, used: 0 }
+    }
 }
 
 /// An HTTP/2 connection.
 pub(crate) struct Shared {
     sender: http2::SendRequest<Body>,
     streams: AtomicU32,
+    /// Requests that it was given.
+    used: AtomicU32,
+    connection: Connection,
     /// HTTP/1 inside: a separate connection, because its ALPN differs.
     wrapped: bool,
 }
 
 /// What sends a request.
 pub(crate) enum Sender {
-    Http1(http1::SendRequest<Body>),
+    Http1(Http1),
     Http2 {
         sender: http2::SendRequest<Body>,
         /// Given back with the sender.
@@ -56,25 +74,27 @@ impl Pool {
     /// Takes an idle HTTP/1 connection, the one used last: the others may age and be closed.
     pub(crate) fn take_http1(&self) -> Option<Sender> {
         let mut idle = self.http1.lock();
-        while let Some(Idle { sender, .. }) = idle.pop() {
-            if !sender.is_closed() {
-                return Some(Sender::Http1(sender));
+        while let Some(Idle { connection, .. }) = idle.pop() {
+            if !connection.sender.is_closed() {
+                return Some(Sender::Http1(connection));
             }
         }
         None
     }
 
-    /// Joins an HTTP/2 connection that has room.
-    pub(crate) fn join_http2(&self, wrapped: bool) -> Option<Sender> {
+    /// Joins an HTTP/2 connection that has room, and has not carried `most` requests.
+    pub(crate) fn join_http2(&self, wrapped: bool, most: Option<u32>) -> Option<Sender> {
         let mut shared = self.http2.lock();
-        shared.retain(|connection| !connection.sender.is_closed());
+        let spent = |c: &Shared| most.is_some_and(|most| c.used.load(Ordering::Relaxed) >= most);
+        shared.retain(|connection| !connection.sender.is_closed() && !spent(connection));
         let free = shared.iter().find(|c| c.wrapped == wrapped && c.streams.load(Ordering::Relaxed) < STREAMS);
         free.map(Shared::join)
     }
 
     /// Adds an HTTP/2 connection and joins it.
-    pub(crate) fn add_http2(&self, sender: http2::SendRequest<Body>, wrapped: bool) -> Sender {
-        let shared = Arc::new(Shared { sender, streams: AtomicU32::new(0), wrapped });
+    pub(crate) fn add_http2(&self, sender: http2::SendRequest<Body>, connection: Connection, wrapped: bool) -> Sender {
+        let (streams, used) = (AtomicU32::new(0), AtomicU32::new(0));
+        let shared = Arc::new(Shared { sender, streams, used, connection, wrapped });
         let joined = shared.join();
         self.http2.lock().push(shared);
         joined
@@ -83,12 +103,25 @@ impl Pool {
     /// Closes what has been idle for `limit`.
     pub(crate) fn reap(&self, limit: Duration) {
         let mut idle = self.http1.lock();
-        idle.retain(|connection| !connection.sender.is_closed() && connection.since.elapsed() < limit);
+        idle.retain(|idle| !idle.connection.sender.is_closed() && idle.since.elapsed() < limit);
         if idle.is_empty() {
             idle.shrink_to_fit();
         }
         drop(idle);
         self.http2.lock().retain(|connection| !connection.sender.is_closed());
+    }
+
+    /// Closes one connection that is not in use; says whether there was one.
+    pub(crate) fn close_one(&self) -> bool {
+        let mut idle = self.http1.lock();
+        if !idle.is_empty() {
+            idle.remove(0);
+            return true;
+        }
+        drop(idle);
+        let mut shared = self.http2.lock();
+        let unused = shared.iter().position(|connection| connection.streams.load(Ordering::Relaxed) == 0);
+        unused.map(|place| shared.remove(place)).is_some()
     }
 
     /// Closes everything that is not in use: the endpoint is gone.
@@ -97,10 +130,10 @@ impl Pool {
         self.http2.lock().clear();
     }
 
-    fn put_http1(&self, sender: http1::SendRequest<Body>) {
+    fn put_http1(&self, connection: Http1) {
         let mut idle = self.http1.lock();
-        if idle.len() < MAX_IDLE && !sender.is_closed() {
-            idle.push(Idle { sender, since: Instant::now() });
+        if idle.len() < MAX_IDLE && !connection.sender.is_closed() {
+            idle.push(Idle { connection, since: Instant::now() });
         }
     }
 }
@@ -108,6 +141,7 @@ impl Pool {
 impl Shared {
     fn join(self: &Arc<Self>) -> Sender {
         self.streams.fetch_add(1, Ordering::Relaxed);
+        self.used.fetch_add(1, Ordering::Relaxed);
         Sender::Http2 { sender: self.sender.clone(), _place: Stream(self.clone()) }
     }
 }
@@ -117,11 +151,21 @@ pub(crate) struct Lease {
     in_flight: InFlight,
     worker: usize,
     sender: Option<Sender>,
+    /// Requests that an HTTP/1 connection may carry.
+    most: Option<u32>,
+    /// The request's place under a limit.
+    _permit: Option<Permit>,
 }
 
 impl Lease {
     pub(crate) fn new(in_flight: InFlight, worker: usize, sender: Sender) -> Self {
-        Self { in_flight, worker, sender: Some(sender) }
+        Self { in_flight, worker, sender: Some(sender), most: None, _permit: None }
+    }
+
+    /// Keeps to a policy.
+    #[must_use]
+    pub(crate) fn limited(self, most: Option<u32>, permit: Option<Permit>) -> Self {
+        Self { most, _permit: permit, ..self }
     }
 
     pub(crate) fn sender(&mut self) -> Option<&mut Sender> {
@@ -134,8 +178,13 @@ impl Lease {
 
     /// The response has ended in good order: an HTTP/1 connection can serve the next request.
     pub(crate) fn give_back(mut self) {
-        if let Some(Sender::Http1(sender)) = self.sender.take() {
-            self.in_flight.endpoint().pool(self.worker).put_http1(sender);
+        if let Some(Sender::Http1(mut connection)) = self.sender.take() {
+            connection.used += 1;
+            if self.most.is_none_or(|most| connection.used < most) {
+                let endpoint = self.in_flight.endpoint();
+                endpoint.pool(self.worker).put_http1(connection);
+                endpoint.connections().free();
+            }
         }
     }
 }
@@ -143,5 +192,6 @@ impl Lease {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.0.streams.fetch_sub(1, Ordering::Relaxed);
+        self.0.connection.free();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use http::{HeaderMap, Request, StatusCode};
 use outrigger_proto::ErrorCode;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use crate::balance::{Backend, Endpoint};
 use crate::error::ProxyError;
 use crate::http::Body;
+use crate::http::fault::Drawn;
 use crate::inbound::Caller;
 use crate::outbound::{Rule, Target};
 use crate::route::Matched;
@@ -37,6 +39,8 @@ pub(crate) struct Call {
     pub(crate) request: Request<Body>,
     pub(crate) to: To,
     pub(crate) flow: Arc<Flow>,
+    /// What a policy does to it on purpose.
+    pub(crate) fault: Option<Box<Drawn>>,
 }
 
 /// Where a request goes, as far as it is known.
@@ -65,6 +69,8 @@ pub(crate) struct Flow {
     trace: OnceLock<TraceContext>,
     spans: Mutex<Vec<Attempt>>,
     retry_denied: OnceLock<RetryOutcome>,
+    /// Milliseconds that it was held back on purpose.
+    delay: AtomicU32,
 }
 
 /// One attempt of a sampled request.
@@ -100,6 +106,7 @@ impl Flow {
             trace: OnceLock::new(),
             spans: Mutex::default(),
             retry_denied: OnceLock::new(),
+            delay: AtomicU32::new(0),
         }
     }
 
@@ -162,6 +169,16 @@ impl Flow {
 
     pub(crate) fn retry_denied(&self) -> Option<RetryOutcome> {
         self.retry_denied.get().copied()
+    }
+
+    /// It is held back because a policy asks for it.
+    pub(crate) fn delayed(&self, delay: Duration) {
+        self.delay.store(u32::try_from(delay.as_millis()).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// Returns for how many milliseconds it was held back on purpose.
+    pub(crate) fn delay(&self) -> Option<u32> {
+        Some(self.delay.load(Ordering::Relaxed)).filter(|delay| *delay > 0)
     }
 
     pub(crate) fn attempts(&self) -> u32 {

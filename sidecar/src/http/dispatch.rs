@@ -14,7 +14,7 @@ use outrigger_identity::Alpn;
 use outrigger_proto::ErrorCode;
 use tower::Service;
 
-use crate::balance::{Endpoint, Lease, Pool, Sender};
+use crate::balance::{Backend, Connection, Endpoint, Http1, Lease, Limits, Picked, Policy, Pool, Sender};
 use crate::connect::{Connector, Io};
 use crate::error::{Fate, ProxyError};
 use crate::http::call::{Call, To};
@@ -74,29 +74,36 @@ impl Service<Call> for Dispatch {
 
 impl Dispatch {
     async fn exchange(self, call: Call) -> Result<Response<Body>, ProxyError> {
-        let endpoint = match &call.to {
-            To::Backend(backend, _) => backend.pick(self.avoid.as_ref())?,
-            To::App(endpoint) => endpoint.clone(),
+        let (backend, Picked { endpoint, policy }) = match &call.to {
+            To::Backend(backend, _) => (Some(backend), backend.pick(self.avoid.as_ref(), Some(&call.request))?),
+            To::App(endpoint) => (None, Picked { endpoint: endpoint.clone(), policy: None }),
             To::Target(_) => {
                 return Err(ProxyError::new(ErrorCode::Internal, "a request was sent before it was routed"));
             }
         };
+        // The own app is the only one there is: nobody leaves it out.
+        let failed = || backend.iter().for_each(|backend| backend.failed(&endpoint));
+        let limited = backend.zip(policy.as_ref().map(|policy| &policy.limits));
+        let permit = limited.map(|(backend, limits)| backend.admit(limits)).transpose()?.flatten();
         let mut request = call.request;
         call.flow.attempt(&endpoint, request.headers_mut());
         let upgrade = upgrade::requested(&mut request);
         let alpn = self.alpn(&endpoint, upgrade.is_some());
-        let (sender, reused) = match self.connection(&endpoint, alpn).await {
+        let (sender, reused) = match self.connection(&endpoint, alpn, limited).await {
             Ok(connection) => connection,
             Err(error) => {
-                endpoint.failed();
+                if error.fate != Fate::Withheld {
+                    failed();
+                }
                 return Err(error);
             }
         };
-        let mut lease = Lease::new(endpoint.begin(), self.worker, sender);
+        let most = limited.and_then(|(_, limits)| limits.max_requests_per_connection);
+        let mut lease = Lease::new(endpoint.begin(), self.worker, sender).limited(most, permit);
         address(&mut request, alpn)?;
         let method = request.method().clone();
         let sent = match lease.sender() {
-            Some(Sender::Http1(sender)) => sender.send_request(request).await,
+            Some(Sender::Http1(connection)) => connection.sender.send_request(request).await,
             Some(Sender::Http2 { sender, .. }) => sender.send_request(request).await,
             None => return Err(ProxyError::new(ErrorCode::Internal, "a lease without a connection")),
         };
@@ -106,7 +113,7 @@ impl Dispatch {
                 let error = ProxyError::exchange(endpoint.address, &error, reused, true);
                 // An idle connection that the peer had closed says nothing against the peer.
                 if error.fate == Fate::MayHaveBeenProcessed {
-                    endpoint.failed();
+                    failed();
                 }
                 return Err(error);
             }
@@ -114,14 +121,13 @@ impl Dispatch {
         lease.answered();
         // Only who has proved to be of the mesh is believed.
         if let Some(error) = endpoint.identity.as_ref().and_then(|_| unprocessed(&response)) {
-            endpoint.failed();
+            failed();
             return Err(error);
         }
-        match response.status() {
-            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-                endpoint.failed()
-            }
-            _ => endpoint.succeeded(),
+        if Policy::is_failure(policy.as_ref(), &response) {
+            failed();
+        } else {
+            endpoint.succeeded();
         }
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS
             || (method == Method::CONNECT && response.status().is_success());
@@ -141,36 +147,72 @@ impl Dispatch {
         }
     }
 
-    async fn connection(&self, endpoint: &Endpoint, alpn: Alpn) -> Result<(Sender, bool), ProxyError> {
-        let pool = endpoint.pool(self.worker);
-        match alpn {
-            Alpn::Http1 | Alpn::Opaque => {
-                if let Some(sender) = pool.take_http1() {
-                    return Ok((sender, true));
-                }
-                Ok((self.open_http1(endpoint).await?, false))
+    /// Takes or opens a connection; at a limit on connections, waits for one.
+    async fn connection(
+        &self,
+        endpoint: &Endpoint,
+        alpn: Alpn,
+        limited: Option<(&Arc<Backend>, &Limits)>,
+    ) -> Result<(Sender, bool), ProxyError> {
+        let limits = limited.map_or(&UNLIMITED, |(_, limits)| limits);
+        if let Some(found) = self.try_connection(endpoint, alpn, limits).await? {
+            return Ok(found);
+        }
+        // There is a limit, and it is reached.
+        let _place = limited.map(|(backend, limits)| backend.wait(limits)).transpose()?;
+        let waiting = endpoint.connections().wait();
+        loop {
+            let mut freed = std::pin::pin!(waiting.freed());
+            freed.as_mut().enable();
+            if let Some(found) = self.try_connection(endpoint, alpn, limits).await? {
+                return Ok(found);
             }
-            Alpn::Http2 | Alpn::Http1InHttp2 => {
-                let wrapped = alpn == Alpn::Http1InHttp2;
-                if let Some(sender) = pool.join_http2(wrapped) {
-                    return Ok((sender, true));
-                }
-                let _opening = pool.opening.lock().await;
-                // Somebody else may have opened one meanwhile.
-                if let Some(sender) = pool.join_http2(wrapped) {
-                    return Ok((sender, true));
-                }
-                Ok((self.open_http2(endpoint, pool, alpn).await?, false))
+            // One that lies idle, for another worker or another protocol, is of no use to us; its end makes room.
+            if !endpoint.pools().iter().any(Pool::close_one) {
+                freed.await;
             }
         }
     }
 
-    async fn open_http1(&self, endpoint: &Endpoint) -> Result<Sender, ProxyError> {
-        let io = self.connector.open(endpoint, Alpn::Http1).await?;
-        Self::start_http1(endpoint, io).await
+    /// Returns a connection and whether it was there; `None` when another one would be one too many.
+    async fn try_connection(
+        &self,
+        endpoint: &Endpoint,
+        alpn: Alpn,
+        limits: &Limits,
+    ) -> Result<Option<(Sender, bool)>, ProxyError> {
+        let pool = endpoint.pool(self.worker);
+        let open = || endpoint.connections().open(limits.max_connections);
+        match alpn {
+            Alpn::Http1 | Alpn::Opaque => {
+                if let Some(sender) = pool.take_http1() {
+                    return Ok(Some((sender, true)));
+                }
+                let Some(connection) = open() else { return Ok(None) };
+                Ok(Some((self.open_http1(endpoint, connection).await?, false)))
+            }
+            Alpn::Http2 | Alpn::Http1InHttp2 => {
+                let join = || pool.join_http2(alpn == Alpn::Http1InHttp2, limits.max_requests_per_connection);
+                if let Some(sender) = join() {
+                    return Ok(Some((sender, true)));
+                }
+                let _opening = pool.opening.lock().await;
+                // Somebody else may have opened one meanwhile.
+                if let Some(sender) = join() {
+                    return Ok(Some((sender, true)));
+                }
+                let Some(connection) = open() else { return Ok(None) };
+                Ok(Some((self.open_http2(endpoint, connection, alpn).await?, false)))
+            }
+        }
     }
 
-    async fn start_http1(endpoint: &Endpoint, io: Io) -> Result<Sender, ProxyError> {
+    async fn open_http1(&self, endpoint: &Endpoint, connection: Connection) -> Result<Sender, ProxyError> {
+        let io = self.connector.open(endpoint, Alpn::Http1).await?;
+        Self::start_http1(endpoint, io, connection).await
+    }
+
+    async fn start_http1(endpoint: &Endpoint, io: Io, counted: Connection) -> Result<Sender, ProxyError> {
         let handshake = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(io)).await;
         let (sender, connection) = handshake.map_err(|e| ProxyError::exchange(endpoint.address, &e, false, true))?;
         // The driver ends when the pool or the last request lets go of the sender, or the peer closes.
@@ -179,14 +221,14 @@ impl Dispatch {
                 tracing::debug!(%error, "connection to endpoint ended");
             }
         });
-        Ok(Sender::Http1(sender))
+        Ok(Sender::Http1(Http1::new(sender, counted)))
     }
 
-    async fn open_http2(&self, endpoint: &Endpoint, pool: &Pool, alpn: Alpn) -> Result<Sender, ProxyError> {
+    async fn open_http2(&self, endpoint: &Endpoint, counted: Connection, alpn: Alpn) -> Result<Sender, ProxyError> {
         let io = self.connector.open(endpoint, alpn).await?;
         if alpn == Alpn::Http1InHttp2 && matches!(io, Io::Plain(_)) {
             // The endpoint turned out to be the own app, with no sidecar between.
-            return Self::start_http1(endpoint, io).await;
+            return Self::start_http1(endpoint, io, counted).await;
         }
         let handshake = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -204,9 +246,13 @@ impl Dispatch {
                 tracing::debug!(%error, "connection to endpoint ended");
             }
         });
-        Ok(pool.add_http2(sender, alpn == Alpn::Http1InHttp2))
+        Ok(endpoint.pool(self.worker).add_http2(sender, counted, alpn == Alpn::Http1InHttp2))
     }
 }
+
+/// What holds where no policy says otherwise.
+const UNLIMITED: Limits =
+    Limits { max_connections: None, max_pending_requests: None, max_requests: None, max_requests_per_connection: None };
 
 /// The longest head of a request or response, bytes.
 pub(crate) const MAX_HEAD: usize = 64 * 1024;

@@ -69,7 +69,7 @@ impl Mirrors {
             *request.version_mut() = parts.version;
             *request.headers_mut() = parts.headers.clone();
             let flow = Arc::new(Flow::new(Direction::Outbound, grpc, None));
-            let call = Call { request, to: To::Backend(mirror.to.clone(), None), flow };
+            let call = Call { request, to: To::Backend(mirror.to.clone(), None), flow, fault: None };
             let dispatch = Dispatch::new(&self.worker, self.version);
             let worker = self.worker.clone();
             // Detached: it ends by itself within a bounded time of the request's end.

@@ -3,6 +3,7 @@
 mod body;
 mod call;
 mod dispatch;
+mod fault;
 mod hygiene;
 mod mirror;
 mod observe;

@@ -123,9 +123,10 @@ fn answer(error: &ProxyError, flow: &Flow, form: Form) -> Response<Body> {
         flow.direction == Direction::Outbound || flow.caller.as_ref().is_some_and(|caller| caller.peer.is_some());
     let detail = if told { error.detail.as_str() } else { info.means };
     let line = format!("outrigger: {} {}: {detail}", info.code, info.token);
-    let status = as_info.http_status.and_then(|status| StatusCode::from_u16(status).ok());
+    let usual = as_info.http_status.and_then(|status| StatusCode::from_u16(status).ok());
+    let status = error.status.map(|status| status.http).or(usual);
     let mut response = match form {
-        Form::Grpc => grpc(as_info.grpc_status, &line),
+        Form::Grpc => grpc(error.status.map_or(as_info.grpc_status, |status| status.grpc), &line),
         Form::Text => typed("text/plain; charset=utf-8", format!("{line}\n{}\n", info.next)),
         Form::Problem => typed("application/problem+json", problem(error.code, status, &line)),
     };

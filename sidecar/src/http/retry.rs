@@ -20,7 +20,7 @@ use tower::{Layer, Service};
 pub(crate) use budget::Budget;
 pub(crate) use replay::Replay;
 
-use crate::balance::random;
+use crate::balance::{BackendName, random};
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::http::call::{Call, To};
@@ -79,7 +79,10 @@ struct Head {
 }
 
 async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, ProxyError> {
-    let Call { request, to, flow } = call;
+    let Call { request, to, flow, fault } = call;
+    if let Some(fault) = fault {
+        Box::pin(fault.inject(&flow)).await?;
+    }
     let rule = match &to {
         To::Backend(_, rule) => rule.clone(),
         To::App(_) | To::Target(_) => None,
@@ -107,7 +110,7 @@ async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, 
 
     for attempt in 0.. {
         let request = next.take().unwrap_or_else(|| head.request(replay.as_mut()));
-        let call = Call { request, to: to.clone(), flow: flow.clone() };
+        let call = Call { request, to: to.clone(), flow: flow.clone(), fault: None };
         let exchange = dispatch.call(call);
         let result = match (attempt_timeout, rule.as_ref()) {
             (Some(limit), Some(rule)) => match tokio::time::timeout(limit, exchange).await {
@@ -134,14 +137,17 @@ async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, 
         if let Some(why) = denied.filter(|_| wanted) {
             flow.deny_retry(why);
         }
+        if wanted
+            && denied == Some(RetryOutcome::OverBudget)
+            && let Some(backend) = budget.as_ref().filter(|backend| backend.budget.is_set())
+        {
+            return Err(over_budget(&backend.name, &result, causes));
+        }
         if !wanted || denied.is_some() {
             return result.map_err(|error| exhausted(error, causes));
         }
         let pause = attempt > 0 || result.is_ok();
-        causes.push(match &result {
-            Ok(response) => response.status().to_string(),
-            Err(error) => error.to_string(),
-        });
+        causes.push(cause(&result));
         drop(result);
         dispatch.avoid = flow.facts().endpoint;
         if pause || policy.is_some() {
@@ -172,6 +178,7 @@ fn repeats_error(policy: Option<&model::Retry>, attempt: u32, error: &ProxyError
         // A peer that fails to prove its identity will not prove it the next moment, but another endpoint may.
         Fate::NotProcessed => error.code != ErrorCode::DestinationUnavailable && error.code != ErrorCode::Internal,
         Fate::Unknown => method.is_idempotent(),
+        Fate::Withheld => false,
         // A timeout of one attempt counts as the status that it would be answered with.
         Fate::MayHaveBeenProcessed => {
             error.code == ErrorCode::ResponseTimeout
@@ -188,6 +195,26 @@ fn backoff(policy: Option<&model::Retry>, attempt: u32) -> Duration {
     wait.mul_f64(0.75 + (random() % 1000) as f64 / 2000.0).max(base.min(wait))
 }
 
+fn cause(result: &Result<Response<Body>, ProxyError>) -> String {
+    match result {
+        Ok(response) => response.status().to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// GEP-3388: who would be repeated over a budget that somebody has set gets 503.
+fn over_budget(
+    backend: &BackendName,
+    last: &Result<Response<Body>, ProxyError>,
+    mut causes: Vec<String>,
+) -> ProxyError {
+    causes.push(cause(last));
+    let detail = format!("the retry budget of {backend} is spent, and an attempt ended with {}", causes.join(", "));
+    let fate = last.as_ref().err().map_or(Fate::MayHaveBeenProcessed, |error| error.fate);
+    let answered_as = Some(ErrorCode::DestinationUnavailable);
+    ProxyError { code: ErrorCode::RetriesExhausted, detail, fate, answered_as, status: None }
+}
+
 fn exhausted(last: ProxyError, mut causes: Vec<String>) -> ProxyError {
     if causes.is_empty() {
         return last;
@@ -202,5 +229,11 @@ fn exhausted(last: ProxyError, mut causes: Vec<String>) -> ProxyError {
             detail.push_str(&format!("{} {}) {cause}", if index == 0 { ":" } else { "" }, index + 1));
         }
     }
-    ProxyError { code: ErrorCode::RetriesExhausted, detail, fate: last.fate, answered_as: Some(last.code) }
+    ProxyError {
+        code: ErrorCode::RetriesExhausted,
+        detail,
+        fate: last.fate,
+        answered_as: Some(last.code),
+        status: None,
+    }
 }

@@ -16,6 +16,7 @@ use tower::{Layer, Service};
 use crate::balance::random;
 use crate::error::{Fate, ProxyError};
 use crate::http::call::{Call, To};
+use crate::http::fault::Drawn;
 use crate::http::{Body, Mirrors};
 use crate::outbound::{Rule, Target, TargetKind};
 use crate::route::{Destination, Matched, RequestOrigin, RequestView, normalize};
@@ -84,6 +85,9 @@ struct Applied {
 fn route(target: &Arc<Target>, call: &mut Call, mirrors: &Mirrors) -> Result<Routed, ProxyError> {
     // Read once: the whole request follows one version of the routes.
     let kind = target.kind();
+    if let TargetKind::Service { fault: Some(fault), .. } = &**kind {
+        call.fault = Drawn::of(fault, call.request.headers());
+    }
     let table = match &**kind {
         TargetKind::Service { routes: Some(table), .. } => table,
         TargetKind::Service { backend, .. } | TargetKind::Direct { backend, .. } => {

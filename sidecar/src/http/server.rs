@@ -58,7 +58,7 @@ impl Server {
             let grpc = is_grpc(&request);
             let flow = Arc::new(Flow::new(direction, grpc, caller.clone()));
             // A stack is a few pointers; the clone takes no allocation.
-            stack.clone().call(Call { request: request.map(Body::incoming), to: to.clone(), flow })
+            stack.clone().call(Call { request: request.map(Body::incoming), to: to.clone(), flow, fault: None })
         });
         let io = TokioIo::new(io);
         let result = match version {

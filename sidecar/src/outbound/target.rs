@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use outrigger_proto::ServicePort;
-use outrigger_proto::model::Protocol;
+use outrigger_proto::model::{Fault, Protocol};
 
 use crate::balance::Backend;
 use crate::route::{self, RouteTable, RuleName};
@@ -39,6 +39,8 @@ pub(crate) enum TargetKind {
         tcp: Option<Arc<Rule>>,
         /// The service's own endpoints.
         backend: Arc<Backend>,
+        /// What is done to its requests on purpose.
+        fault: Option<Arc<Fault>>,
     },
     /// One address: a workload, or something outside the mesh. No routes.
     Direct { protocol: Protocol, backend: Arc<Backend> },

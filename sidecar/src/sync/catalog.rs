@@ -110,9 +110,13 @@ impl Catalog {
             }
             Key::Endpoints(service, shard) => {
                 let message = wire::Endpoints::decode(value.clone()).map_err(|error| error.to_string())?;
-                let endpoints = model::endpoints(message).map_err(|error| error.to_string())?;
+                let model::Endpoints { endpoints, policy } =
+                    message.try_into().map_err(|error: model::Invalid| error.to_string())?;
                 let shards = self.shards.entry(service.clone()).or_default();
                 shards.insert(*shard, endpoints);
+                if *shard == 0 {
+                    self.store.backend(service).set_policy(policy, self.store.own());
+                }
                 self.set_endpoints(service, &self.shards[service]);
             }
             Key::Service(port) => {
@@ -201,6 +205,7 @@ impl Catalog {
             routes,
             tcp,
             backend: self.store.backend(&service.service),
+            fault: service.fault.clone().map(Arc::new),
         })
     }
 
@@ -286,7 +291,7 @@ mod tests {
 
     fn endpoints(addresses: &[&str]) -> wire::Endpoints {
         let endpoint = |address: &&str| wire::Endpoint { address: (*address).to_owned(), ..wire::Endpoint::default() };
-        wire::Endpoints { endpoints: addresses.iter().map(endpoint).collect() }
+        wire::Endpoints { endpoints: addresses.iter().map(endpoint).collect(), policy: None }
     }
 
     fn address() -> wire::Address {
@@ -334,7 +339,7 @@ mod tests {
             only_node: node.to_owned(),
             ..wire::Endpoint::default()
         };
-        let local = wire::Endpoints { endpoints: vec![on("10.0.0.1:80", "n1"), on("10.0.0.2:80", "n2")] };
+        let local = wire::Endpoints { endpoints: vec![on("10.0.0.1:80", "n1"), on("10.0.0.2:80", "n2")], policy: None };
         let workload = |node: &str| wire::Workload {
             namespace: "shop".to_owned(),
             name: "cart-1".to_owned(),

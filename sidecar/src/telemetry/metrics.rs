@@ -7,7 +7,7 @@ mod counters;
 mod histogram;
 mod requests;
 
-pub(crate) use counters::{ControlFacts, Counters, MirrorOutcome, RetryOutcome};
+pub(crate) use counters::{ControlFacts, Counters, FaultKind, MirrorOutcome, RetryOutcome};
 pub(crate) use requests::{Labels, Observed, PeerLabel, RequestMetrics};
 
 use prometheus_client::encoding::DescriptorEncoder;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::Telemetry;
 use super::access_log::Entry;
 use super::facts::{ErrorType, GrpcStatus};
-use super::metrics::{Labels, Observed, PeerLabel, RetryOutcome};
+use super::metrics::{FaultKind, Labels, Observed, PeerLabel, RetryOutcome};
 use super::trace::{HttpSpan, Kind, TraceContext, Tracer};
 use crate::balance::BackendName;
 use crate::http::{Attempt, Body, Direction, End, Facts, Flow, Outcome};
@@ -97,6 +97,12 @@ impl Telemetry {
         } else if flow.attempts() > 1 && kind == Kind::Client {
             let failed = outcome.error.is_some() || ended.error(Kind::Server).is_some();
             self.counters.retried(if failed { RetryOutcome::Failed } else { RetryOutcome::Succeeded });
+        }
+        if flow.delay().is_some() {
+            self.counters.faulted(FaultKind::Delay);
+        }
+        if outcome.error.as_ref().is_some_and(|error| error.code == ErrorCode::FaultInjected) {
+            self.counters.faulted(FaultKind::Abort);
         }
         let failed = outcome.error.as_ref().map(|error| error.answered_as.unwrap_or(error.code));
         if let Some(code @ (ErrorCode::TlsCertificate | ErrorCode::TlsProtocol)) = failed {
@@ -201,6 +207,7 @@ impl<'a> Ended<'a> {
             duration: self.duration,
             response_bytes: self.outcome.response_bytes,
             attempts: self.flow.attempts(),
+            fault_delay: self.flow.delay(),
             route: self.facts.rule.as_ref().map(|rule| rule as _),
             backend: self.facts.backend.as_ref().map(|backend| &backend.name as _),
             server: self.facts.endpoint.as_ref().map(|endpoint| endpoint.address),
@@ -280,6 +287,7 @@ impl<'a> Ended<'a> {
             peer: self.caller(),
             peer_identity: self.peer_identity(),
             resend_count: 0,
+            fault_delay: self.flow.delay(),
             route: rule.as_ref().map(|rule| rule as _),
             backend: backend.as_ref().map(|backend| &backend.name as _),
         }

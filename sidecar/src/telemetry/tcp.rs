@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Telemetry;
 use super::metrics::Counters;
-use crate::balance::{Backend, Endpoint};
 use crate::http::Direction;
 use crate::inbound::Caller;
+use crate::outbound::Via;
 use crate::tcp::Way;
 
 impl Telemetry {
     /// A connection of the workload is copied; `via` is where it leads.
-    pub(crate) fn tcp_outbound(&self, via: Option<(Arc<Backend>, Arc<Endpoint>)>) -> TcpRecord {
-        let mutual = via.is_some_and(|(_, endpoint)| endpoint.identity.is_some());
+    pub(crate) fn tcp_outbound(&self, via: Option<&Via>) -> TcpRecord {
+        let mutual = via.is_some_and(|via| via.endpoint.identity.is_some());
         self.tcp(Direction::Outbound, mutual)
     }
 

@@ -24,6 +24,11 @@ fn troubleshooting() {
     follow("docs/tasks/troubleshooting.md");
 }
 
+#[test]
+fn traffic_policies() {
+    follow("docs/tasks/traffic-policy.md");
+}
+
 /// Runs a page's commands in their order, on a cluster without a mesh. Afterwards there is one again.
 fn follow(path: &str) {
     let Some((cluster, _alone)) = enter_alone() else { return };

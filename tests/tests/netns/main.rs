@@ -9,5 +9,6 @@ mod hostile;
 mod identity;
 mod mirror;
 mod opaque;
+mod policy;
 mod resilience;
 mod routing;

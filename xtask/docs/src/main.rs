@@ -3,6 +3,7 @@
 mod checks;
 mod command_lines;
 mod errors;
+mod traffic_policy;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ fn main() -> Result<()> {
         ("cli.md", command_lines::commands()),
         ("errors.md", errors::page()),
         ("settings.md", command_lines::settings()),
+        ("traffic-policy.md", traffic_policy::page()?),
     ];
     for (name, page) in pages {
         let path = folder.join(name);

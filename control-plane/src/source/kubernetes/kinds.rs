@@ -5,7 +5,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::watcher::Config;
 use outrigger_proto::model::RouteKind;
 
-use crate::objects::Kind;
+use crate::objects::{Kind, PolicyKind};
 
 /// A kind that is watched.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Watched {
 }
 
 /// All of them. A pod that has run to its end is of no use to anybody, and there may be many.
-pub(super) static WATCHED: [Watched; 10] = [
+pub(super) static WATCHED: [Watched; 12] = [
     Watched::built_in(Kind::Namespace, "", "namespaces").metadata_only(),
     Watched::built_in(Kind::Node, "", "nodes").metadata_only(),
     Watched::built_in(Kind::Service, "", "services"),
@@ -86,9 +86,12 @@ pub(super) static WATCHED: [Watched; 10] = [
     Watched::custom(Kind::Route(RouteKind::Grpc), GATEWAY, &["v1", "v1alpha2"], "grpcroutes"),
     Watched::custom(Kind::Route(RouteKind::Tls), GATEWAY, &["v1", "v1alpha3", "v1alpha2"], "tlsroutes"),
     Watched::custom(Kind::Route(RouteKind::Tcp), GATEWAY, &["v1", "v1alpha2"], "tcproutes"),
+    Watched::custom(Kind::Policy(PolicyKind::Traffic), "outrigger.io", &["v1alpha1"], "trafficpolicies"),
+    Watched::custom(Kind::Policy(PolicyKind::Backend), EXPERIMENTAL, &["v1alpha1"], "xbackendtrafficpolicies"),
 ];
 
 const GATEWAY: &str = "gateway.networking.k8s.io";
+const EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
 
 /// A page of pods is some megabytes of JSON at most.
 const PAGE: u32 = 100;

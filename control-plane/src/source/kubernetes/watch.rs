@@ -48,9 +48,11 @@ pub(super) fn all(client: &Client, news: &Sender, drain: &Drain) {
     start::<7>(client, news, drain);
     start::<8>(client, news, drain);
     start::<9>(client, news, drain);
+    start::<10>(client, news, drain);
+    start::<11>(client, news, drain);
 }
 
-const _: () = assert!(WATCHED.len() == 10, "every kind has its watch");
+const _: () = assert!(WATCHED.len() == 12, "every kind has its watch");
 
 fn start<const INDEX: usize>(client: &Client, news: &Sender, drain: &Drain) {
     let (client, news, stop) = (client.clone(), news.clone(), drain.clone());

@@ -28,6 +28,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) duration: Duration,
     pub(crate) response_bytes: u64,
     pub(crate) attempts: u32,
+    /// Milliseconds that it was held back on purpose.
+    pub(crate) fault_delay: Option<u32>,
     pub(crate) route: Option<&'a dyn Display>,
     pub(crate) backend: Option<&'a dyn Display>,
     /// The endpoint or app that the request went to.
@@ -121,6 +123,9 @@ impl Entry<'_> {
         to.number("http.response.body.size", &self.response_bytes);
         to.text("network.protocol.version", if self.version == Version::HTTP_2 { &"2" } else { &"1.1" });
         to.number("outrigger.attempts", &self.attempts);
+        if let Some(delay) = self.fault_delay {
+            to.number("outrigger.fault.delay_ms", &delay);
+        }
         for (name, value) in [("outrigger.route", self.route), ("outrigger.backend", self.backend)] {
             if let Some(value) = value {
                 to.text(name, value);
@@ -303,6 +308,7 @@ mod tests {
             duration: Duration::from_micros(12_034),
             response_bytes: 87,
             attempts: 2,
+            fault_delay: None,
             route: Some(&"HTTPRoute/shop/web/0"),
             backend: Some(&"shop/web:80"),
             server: Some(([10, 0, 0, 7], 8080).into()),

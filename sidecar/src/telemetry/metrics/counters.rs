@@ -12,6 +12,15 @@ use super::{encode_counter, encode_gauge};
 use crate::http::Direction;
 use crate::tcp::Way;
 
+/// What a policy did to a request on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    /// It was held back.
+    Delay,
+    /// It was answered with an error.
+    Abort,
+}
+
 /// What became of a request whose first attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RetryOutcome {
@@ -60,6 +69,7 @@ pub(crate) struct Counters {
     tcp: [[Tcp; 2]; 2],
     retries: [AtomicU64; RETRIES.len()],
     mirrored: [AtomicU64; MIRRORED.len()],
+    faults: [AtomicU64; FAULTS.len()],
     // By direction, then by code.
     handshakes: [[AtomicU64; HANDSHAKES.len() + 1]; 2],
     connections_refused: [AtomicU64; 2],
@@ -81,6 +91,7 @@ impl Counters {
             tcp: Default::default(),
             retries: Default::default(),
             mirrored: Default::default(),
+            faults: Default::default(),
             handshakes: Default::default(),
             connections_refused: Default::default(),
             control: Box::new(control),
@@ -114,6 +125,10 @@ impl Counters {
 
     pub(crate) fn mirrored(&self, outcome: MirrorOutcome) {
         self.mirrored[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn faulted(&self, fault: FaultKind) {
+        self.faults[fault as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a TLS handshake that failed.
@@ -168,6 +183,10 @@ impl Collector for Counters {
         encode_outcomes(encoder, help, &RETRIES, &self.retries)?;
         let help = ("outrigger_outbound_mirrored_requests", "Copies of requests that filters of routes asked for");
         encode_outcomes(encoder, help, &MIRRORED, &self.mirrored)?;
+        let faults = FAULTS.map(|fault| [("fault", fault)]);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let samples: Vec<_> = faults.iter().zip(&self.faults).map(|(f, faults)| (&f[..], count(faults))).collect();
+        encode_counter(encoder, ("outrigger_outbound_faults", "Requests to which a policy did something"), &samples)?;
         let help = ("outrigger_outbound_ejections", "Endpoints left out for a while after failures");
         encode_counter(encoder, help, &[(&[], facts.ejections)])?;
         encode_control(encoder, &facts)
@@ -226,6 +245,9 @@ const RETRIES: [&str; 4] = ["succeeded", "failed", "over_budget", "not_replayabl
 /// Labels of [`MirrorOutcome`], in its order.
 const MIRRORED: [&str; 4] = ["answered", "failed", "cut", "dropped"];
 
+/// Labels of [`FaultKind`], in its order.
+const FAULTS: [&str; 2] = ["delay", "abort"];
+
 /// How a handshake fails; all else is `other`.
 const HANDSHAKES: [ErrorCode; 2] = [ErrorCode::TlsCertificate, ErrorCode::TlsProtocol];
 
@@ -270,6 +292,8 @@ mod tests {
         counters.retried(RetryOutcome::NotReplayable);
         counters.mirrored(MirrorOutcome::Answered);
         counters.mirrored(MirrorOutcome::Dropped);
+        counters.faulted(FaultKind::Delay);
+        counters.faulted(FaultKind::Abort);
         counters.handshake_failed(Direction::Inbound, ErrorCode::TlsProtocol);
         counters.handshake_failed(Direction::Outbound, ErrorCode::TlsCertificate);
         counters.handshake_failed(Direction::Outbound, ErrorCode::Internal);
@@ -294,6 +318,8 @@ mod tests {
                 r#"outrigger_outbound_retries_total{outcome="not_replayable"} 1"#,
                 r#"outrigger_outbound_mirrored_requests_total{outcome="answered"} 1"#,
                 r#"outrigger_outbound_mirrored_requests_total{outcome="dropped"} 1"#,
+                r#"outrigger_outbound_faults_total{fault="delay"} 1"#,
+                r#"outrigger_outbound_faults_total{fault="abort"} 1"#,
                 "outrigger_outbound_ejections_total 1",
                 "outrigger_control_certificate_expiry_timestamp_seconds 1800000000.0",
                 r#"outrigger_control_config_version{version="ab12"} 1.0"#,

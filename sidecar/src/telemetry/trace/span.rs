@@ -53,6 +53,8 @@ pub(crate) struct HttpSpan<'a> {
     pub(crate) peer_identity: Option<&'a str>,
     /// 0 for the first attempt.
     pub(crate) resend_count: u32,
+    /// Milliseconds that it was held back on purpose.
+    pub(crate) fault_delay: Option<u32>,
     pub(crate) route: Option<&'a dyn Display>,
     pub(crate) backend: Option<&'a dyn Display>,
 }
@@ -136,6 +138,9 @@ impl HttpSpan<'_> {
         }
         if self.resend_count > 0 {
             all.int("http.request.resend_count", i64::from(self.resend_count));
+        }
+        if let Some(delay) = self.fault_delay {
+            all.int("outrigger.fault.delay_ms", i64::from(delay));
         }
         if let Some(route) = self.route {
             all.text("outrigger.route", route);
@@ -248,6 +253,7 @@ mod tests {
             peer: None,
             peer_identity: None,
             resend_count: 0,
+            fault_delay: None,
             route: None,
             backend: None,
         }
