@@ -11,6 +11,7 @@ mod injection;
 mod lifecycle;
 mod network;
 mod operations;
+mod policy;
 mod probes;
 mod services;
 mod shapes;
