@@ -2,7 +2,8 @@
 //!
 //! A client on the same machine that speaks first has spoken within a millisecond or two. After that the destination
 //! is dialled for bytes, and the first byte of either side decides: the server's means that the server speaks first;
-//! the client's are looked at as if they had come at once, however they are split. There is no timeout to tune.
+//! the client's are looked at as if they had come at once, however they are split. There is no timeout to tune. Only where
+//! the client may be a peer of the mesh on a busy machine, the server's word is kept back a moment for its TLS.
 
 mod client_hello;
 mod prefixed;
@@ -30,6 +31,18 @@ const AFTER_FAILED_DIAL: Duration = Duration::from_millis(500);
 /// How long a started request line may stop before its bytes are passed on as they are.
 const STALLED: Duration = Duration::from_secs(10);
 
+/// How long a peer's TLS may come after the server has spoken: what a busy machine takes from connect to hello. A client
+/// without TLS waits for it, where servers speak first.
+pub(crate) const HELLO: Duration = Duration::from_millis(50);
+
+/// What is known of the two sides.
+pub(crate) struct Sides<'a> {
+    /// What former connections to the destination have taught of the server; learns from this one.
+    pub(crate) server_first: &'a AtomicBool,
+    /// How long the client may start TLS when the server has spoken.
+    pub(crate) hello: Duration,
+}
+
 /// What a connection carries; `P` is the dialled peer.
 pub(crate) enum Detected<P> {
     Http1,
@@ -41,12 +54,11 @@ pub(crate) enum Detected<P> {
     Closed,
 }
 
-/// Finds out what `io` carries. `open` dials the destination for bytes. `server_first` is what former connections to
-/// the destination have taught, and learns from this one.
+/// Finds out what `io` carries. `open` dials the destination for bytes.
 pub(crate) async fn detect<T, P, F>(
     io: &mut Prefixed<T>,
     declared: Protocol,
-    server_first: &AtomicBool,
+    sides: Sides<'_>,
     open: F,
 ) -> Result<Detected<P>, ProxyError>
 where
@@ -71,7 +83,7 @@ where
         }
         Protocol::Detect => {}
     }
-    let grace = if server_first.load(Ordering::Relaxed) { Duration::ZERO } else { GRACE };
+    let grace = if sides.server_first.load(Ordering::Relaxed) { Duration::ZERO } else { GRACE };
     if let Ok(read) = timeout(grace, io.fill()).await {
         if read.unwrap_or(0) == 0 {
             return Ok(Detected::Closed);
@@ -94,10 +106,12 @@ where
             biased;
             // The server's byte first: it may have been waiting while the client's was sent as an answer to it.
             read = peer.fill() => {
-                if read.is_ok_and(|read| read > 0) {
-                    server_first.store(true, Ordering::Relaxed);
+                let spoke = read.is_ok_and(|read| read > 0);
+                if spoke {
+                    sides.server_first.store(true, Ordering::Relaxed);
                 }
-                return Ok(Detected::Opaque(Some(peer)));
+                let tls = spoke && says_hello(io, sides.hello).await;
+                return Ok(if tls { Detected::Tls(Some(peer)) } else { Detected::Opaque(Some(peer)) });
             }
             read = io.fill() => {
                 if read.unwrap_or(0) == 0 {
@@ -111,6 +125,15 @@ where
             }
         }
     }
+}
+
+/// Whether the client starts TLS in time. Whatever else it says is left for the server.
+async fn says_hello<T: AsyncRead + AsyncWrite + Unpin>(io: &mut Prefixed<T>, time: Duration) -> bool {
+    let hello = async {
+        while sniff(io.seen()) == Verdict::More && io.fill().await.unwrap_or(0) > 0 {}
+        sniff(io.seen()) == Verdict::Tls
+    };
+    !time.is_zero() && timeout(time, hello).await.unwrap_or(false)
 }
 
 fn decided<T, P>(io: &Prefixed<T>, peer: Option<Prefixed<P>>) -> Detected<P> {
@@ -158,7 +181,42 @@ mod tests {
     async fn run(client: DuplexStream, server: Option<DuplexStream>) -> Detected<DuplexStream> {
         let mut io = Prefixed::new(client);
         let open = async || server.ok_or_else(|| ProxyError::new(ErrorCode::ConnectionRefused, "closed"));
-        detect(&mut io, Protocol::Detect, &AtomicBool::new(false), open).await.unwrap()
+        let server_first = AtomicBool::new(false);
+        let sides = Sides { server_first: &server_first, hello: Duration::ZERO };
+        detect(&mut io, Protocol::Detect, sides, open).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_on_a_busy_machine_is_heard_after_a_server_that_speaks_first() {
+        for (says, after, tls) in [
+            (Some(&[22, 3, 1, 0, 1, 1][..]), 30, true),
+            (Some(&[22, 3, 1, 0, 1, 1]), 300, false),
+            (Some(b"EHLO me\r\n"), 30, false),
+            (None, 0, false),
+        ] {
+            let (mut client, a) = duplex(100);
+            let (mut server, b) = duplex(100);
+            server.write_all(b"220 mail").await.unwrap();
+            let server_first = AtomicBool::new(true);
+            let said = tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(after)).await;
+                if let Some(bytes) = says {
+                    client.write_all(bytes).await.unwrap();
+                }
+                client
+            });
+
+            let mut io = Prefixed::new(a);
+            let sides = Sides { server_first: &server_first, hello: HELLO };
+            let detected = detect(&mut io, Protocol::Detect, sides, async || Ok(b)).await.unwrap();
+
+            match detected {
+                Detected::Tls(Some(peer)) => assert!(tls && peer.seen() == b"220 mail"),
+                Detected::Opaque(Some(peer)) => assert!(!tls && peer.seen() == b"220 mail"),
+                _ => panic!("{says:?} after {after} ms"),
+            }
+            let _ = said.await;
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -234,7 +292,8 @@ mod tests {
             server.write_all(b"hello").await.unwrap();
             let start = tokio::time::Instant::now();
             let mut io = Prefixed::new(a);
-            detect(&mut io, Protocol::Detect, &learned, async || Ok(b)).await.unwrap();
+            let sides = Sides { server_first: &learned, hello: Duration::ZERO };
+            detect(&mut io, Protocol::Detect, sides, async || Ok(b)).await.unwrap();
             assert!(start.elapsed() <= limit + Duration::from_millis(1), "{:?}", start.elapsed());
         }
     }

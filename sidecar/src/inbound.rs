@@ -22,7 +22,7 @@ use tokio_rustls::server::TlsStream;
 use tower::ServiceBuilder;
 
 use crate::connect::tune;
-use crate::detect::{self, Detected, Prefixed};
+use crate::detect::{self, Detected, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To, Version};
 use crate::orig_dst::original_destination;
@@ -67,7 +67,8 @@ pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<S
     // A meshed peer comes with TLS, whatever the app's port carries: only HTTP can be told without a look.
     let opaque = matches!(policy.protocol, Protocol::Opaque | Protocol::Tls);
     let declared = if opaque { Protocol::Detect } else { policy.protocol };
-    match detect::detect(&mut io, declared, &policy.server_first, open).await? {
+    let sides = Sides { server_first: &policy.server_first, hello: detect::HELLO };
+    match detect::detect(&mut io, declared, sides, open).await? {
         // 4
         Detected::Http1 | Detected::Http2 if opaque => serve_bytes(&worker, io, app, None, &caller).await,
         Detected::Tls(dialled) => {

@@ -12,6 +12,7 @@ mod target;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use outrigger_identity::Alpn;
 use outrigger_proto::ErrorCode;
@@ -24,7 +25,7 @@ pub(crate) use target::{Rule, Target, TargetKind};
 
 use crate::balance::{Backend, Connection, Endpoint, Picked, random, reached};
 use crate::connect::{Io, tune};
-use crate::detect::{self, Detected, Prefixed};
+use crate::detect::{self, Detected, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{
     Direction, Dispatch, HygieneLayer, Mirrors, Observe, RespondLayer, RetryLayer, RoutingLayer, Server, TimeoutLayer,
@@ -49,7 +50,8 @@ pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<S
     let mut io = Prefixed::new(io);
     let mut via = None;
     let open = async || open_bytes(&worker, &target, &mut via).await;
-    match detect::detect(&mut io, declared(&target), target.server_first(), open).await? {
+    let sides = Sides { server_first: target.server_first(), hello: Duration::ZERO };
+    match detect::detect(&mut io, declared(&target), sides, open).await? {
         // 4
         Detected::Http1 => serve_http(worker, io, target, Version::Http1).await,
         Detected::Http2 => serve_http(worker, io, target, Version::Http2).await,
@@ -150,6 +152,8 @@ async fn serve_bytes(
 /// Returns what is known of the protocol before the first byte.
 fn declared(target: &Target) -> Protocol {
     match &**target.kind() {
+        // A TCPRoute or TLSRoute says where connections go, whatever is in them.
+        TargetKind::Service { tcp: Some(_), .. } => Protocol::Opaque,
         TargetKind::Service { protocol, .. } | TargetKind::Direct { protocol, .. } => *protocol,
         TargetKind::Denied => Protocol::Opaque,
     }
