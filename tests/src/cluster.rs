@@ -126,6 +126,16 @@ impl Cluster {
         assert!(output.status.success(), "kubectl apply: {said}\n{manifest}");
     }
 
+    /// Removes what a manifest names, as far as it is there.
+    ///
+    /// # Panics
+    /// When that is refused.
+    pub fn remove(&self, manifest: &str) {
+        let output = feed(&mut self.kubectl(["delete", "--ignore-not-found", "-f", "-"]), manifest);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kubectl delete: {said}\n{manifest}");
+    }
+
     /// Applies a manifest; what kubectl said of it.
     ///
     /// # Panics

@@ -15,6 +15,7 @@
 mod app;
 pub mod client;
 pub mod cluster;
+pub mod gateway;
 mod mesh;
 pub mod page;
 pub mod peers;

@@ -13,6 +13,9 @@ use crate::{Pod, Process, client, wait};
 /// The port on which the control plane listens.
 const PORT: u16 = 4180;
 
+/// The namespace of Kubernetes that pods belong to unless it is said otherwise.
+const SHOP: &str = "shop";
+
 /// Where the control plane's admin endpoints are, inside its namespace.
 const ADMIN: &str = "127.0.0.1:4182";
 
@@ -165,8 +168,12 @@ impl Mesh {
     /// When the control plane's command fails.
     #[must_use]
     pub fn token(&self, workload: &str) -> String {
+        self.token_of(SHOP, workload)
+    }
+
+    pub(crate) fn token_of(&self, namespace: &str, workload: &str) -> String {
         let mut command = Command::new(binary());
-        command.args(["control-plane", "token", &format!("shop/{workload}"), "--ca-dir"]).arg(self.ca_dir());
+        command.args(["control-plane", "token", &format!("{namespace}/{workload}"), "--ca-dir"]).arg(self.ca_dir());
         let output = command.output().expect("the binary runs");
         assert!(output.status.success(), "token: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -193,19 +200,27 @@ impl Mesh {
     pub fn pod_with(&mut self, name: &str, app: &str, metadata: &str, args: &[&str]) -> Pod {
         let namespace = self.bare(name);
         self.write(&format!("{name}.yaml"), &crate::yaml::workload(name, app, &namespace.v4().to_string(), metadata));
-        Pod::start(self, namespace, name, &Exempt::Mark, args)
+        Pod::start(self, namespace, (SHOP, name), &Exempt::Mark, args)
+    }
+
+    /// As [`Mesh::pod`], of another namespace than `shop`.
+    pub fn pod_elsewhere(&mut self, namespace: &str, name: &str, app: &str) -> Pod {
+        let place = self.bare(name);
+        let yaml = crate::yaml::workload(name, app, &place.v4().to_string(), "");
+        self.write(&format!("{name}.yaml"), &yaml.replace("namespace: shop", &format!("namespace: {namespace}")));
+        Pod::start(self, place, (namespace, name), &Exempt::Mark, &[])
     }
 
     /// Makes a pod of a namespace that exists; its Workload is in the mesh's folder already.
     pub fn pod_in(&mut self, namespace: Namespace, name: &str, args: &[&str]) -> Pod {
-        Pod::start(self, namespace, name, &Exempt::Mark, args)
+        Pod::start(self, namespace, (SHOP, name), &Exempt::Mark, args)
     }
 
     /// As [`Mesh::pod`], but the capture tells the sidecar's packets by its user id.
     pub fn pod_by_user(&mut self, name: &str, app: &str, uid: u32) -> Pod {
         let namespace = self.bare(name);
         self.write(&format!("{name}.yaml"), &crate::yaml::workload(name, app, &namespace.v4().to_string(), ""));
-        Pod::start(self, namespace, name, &Exempt::User(uid), &[])
+        Pod::start(self, namespace, (SHOP, name), &Exempt::User(uid), &[])
     }
 
     /// The trust anchors, as a ConfigMap would carry them: readable by every user.

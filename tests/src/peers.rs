@@ -14,6 +14,7 @@ pub mod postgres;
 mod program;
 pub mod redis;
 pub mod smtp;
+pub mod test_app;
 #[cfg(test)]
 mod tests;
 pub mod websocket;

@@ -36,14 +36,21 @@ pub(crate) enum Exempt {
 }
 
 impl Pod {
-    pub(crate) fn start(mesh: &Mesh, namespace: Namespace, name: &str, exempt: &Exempt, args: &[&str]) -> Self {
+    pub(crate) fn start(
+        mesh: &Mesh,
+        namespace: Namespace,
+        workload: (&str, &str),
+        exempt: &Exempt,
+        args: &[&str],
+    ) -> Self {
+        let (of, name) = workload;
         let folder = mesh.folder().join(name);
         std::fs::create_dir(&folder).expect("the test's folder is writable");
-        std::fs::write(folder.join("token"), mesh.token(name)).expect("the test's folder is writable");
+        std::fs::write(folder.join("token"), mesh.token_of(of, name)).expect("the test's folder is writable");
         let mut all: Vec<String> =
             ["sidecar", "run", "--admin", ADMIN, "--access-log", "all"].map(str::to_owned).into();
         let mut option = |name: &str, value: String| all.extend([name.to_owned(), value]);
-        option("--workload", format!("shop/{name}"));
+        option("--workload", format!("{of}/{name}"));
         option("--control-plane", mesh.control_plane_address());
         option("--trust-anchors", mesh.trust_anchors().display().to_string());
         option("--token-file", folder.join("token").display().to_string());

@@ -18,6 +18,8 @@ type answer struct {
 	Proto   string              `json:"proto"`
 	Headers map[string][]string `json:"headers"`
 	Body    string              `json:"body"`
+	Grpc    string              `json:"grpc,omitempty"`
+	Error   string              `json:"error,omitempty"`
 }
 
 // client sends one request and prints the answer as JSON: `client [flags] URL`. Any answer is a success.
@@ -43,7 +45,7 @@ func client(ctx context.Context, args []string) error {
 	}
 	sender := &http.Client{Transport: transport(*http2, 1), Timeout: *timeout, CheckRedirect: keepRedirect}
 	for end := time.Now().Add(*retryFor); ; {
-		got, err := ask(ctx, sender, *method, flags.Arg(0), *data, headers)
+		got, err := askOnce(ctx, sender, *method, flags.Arg(0), *data, headers)
 		if err == nil {
 			print(got)
 			return nil
@@ -79,7 +81,7 @@ func job(ctx context.Context, args []string) error {
 	}
 	sender := &http.Client{Transport: transport(false, 1), Timeout: 10 * time.Second}
 	for i := range *count {
-		got, err := ask(ctx, sender, http.MethodGet, *url, "", nil)
+		got, err := askOnce(ctx, sender, http.MethodGet, *url, "", nil)
 		if err != nil {
 			return fmt.Errorf("request %d: %w", i+1, err)
 		}
@@ -91,7 +93,7 @@ func job(ctx context.Context, args []string) error {
 	return nil
 }
 
-func ask(ctx context.Context, sender *http.Client, method, url, data string, headers http.Header) (answer, error) {
+func askOnce(ctx context.Context, sender *http.Client, method, url, data string, headers http.Header) (answer, error) {
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(data))
 	if err != nil {
 		return answer{}, err

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -16,30 +17,50 @@ type seen struct {
 	Pod     string              `json:"pod"`
 	Method  string              `json:"method"`
 	Path    string              `json:"path"`
+	Target  string              `json:"target"`
 	Query   string              `json:"query,omitempty"`
 	Host    string              `json:"host"`
 	Proto   string              `json:"proto"`
 	Remote  string              `json:"remote"`
 	Headers map[string][]string `json:"headers"`
 	Bytes   int64               `json:"bytes"`
+	Start   string              `json:"start,omitempty"`
 	Next    json.RawMessage     `json:"next,omitempty"`
 }
 
 func see(r *http.Request) seen {
-	bytes, _ := io.Copy(io.Discard, r.Body)
+	start, _ := io.ReadAll(io.LimitReader(r.Body, 1000))
+	more, _ := io.Copy(io.Discard, r.Body)
 	return seen{
-		Pod: podName(), Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Host: r.Host, Proto: r.Proto,
-		Remote: r.RemoteAddr, Headers: r.Header, Bytes: bytes,
+		Pod: podName(), Method: r.Method, Path: r.URL.Path, Target: r.RequestURI, Query: r.URL.RawQuery, Host: r.Host,
+		Proto: r.Proto, Remote: r.RemoteAddr, Headers: r.Header, Bytes: int64(len(start)) + more, Start: string(start),
 	}
 }
 
 // echo answers what it saw. Parameters of the query change the answer: delay=2s waits first, status=503 is the status,
 // size=1000 sends as many bytes in place of the JSON, stream=10s sends a line every 100 ms for that long, burn=20ms uses so
-// much CPU time first.
+// much CPU time first, answer=NAME:VALUE is one more header. Requests with the same header X-Case are counted: fail=2 lets only the
+// first two of them have the status, status=503,500 is one for each, late=1 lets only the first wait, and with
+// only=v2 all that is for pods whose names start so. gRPC is answered with the
+// JSON in the place of a message.
 func echo(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	answer := see(r)
-	if delay, err := time.ParseDuration(query.Get("delay")); err == nil {
+	number := cases.add(answer)
+	for _, header := range query["answer"] {
+		name, value, _ := strings.Cut(header, ":")
+		w.Header().Add(name, value)
+	}
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+		w.Header().Set("X-Pod", podName())
+		answerGRPC(w, answer)
+		return
+	}
+	within := func(name string) bool {
+		limit, err := strconv.Atoi(query.Get(name))
+		return (err != nil || number <= limit) && strings.HasPrefix(podName(), query.Get("only"))
+	}
+	if delay, err := time.ParseDuration(query.Get("delay")); err == nil && within("late") {
 		select {
 		case <-time.After(delay):
 		case <-r.Context().Done():
@@ -51,7 +72,8 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("X-Pod", podName())
 	status := http.StatusOK
-	if wanted, err := strconv.Atoi(query.Get("status")); err == nil {
+	statuses := strings.Split(query.Get("status"), ",")
+	if wanted, err := strconv.Atoi(statuses[max(0, min(number, len(statuses))-1)]); err == nil && within("fail") {
 		status = wanted
 	}
 	if size, err := strconv.ParseInt(query.Get("size"), 10, 64); err == nil {

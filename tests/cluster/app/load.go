@@ -115,7 +115,7 @@ func pace(ctx context.Context, rate float64, due chan<- struct{}) {
 
 func (o *outcome) one(sender *http.Client, url string) {
 	start := time.Now()
-	got, err := ask(context.Background(), sender, http.MethodGet, url, "", nil)
+	got, err := askOnce(context.Background(), sender, http.MethodGet, url, "", nil)
 	took := time.Since(start)
 	o.lock.Lock()
 	defer o.lock.Unlock()

@@ -14,6 +14,7 @@ import (
 var modes = map[string]func(ctx context.Context, args []string) error{
 	"serve":   serve,
 	"client":  client,
+	"ask":     ask,
 	"tcp":     tcp,
 	"load":    load,
 	"job":     job,
@@ -30,7 +31,7 @@ func main() {
 	}
 	mode, known := modes[args[0]]
 	if !known {
-		fmt.Fprintf(os.Stderr, "no mode %q; there are serve, client, tcp, load, job, resolve and start\n", args[0])
+		fmt.Fprintf(os.Stderr, "no mode %q; there are serve, client, ask, tcp, load, job, resolve and start\n", args[0])
 		os.Exit(2)
 	}
 	if err := mode(ctx, args[1:]); err != nil {

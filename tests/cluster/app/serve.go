@@ -12,10 +12,11 @@ import (
 	"time"
 )
 
-// serve answers HTTP/1, HTTP/2 without TLS and gRPC health checks on one port, and TCP on two more.
+// serve answers HTTP/1, HTTP/2 without TLS and gRPC on one port, HTTP/1 inside of TLS on another, and TCP on two more.
 func serve(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("serve", flag.ExitOnError)
 	httpAddr := flags.String("http", ":8080", "address of the HTTP server; empty for none")
+	tlsAddr := flags.String("https", ":8443", "address of the same inside of TLS, with a certificate of its own; empty for none")
 	echoAddr := flags.String("tcp-echo", ":9090", "address that sends back what it gets; empty for none")
 	bannerAddr := flags.String("tcp-banner", ":9091", "address that speaks first, then echoes; empty for none")
 	readyAfter := flags.Duration("ready-after", 0, "how long /ready and the gRPC health check say no")
@@ -28,7 +29,7 @@ func serve(ctx context.Context, args []string) error {
 	case <-ctx.Done():
 		return nil
 	}
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	if *echoAddr != "" {
 		go func() { failed <- serveTCP(*echoAddr, "") }()
 	}
@@ -38,6 +39,9 @@ func serve(ctx context.Context, args []string) error {
 	server := httpServer(*httpAddr, time.Now().Add(*readyAfter))
 	if *httpAddr != "" {
 		go func() { failed <- server.ListenAndServe() }()
+	}
+	if *tlsAddr != "" {
+		go func() { failed <- serveTLS(*tlsAddr, server.Handler) }()
 	}
 	log.Printf("%s serves http on %q, tcp on %q and %q", podName(), *httpAddr, *echoAddr, *bannerAddr)
 
@@ -58,6 +62,7 @@ func httpServer(addr string, readyAt time.Time) *http.Server {
 	routes := http.NewServeMux()
 	routes.HandleFunc("/", echo)
 	routes.HandleFunc("/call", call)
+	routes.HandleFunc("/seen", cases.told)
 	routes.HandleFunc("/live", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "live") })
 	routes.HandleFunc("/ready", func(w http.ResponseWriter, _ *http.Request) {
 		if time.Now().Before(readyAt) {

@@ -31,6 +31,7 @@ pub(super) const ALL: &[&GoProgram] = &[
     &super::smtp::SERVER,
     &super::jaeger::ALL_IN_ONE,
     &super::helm::HELM,
+    &super::test_app::PROGRAM,
 ];
 
 impl GoProgram {

@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::{PeerError, build, finish};
+use crate::cluster::{Cluster, succeeds};
 
 /// A folder with the standard channel's custom resources: what `kubectl apply -f` of a release's `standard-install.yaml` makes.
 ///
@@ -22,5 +23,37 @@ pub fn standard_channel() -> Result<PathBuf, PeerError> {
     match said_json["Dir"].as_str() {
         Some(folder) => Ok(PathBuf::from(folder).join("config/crd/standard")),
         None => Err(PeerError::Failed { step: step.to_owned(), output: said }),
+    }
+}
+
+/// The route kinds of the standard channel in a cluster; they go when it is dropped.
+#[derive(Debug)]
+pub struct Kinds(&'static Cluster);
+
+impl Kinds {
+    /// Makes them and waits until the API server serves them.
+    ///
+    /// # Panics
+    /// When the module cannot be had, or the API server refuses.
+    #[must_use]
+    pub fn installed(cluster: &'static Cluster) -> Self {
+        let kinds = Self(cluster);
+        let _ = succeeds(&mut kinds.files(cluster.kubectl(["apply", "--server-side"])));
+        let _ = succeeds(&mut kinds.files(cluster.kubectl(["wait", "--for=condition=Established", "--timeout=60s"])));
+        kinds
+    }
+
+    fn files(&self, mut command: Command) -> Command {
+        let folder = standard_channel().expect("the module is there");
+        for kind in ["httproutes", "grpcroutes", "tlsroutes", "tcproutes"] {
+            command.arg("-f").arg(folder.join(format!("gateway.networking.k8s.io_{kind}.yaml")));
+        }
+        command
+    }
+}
+
+impl Drop for Kinds {
+    fn drop(&mut self) {
+        let _ = self.files(self.0.kubectl(["delete", "--ignore-not-found"])).output();
     }
 }

@@ -7,6 +7,7 @@ mod autoscaling;
 mod availability;
 mod charts;
 mod docs;
+mod gateway;
 mod injection;
 mod lifecycle;
 mod network;

@@ -5,6 +5,7 @@
 mod basics;
 mod cors;
 mod foreign;
+mod gateway;
 mod hostile;
 mod identity;
 mod mirror;
