@@ -20,7 +20,7 @@ use tracing::info;
 
 use crate::ca::{AuthorityError, Tokens};
 use crate::config::{Args, Command, Config, RunArgs, Source, TokenArgs};
-use crate::serve::{Certifier, Known, Mesh, Metrics, Sidecars, Streams};
+use crate::serve::{Certifier, Known, Mesh, Metrics, Reporter, Sidecars, Streams};
 use crate::snapshot::{Latest, Snapshot};
 use crate::state::{Settings, State};
 use crate::writer::Writer;
@@ -111,7 +111,6 @@ pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> 
     registry.register(|registry| metrics.register(registry));
     let sidecars = Sidecars::default();
 
-    source.start(events, &latest, &drain);
     drain.spawn(Writer { events: received, bundle, snapshots, metrics: metrics.clone() }.run(drain.clone()));
     let upkeep = Upkeep { authority: authority.clone(), own, tls: tls.clone(), bundles, leaf_lifetime };
     drain.spawn(upkeep.run(drain.clone()));
@@ -122,9 +121,16 @@ pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> 
         drain: drain.clone(),
         lifetime: stream_lifetime,
     };
+    let reporter = Reporter {
+        latest: latest.clone(),
+        progress: sidecars.progress(),
+        drain: drain.clone(),
+        domain: authority.domain().clone(),
+    };
+    source.start(events, &authority, &reporter, &drain);
     let known = Known::new(latest.clone(), authority.domain().clone());
     let certifier = Certifier::new(authority, proof, known, metrics);
-    drain.spawn(serve::accept(listener, tls, Mesh { streams, certifier }, drain.clone()));
+    drain.spawn(serve::accept(listener, tls, Mesh { streams, certifier, reporter }, drain.clone()));
     let pages = pages(registry, latest.clone(), sidecars);
     let admin_task = tokio::spawn(pages.serve(admin_listener, drain.clone()));
     info!(%listen, %admin, version = VERSION, "control plane started");

@@ -4,7 +4,7 @@
 //! ```text
 //! every replica   watches the Secret ─▶ Authority
 //! Lease holder    keeper: Secret ▸ ConfigMap ▸ the injector's Secret ▸ caBundle of its webhooks
-//! Lease holder    status: what became of each route and policy
+//! Lease holder    status: what became of each route and policy; replicas: which sidecars have the routes
 //! ```
 
 mod announce;
@@ -12,6 +12,7 @@ mod keeper;
 mod lease;
 mod pem;
 mod policy_status;
+mod replicas;
 mod secret;
 mod status;
 mod webhook;

@@ -22,7 +22,7 @@ use prost::Message;
 use crate::snapshot::Snapshot;
 
 #[cfg(feature = "kubernetes")]
-pub(crate) use conditions::{Condition, ParentConditions, conditions};
+pub(crate) use conditions::{Condition, ParentConditions, carriers, conditions};
 pub use memo::Memo;
 #[cfg(feature = "kubernetes")]
 pub(crate) use policy::ancestors;

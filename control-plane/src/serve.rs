@@ -1,8 +1,9 @@
-//! The gRPC server: our own accept loop, TLS by the mesh's own rules, and the two calls of `Mesh`.
+//! The gRPC server: our own accept loop, TLS by the mesh's own rules, and the calls of `Mesh`.
 //!
 //! ```text
-//! accept ─▶ TLS (a leaf is asked for, not demanded) ─▶ HTTP/2 ─▶ Sync     needs a leaf      sync, subscription
-//!                                                            └─▶ Certify  leaf or token     certify, limit
+//! accept ─▶ TLS (a leaf is asked for, not demanded) ─▶ HTTP/2 ─▶ Sync      needs a leaf            sync, subscription
+//!                                                            ├─▶ Certify   leaf or token           certify, limit
+//!                                                            └─▶ Progress  a control plane's leaf  reporter, progress
 //! ```
 
 mod caller;
@@ -10,7 +11,9 @@ mod certify;
 mod known;
 mod limit;
 mod metrics;
+mod progress;
 mod proof;
+mod reporter;
 mod sidecars;
 mod subscription;
 mod sync;
@@ -41,6 +44,9 @@ pub(crate) use metrics::Metrics;
 #[cfg(feature = "kubernetes")]
 pub(crate) use proof::ServiceAccountTokens;
 pub(crate) use proof::{JoinTokens, Proof};
+#[cfg(feature = "kubernetes")]
+pub(crate) use reporter::MAX_CARRIERS;
+pub(crate) use reporter::{Reporter, Reports};
 pub(crate) use sidecars::Sidecars;
 pub(crate) use sync::{Streams, Updates};
 
@@ -51,11 +57,14 @@ pub(crate) struct Mesh {
     pub(crate) streams: Streams,
     /// Answers `Certify`.
     pub(crate) certifier: Certifier,
+    /// Answers `Progress`.
+    pub(crate) reporter: Reporter,
 }
 
 #[tonic::async_trait]
 impl wire::mesh_server::Mesh for Mesh {
     type SyncStream = Updates;
+    type ProgressStream = Reports;
 
     async fn sync(&self, request: Request<Streaming<wire::SyncRequest>>) -> Result<Response<Updates>, Status> {
         let caller = Caller::of(&request)?;
@@ -65,6 +74,11 @@ impl wire::mesh_server::Mesh for Mesh {
     async fn certify(&self, request: Request<wire::CertifyRequest>) -> Result<Response<wire::CertifyResponse>, Status> {
         let caller = Caller::of(&request)?;
         self.certifier.certify(&caller, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn progress(&self, request: Request<wire::ProgressRequest>) -> Result<Response<Reports>, Status> {
+        let caller = Caller::of(&request)?;
+        self.reporter.open(&caller, request.into_inner()).map(Response::new)
     }
 }
 

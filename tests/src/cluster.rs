@@ -3,6 +3,7 @@
 //! Tests use it as users do: with `kubectl` and `outrigger`. Each has a namespace of its own, which goes when it ends.
 
 mod background;
+mod kinds;
 mod manifest;
 mod space;
 

@@ -14,8 +14,7 @@ use crate::cluster::{Announcer, CaSecret, Cluster, Keeper, StatusWriter};
 use crate::config::{Config, Source};
 #[cfg(feature = "kubernetes")]
 use crate::serve::ServiceAccountTokens;
-use crate::serve::{JoinTokens, Proof};
-use crate::snapshot::Latest;
+use crate::serve::{JoinTokens, Proof, Reporter};
 use crate::source;
 use crate::state::Event;
 
@@ -77,13 +76,19 @@ impl Ground {
 impl Objects {
     /// Starts to tell of objects, and in a cluster to write what became of them.
     #[cfg_attr(not(feature = "kubernetes"), expect(unused_variables, reason = "a folder's routes have no status"))]
-    pub(super) fn start(self, events: mpsc::Sender<Vec<Event>>, latest: &Latest, drain: &Drain) {
+    pub(super) fn start(
+        self,
+        events: mpsc::Sender<Vec<Event>>,
+        authority: &Arc<Authority>,
+        reporter: &Reporter,
+        drain: &Drain,
+    ) {
         match self {
             Self::Folder(path) => drain.spawn(source::files::run(path, events, drain.clone())),
             #[cfg(feature = "kubernetes")]
             Self::Cluster(cluster) => {
                 drain.spawn(source::kubernetes::run(cluster.client.clone(), events, drain.clone()));
-                drain.spawn(StatusWriter { cluster: *cluster, latest: latest.clone() }.run(drain.clone()));
+                drain.spawn(StatusWriter::new(*cluster, authority.clone(), reporter.clone()).run(drain.clone()));
             }
         }
     }

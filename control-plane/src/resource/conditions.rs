@@ -1,9 +1,12 @@
 //! What a route's status says (GEP-1364, for a mesh GEP-1294): for each Service that it names as a parent, whether it is
 //! in force there, and whether its backends are there.
 
+use outrigger_proto::{Key, wire};
+
 use super::problems::parent_problem;
 use super::refusal::Refusal;
-use super::routes::resolve;
+use super::routes::{names_port, resolve};
+use super::{resource, service};
 use crate::objects::ParentRef;
 use crate::snapshot::Snapshot;
 use crate::state::PreparedRoute;
@@ -51,6 +54,33 @@ pub(crate) fn conditions(snapshot: &Snapshot, prepared: &PreparedRoute) -> Vec<P
             ParentConditions { parent: parent.clone(), conditions }
         })
         .collect()
+}
+
+/// Returns the resources that carry a route to the clients of one of its parents, in the versions that hold its present form;
+/// or why they do not carry it.
+pub(crate) fn carriers(
+    snapshot: &Snapshot,
+    prepared: &PreparedRoute,
+    parent: &ParentRef,
+) -> Result<Vec<wire::Held>, String> {
+    let namespace = parent.namespace.as_deref().unwrap_or(&prepared.route.meta.namespace);
+    let Some(service) = snapshot.state.services.get(namespace, &parent.name) else { return Ok(Vec::new()) };
+    let mut carriers = Vec::new();
+    for port in service.ports.iter().filter(|port| names_port(parent, port)) {
+        let port = outrigger_proto::ServicePort {
+            namespace: service.meta.namespace.arc(),
+            name: service.meta.name.arc(),
+            port: port.port,
+        };
+        if let Some(reason) = service::compiled(snapshot, &port).and_then(|compiled| compiled.too_large) {
+            return Err(reason.to_string());
+        }
+        let key = Key::Service(port);
+        if let Some(resource) = resource(snapshot, &key) {
+            carriers.push(wire::Held { key: key.to_string(), version: resource.version });
+        }
+    }
+    Ok(carriers)
 }
 
 /// A route of which no rule can be kept is not accepted at all.

@@ -17,6 +17,9 @@ pub(super) struct Compiled {
     pub(super) resource: Resource,
     /// Backends and mirrors of all its routes, sorted, each once.
     pub(super) backends: Arc<[ServicePort]>,
+    /// Why none of its routes is in force.
+    #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only a status tells of it"))]
+    pub(super) too_large: Option<Arc<str>>,
 }
 
 /// Compiles a service's port; `None` when there is no such thing.
@@ -37,6 +40,7 @@ pub(super) fn compiled(snapshot: &Snapshot, port: &ServicePort) -> Option<Compil
             policy: policy::of_dialled(snapshot, service, service_port),
         };
         let mut resource = encode(&message);
+        let mut too_large = None;
         if resource.value.len() > MAX_SERVICE {
             // Half the routes would send requests where nobody wants them: all get an error that says why.
             error!(service = %port, bytes = resource.value.len(), limit = MAX_SERVICE, "the routes are too large");
@@ -44,8 +48,9 @@ pub(super) fn compiled(snapshot: &Snapshot, port: &ServicePort) -> Option<Compil
             message.routes.iter_mut().for_each(|set| refuse_all(set, &reason));
             message.consumers.iter_mut().filter_map(|c| c.routes.as_mut()).for_each(|set| refuse_all(set, &reason));
             resource = encode(&message);
+            too_large = Some(reason.into());
         }
-        Compiled { backends: backends(&message).into(), resource }
+        Compiled { backends: backends(&message).into(), resource, too_large }
     }))
 }
 

@@ -527,3 +527,25 @@ fn what_did_not_change_keeps_its_buffer() {
         assert_eq!(new.value.as_ptr() != old.value.as_ptr(), changed, "{text}");
     }
 }
+
+/// Replicas compare versions, and may have read the objects in any order.
+#[test]
+fn the_version_of_a_service_does_not_depend_on_the_order_of_events() {
+    let spec = "  rules: [{backendRefs: [{name: v1, port: 80}, {name: v2, port: 80}]}]\n";
+    let parent = "{group: '', kind: Service, namespace: shop, name: web}";
+    let objects = [
+        service("web", "10.96.0.1"),
+        service("v1", "10.96.0.2"),
+        service("v2", "10.96.0.3"),
+        route("HTTPRoute", "a", "web", spec),
+        route("HTTPRoute", "b", "web", spec),
+        route_in("other", "HTTPRoute", "c", parent, spec),
+        route_in("another", "HTTPRoute", "d", parent, spec),
+    ];
+    let key = "service/shop/web/80".parse().unwrap();
+
+    let forth = resource(&snapshot(&objects.concat()), &key).unwrap();
+    let back: String = objects.iter().rev().map(String::as_str).collect();
+
+    assert_eq!(resource(&snapshot(&back), &key).unwrap(), forth);
+}

@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::metrics::Metrics;
+use super::progress::{Follower, Progress};
 
 /// All connected sidecars. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sidecars {
     connected: Arc<Mutex<BTreeMap<u64, Arc<Mutex<Status>>>>>,
     next: Arc<std::sync::atomic::AtomicU64>,
+    progress: Progress,
 }
 
 impl Sidecars {
@@ -26,12 +28,18 @@ impl Sidecars {
         json!({ "version": 1, "sidecars": connected.iter().map(|status| status.lock().json()).collect::<Vec<_>>() })
     }
 
+    /// Returns which versions are in force at them.
+    #[must_use]
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
     pub(super) fn connect(&self, peer: Peer, sidecar_version: String, metrics: Metrics) -> Connected {
         let id = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let status = Arc::new(Mutex::new(Status::new(peer, sidecar_version)));
         self.connected.lock().insert(id, status.clone());
         metrics.connected();
-        Connected { id, status, sidecars: self.clone(), metrics }
+        Connected { id, status, follower: self.progress.follow(id), sidecars: self.clone(), metrics }
     }
 }
 
@@ -40,6 +48,8 @@ impl Sidecars {
 pub(super) struct Connected {
     id: u64,
     status: Arc<Mutex<Status>>,
+    /// What it holds of each service.
+    pub(super) follower: Follower,
     sidecars: Sidecars,
     metrics: Metrics,
 }
@@ -47,6 +57,12 @@ pub(super) struct Connected {
 impl Connected {
     pub(super) fn update(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.status.lock());
+    }
+
+    /// Returns its workload, or its identity when the leaf names none.
+    pub(super) fn name(&self) -> String {
+        let status = self.status.lock();
+        status.workload().unwrap_or_else(|| status.peer.identity.to_string())
     }
 }
 
@@ -139,12 +155,15 @@ impl Status {
         }
     }
 
+    fn workload(&self) -> Option<String> {
+        let name = self.peer.workload.as_deref()?;
+        Some(format!("{}/{name}", self.peer.identity.namespace()))
+    }
+
     fn json(&self) -> Value {
         let age = |instant: Instant| u64::try_from(instant.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let workload = self.peer.workload.as_deref();
-        let workload = workload.map(|workload| format!("{}/{workload}", self.peer.identity.namespace()));
         json!({
-            "workload": workload,
+            "workload": self.workload(),
             "identity": self.peer.identity.as_str(),
             "sidecarVersion": self.sidecar_version,
             "connectedSince": jiff::Timestamp::try_from(self.since).map(|since| since.to_string()).ok(),

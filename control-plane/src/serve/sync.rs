@@ -168,6 +168,8 @@ impl Stream {
     fn hello(&mut self, hello: wire::Hello) -> Result<(), Status> {
         // A key of a newer sidecar names nothing here: it is as if it were not held.
         let held = hello.held.iter().filter_map(|held| Some((held.key.parse().ok()?, held.version)));
+        let held: Vec<(Key, u64)> = held.collect();
+        held.iter().for_each(|(key, version)| self.connected.follower.holds(&key.to_string(), *version));
         self.subscriptions.resume(held).map_err(too_many)?;
         self.subscribe(&hello.subscriptions)
     }
@@ -187,12 +189,15 @@ impl Stream {
                         status.acked(key, *version);
                     }
                 });
+                resources.iter().for_each(|held| self.connected.follower.acked(&held.key, held.version));
             }
             Request::Nack(wire::Nack { key, version, reason }) => {
                 let (key, reason) = (short(&key), short(&reason));
                 warn!(key, version = format!("{version:016x}"), reason, "a sidecar refused a resource");
                 self.metrics.nacked();
                 self.connected.update(|status| status.nacked(&key, version, &reason));
+                let words = format!("{}: {reason}", self.connected.name());
+                self.connected.follower.refused(&key, version, &words);
             }
         }
         Ok(())
@@ -230,6 +235,9 @@ impl Stream {
                 status.sending(snapshot.version, resources.map(|resource| (resource.key.as_str(), resource.version)));
                 self.parts.iter().flat_map(|part| &part.removed).for_each(|key| status.removed(key));
             });
+            let follower = &mut self.connected.follower;
+            self.parts.iter().flat_map(|part| &part.resources).for_each(|resource| follower.sent(&resource.key));
+            self.parts.iter().flat_map(|part| &part.removed).for_each(|key| follower.removed(key));
         }
         self.parts.pop_front()
     }

@@ -15,7 +15,6 @@ mod watch;
 use kube::Client;
 use kube::core::ApiResource;
 use outrigger_daemon::Drain;
-use outrigger_proto::model::RouteKind;
 use tokio::sync::mpsc;
 
 use crate::objects::Kind;
@@ -42,11 +41,6 @@ pub(crate) async fn run(client: Client, events: mpsc::Sender<Vec<Event>>, drain:
             return;
         }
     }
-}
-
-/// Returns how routes of a kind are asked for; `None` when the cluster has none such.
-pub(crate) async fn route_resource(client: &Client, kind: RouteKind) -> Result<Option<ApiResource>, kube::Error> {
-    resource_of(client, Kind::Route(kind)).await
 }
 
 /// Returns how objects of a kind are asked for; `None` when the cluster has none such.

@@ -8,4 +8,5 @@ mod folder;
 mod peer;
 
 mod certify;
+mod progress;
 mod sync;

@@ -154,3 +154,32 @@ fn resource(version: &str, kind: &str, plural: &str) -> ApiResource {
     let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
+
+/// A CRD that takes whatever it is given, as a newer one would.
+pub(crate) fn route_crd(kind: &str, plural: &str) -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": format!("{plural}.gateway.networking.k8s.io"),
+            // Where the API's own kinds are, a policy asks for the last two.
+            "annotations": {
+                "api-approved.kubernetes.io": "unapproved, for a test",
+                "gateway.networking.k8s.io/bundle-version": "v9.0.0",
+                "gateway.networking.k8s.io/channel": "standard",
+            },
+        },
+        "spec": {
+            "group": "gateway.networking.k8s.io",
+            "scope": "Namespaced",
+            "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
+            "versions": [{
+                "name": "v1",
+                "served": true,
+                "storage": true,
+                "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    })
+}

@@ -17,3 +17,4 @@ mod ca;
 mod certify;
 mod discovery;
 mod outage;
+mod status;

@@ -129,6 +129,38 @@ pub struct CertifyResponse {
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub trust_anchors: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProgressRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub carriers: ::prost::alloc::vec::Vec<Carriers>,
+}
+/// Resources that are looked at together, in the versions that are wanted.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Carriers {
+    #[prost(message, repeated, tag = "1")]
+    pub resources: ::prost::alloc::vec::Vec<Held>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProgressResponse {
+    /// one for each of the request's carriers
+    #[prost(message, repeated, tag = "1")]
+    pub progress: ::prost::alloc::vec::Vec<Progress>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Progress {
+    /// whether the replica serves these very versions
+    #[prost(bool, tag = "1")]
+    pub current: bool,
+    /// sidecars that hold, or are being sent, any of the resources
+    #[prost(uint32, tag = "2")]
+    pub subscribed: u32,
+    /// those of them that have acked the versions of all that they hold
+    #[prost(uint32, tag = "3")]
+    pub acked: u32,
+    /// the words of one that has refused such a version
+    #[prost(string, tag = "4")]
+    pub refused: ::prost::alloc::string::String,
+}
 /// Key "mesh".
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MeshSettings {
@@ -896,6 +928,32 @@ pub mod mesh_client {
                 .insert(GrpcMethod::new("outrigger.mesh.v1.Mesh", "Certify"));
             self.inner.unary(req, path, codec).await
         }
+        /// How far this replica's sidecars are with some resources. Only a control plane may ask: the replica that writes the
+        /// status of routes. The first answer comes at once, another one whenever it would differ.
+        pub async fn progress(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProgressRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ProgressResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/outrigger.mesh.v1.Mesh/Progress",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("outrigger.mesh.v1.Mesh", "Progress"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -927,6 +985,18 @@ pub mod mesh_server {
             &self,
             request: tonic::Request<super::CertifyRequest>,
         ) -> std::result::Result<tonic::Response<super::CertifyResponse>, tonic::Status>;
+        /// Server streaming response type for the Progress method.
+        type ProgressStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ProgressResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// How far this replica's sidecars are with some resources. Only a control plane may ask: the replica that writes the
+        /// status of routes. The first answer comes at once, another one whenever it would differ.
+        async fn progress(
+            &self,
+            request: tonic::Request<super::ProgressRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ProgressStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct MeshServer<T> {
@@ -1087,6 +1157,52 @@ pub mod mesh_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/outrigger.mesh.v1.Mesh/Progress" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProgressSvc<T: Mesh>(pub Arc<T>);
+                    impl<
+                        T: Mesh,
+                    > tonic::server::ServerStreamingService<super::ProgressRequest>
+                    for ProgressSvc<T> {
+                        type Response = super::ProgressResponse;
+                        type ResponseStream = T::ProgressStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProgressRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Mesh>::progress(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProgressSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -3,7 +3,7 @@
 use outrigger_tests::cluster::{Cluster, SYSTEM, Space, Workload, enter_alone};
 
 /// Puts the mesh back to what the other tests expect, also when this one fails.
-struct OneReplica(&'static Cluster);
+pub(super) struct OneReplica(pub(super) &'static Cluster);
 
 impl Drop for OneReplica {
     fn drop(&mut self) {
@@ -54,7 +54,7 @@ fn three_replicas_share_the_sidecars_and_one_that_goes_costs_nothing() {
 }
 
 /// The control plane's pods that are not on their way out.
-fn replicas(cluster: &Cluster) -> Vec<String> {
+pub(super) fn replicas(cluster: &Cluster) -> Vec<String> {
     let pods = cluster.json(["-n", SYSTEM, "get", "pods", "-l", "app.kubernetes.io/component=control-plane"]);
     let pods = pods["items"].as_array().cloned().unwrap_or_default();
     let stay = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
@@ -62,7 +62,7 @@ fn replicas(cluster: &Cluster) -> Vec<String> {
 }
 
 /// A metric of every replica; `None` while one does not answer.
-fn counts(cluster: &Cluster, metric: &str) -> Option<Vec<u64>> {
+pub(super) fn counts(cluster: &Cluster, metric: &str) -> Option<Vec<u64>> {
     replicas(cluster).iter().map(|name| count(cluster, name, metric)).collect()
 }
 

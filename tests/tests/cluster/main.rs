@@ -17,6 +17,7 @@ mod probes;
 mod services;
 mod shapes;
 mod stateful;
+mod status;
 mod tracing;
 mod traffic;
 mod workloads;
