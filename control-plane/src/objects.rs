@@ -29,8 +29,9 @@ pub use policy::{
 };
 pub use read::{Document, ReadError, Skipped, from_json, read};
 pub use route::{
-    BackendRef, Cors, Filter, Fraction, GrpcMatch, GrpcMethod, Header, HeaderModifier, HttpMatch, Matches, Mirror,
-    NamedMatch, ParentRef, PathKind, PathModifier, Redirect, Retry, Route, Rule, StringKind, Timeouts, UrlRewrite,
+    BackendRef, Cookie, CookieLifetime, Cors, Filter, Fraction, GrpcMatch, GrpcMethod, Header, HeaderModifier,
+    HttpMatch, Matches, Mirror, NamedMatch, ParentRef, PathKind, PathModifier, Redirect, Retry, Route, Rule, Session,
+    SessionHeader, SessionKind, StringKind, Timeouts, UrlRewrite,
 };
 pub use service::{Service, ServiceKind, ServicePort};
 pub use workload::{Workload, WorkloadPort};

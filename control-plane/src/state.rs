@@ -8,6 +8,7 @@ mod path;
 mod policy;
 mod protocol;
 mod rule;
+mod session;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 //! which field is wrong; the reason travels back to the control plane in a nack.
 
 mod cors;
+mod session;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -13,6 +14,7 @@ use http::{Method, StatusCode};
 use outrigger_identity::Identity;
 
 pub use cors::{Cors, CorsHost, CorsList, CorsOrigin};
+pub use session::{Session, SessionCarrier};
 
 use crate::{ServicePort, WorkloadName, wire};
 
@@ -157,6 +159,8 @@ pub struct Rule {
     pub attempt_timeout: Option<Duration>,
     /// What may be repeated (GEP-1731).
     pub retry: Option<Retry>,
+    /// Which requests go to one endpoint.
+    pub session: Option<Session>,
 }
 
 /// All of these must hold.
@@ -517,6 +521,7 @@ impl TryFrom<wire::Rule> for Rule {
             request_timeout: limit(timeouts.request_ms),
             attempt_timeout: limit(timeouts.backend_request_ms),
             retry: w.retry.map(Retry::try_from).transpose()?,
+            session: w.session.map(Session::try_from).transpose().map_err(|e| e.within("session"))?,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! HTTPRoute, GRPCRoute, TLSRoute and TCPRoute in one form: what the four have in common, and matches by kind.
 //!
-//! Everything that the API allows is read. What the mesh cannot do yet stays visible (`unsupported`), so that the rule
+//! Everything that the API allows is read. What the mesh cannot do stays visible (`Filter::Unsupported`), so that the rule
 //! can be refused with a reason.
 
 mod backend;
@@ -8,6 +8,7 @@ mod cors;
 mod filter;
 mod matches;
 mod mirror;
+mod session;
 mod written;
 
 use std::num::NonZeroU16;
@@ -24,6 +25,7 @@ pub use cors::Cors;
 pub use filter::{Filter, Header, HeaderModifier, PathModifier, Redirect, UrlRewrite};
 pub use matches::{GrpcMatch, GrpcMethod, HttpMatch, Matches, NamedMatch, PathKind, StringKind};
 pub use mirror::{Fraction, Mirror};
+pub use session::{Cookie, CookieLifetime, Session, SessionHeader, SessionKind};
 pub(super) use written::{WrittenGrpc, WrittenHttp, WrittenTcp, WrittenTls};
 
 /// A route of any kind.
@@ -95,8 +97,8 @@ pub struct Rule {
     pub timeouts: Timeouts,
     /// What is repeated.
     pub retry: Option<Retry>,
-    /// A field that is valid, set, and not implemented.
-    pub unsupported: Option<&'static str>,
+    /// Which of them go to one endpoint.
+    pub session: Option<Session>,
 }
 
 /// Time limits (GEP-1742).

@@ -118,6 +118,7 @@ fn a_route_becomes_a_service_with_rules() {
       filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: v, value: '2'}]}}]
     timeouts: {request: 1m30s, backendRequest: 500ms}
     retry: {codes: [503, 504], backoff: 10ms}
+    sessionPersistence: {type: Header, header: {name: x-session}, absoluteTimeout: 1h}
 ";
     let snapshot = snapshot(&(shop() + &route("HTTPRoute", "split", "web", spec)));
 
@@ -173,6 +174,11 @@ fn a_route_becomes_a_service_with_rules() {
         ],
         timeouts: Some(wire::Timeouts { request_ms: 90_000, backend_request_ms: 500 }),
         retry: Some(wire::Retry { codes: vec![503, 504], attempts: 1, backoff_ms: 10 }),
+        session: Some(wire::Session {
+            carrier: Some(wire::session::Carrier::Header("x-session".to_owned())),
+            absolute_ms: 3_600_000,
+            idle_ms: 0,
+        }),
     };
     let golden = wire::Service {
         service: Some(wire::ServiceRef { namespace: "shop".to_owned(), name: "web".to_owned(), port: 80 }),
@@ -337,6 +343,30 @@ fn backends_that_lead_nowhere_say_why_and_keep_their_share() {
     assert_eq!(reasons(&snapshot).len(), 4);
 }
 
+#[test]
+fn both_forms_of_a_session_mean_the_same_and_a_cookie_without_a_name_keeps_the_one_it_gets() {
+    let session = |yaml: &str, before: &str| {
+        let spec =
+            format!("  rules: [{before}{{backendRefs: [{{name: v1, port: 80}}], sessionPersistence: {yaml}}}]\n");
+        let snapshot = snapshot(&(shop() + &route("GRPCRoute", "r", "web", &spec)));
+        web(&snapshot).routes.unwrap().rules.pop().unwrap().session.unwrap()
+    };
+    let cookie = |session: wire::Session| match session.carrier {
+        Some(wire::session::Carrier::Cookie(cookie)) => cookie,
+        other => panic!("{other:?}"),
+    };
+
+    let old = session("{sessionName: a, absoluteTimeout: 1h, cookieConfig: {lifetimeType: Permanent}}", "");
+    let new = session("{absoluteTimeout: 1h, cookie: {name: a, lifetimeType: Permanent}}", "");
+    assert_eq!(old, new);
+    assert_eq!(cookie(new), wire::SessionCookie { name: "a".into(), path: "/".into(), permanent: true });
+
+    let name = |yaml: &str, before: &str| cookie(session(yaml, before)).name;
+    assert!(name("{}", "").starts_with("outrigger-session-"));
+    assert_eq!(name("{}", ""), name("{absoluteTimeout: 1h}", ""));
+    assert_ne!(name("{}", ""), name("{}", "{backendRefs: [{name: v1, port: 80}]}, "), "another rule's is another");
+}
+
 fn mirror(rest: &str) -> String {
     format!("filters: [{{type: RequestMirror, requestMirror: {{{rest}}}}}]")
 }
@@ -399,7 +429,12 @@ fn what_is_valid_but_not_supported_is_refused_aloud() {
         ("filters: [{type: CORS, cors: {allowOrigins: [a.com]}}]", "`a.com` is neither"),
         ("filters: [{type: CORS, cors: {allowMethods: ['G T']}}]", "`G T`"),
         ("filters: [{type: ExtensionRef, extensionRef: {name: a}}]", "ExtensionRef"),
-        ("sessionPersistence: {sessionName: a}", "sessionPersistence"),
+        ("sessionPersistence: {cookie: {lifetimeType: Permanent}}", "needs an absoluteTimeout"),
+        ("sessionPersistence: {header: {name: a}}", "for type Header"),
+        ("sessionPersistence: {type: Header, cookie: {}}", "for type Cookie"),
+        ("sessionPersistence: {sessionName: a, cookie: {name: b}}", "say the same"),
+        ("sessionPersistence: {sessionName: 'a;b'}", "not a cookie's name"),
+        ("sessionPersistence: {type: Header, header: {name: Host}}", "another meaning"),
         ("timeouts: {request: 1s, backendRequest: 2s}", "longer than"),
         ("retry: {codes: [200]}", "not an error status"),
         ("filters: [{type: URLRewrite, urlRewrite: {hostname: 'a b'}}]", "host name"),

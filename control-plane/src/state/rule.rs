@@ -10,7 +10,7 @@ use outrigger_proto::wire;
 use outrigger_proto::wire::r#match::Path;
 use outrigger_proto::wire::value_match::Value;
 
-use super::{filter, path};
+use super::{filter, path, session};
 use crate::objects::{BackendRef, HttpMatch, Matches, NamedMatch, PathKind, Route, Rule, StringKind};
 
 /// A route with its rules in wire form, but for the backends.
@@ -94,7 +94,7 @@ impl PreparedRule {
             ..wire::Rule::default()
         };
         check(&bare)?;
-        match full(&bare, route.kind, rule) {
+        match full(&bare, route, rule) {
             Ok((wire, backends)) => Ok(Self { wire, backends: Ok(backends), mirrors: filter::mirrors(&rule.filters) }),
             Err(reason) => {
                 // Only what says for whom it was stays.
@@ -105,10 +105,8 @@ impl PreparedRule {
     }
 }
 
-fn full(bare: &wire::Rule, kind: RouteKind, rule: &Rule) -> Result<(wire::Rule, Vec<PreparedBackend>), String> {
-    if let Some(field) = rule.unsupported {
-        return Err(format!("{field} is not supported"));
-    }
+fn full(bare: &wire::Rule, route: &Route, rule: &Rule) -> Result<(wire::Rule, Vec<PreparedBackend>), String> {
+    let kind = route.kind;
     let filters = filter::of_rule(kind, rule)?;
     let request = rule.timeouts.request.unwrap_or_default();
     let attempt = rule.timeouts.backend_request.unwrap_or_default();
@@ -133,6 +131,8 @@ fn full(bare: &wire::Rule, kind: RouteKind, rule: &Rule) -> Result<(wire::Rule, 
         })
         .filter(|retry| retry.attempts > 0); // 0 switches retries off
     }
+    let session = rule.session.as_ref().map(|session| session::prepared(route, rule, bare.index, session));
+    wire.session = session.transpose()?;
     if filter::needs_prefix(rule) && wire.matches.is_empty() {
         // The default match, spelled out: the filter replaces what it matched.
         wire.matches.push(wire::Match { path: Some(Path::PathPrefix("/".to_owned())), ..wire::Match::default() });

@@ -261,6 +261,38 @@ pub struct Rule {
     pub timeouts: ::core::option::Option<Timeouts>,
     #[prost(message, optional, tag = "8")]
     pub retry: ::core::option::Option<Retry>,
+    #[prost(message, optional, tag = "9")]
+    pub session: ::core::option::Option<Session>,
+}
+/// Requests of one session go to one endpoint (GEP-1619). 0 ms is no limit.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Session {
+    #[prost(uint64, tag = "3")]
+    pub absolute_ms: u64,
+    #[prost(uint64, tag = "4")]
+    pub idle_ms: u64,
+    #[prost(oneof = "session::Carrier", tags = "1, 2")]
+    pub carrier: ::core::option::Option<session::Carrier>,
+}
+/// Nested message and enum types in `Session`.
+pub mod session {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Carrier {
+        #[prost(string, tag = "1")]
+        Header(::prost::alloc::string::String),
+        #[prost(message, tag = "2")]
+        Cookie(super::SessionCookie),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionCookie {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
+    /// it outlives the browser
+    #[prost(bool, tag = "3")]
+    pub permanent: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Match {

@@ -1,8 +1,8 @@
 //! One address of a backend: who it must be, how it has behaved, and the connections to it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use outrigger_identity::Identity;
@@ -29,6 +29,7 @@ pub(crate) struct Endpoint {
     /// What stands for it in consistent hashing.
     pub(super) seed: u64,
     connections: Arc<Connections>,
+    token: OnceLock<u128>,
     /// One for each worker: connections stay on the thread that drives them.
     pools: Box<[Pool]>,
 }
@@ -61,6 +62,7 @@ impl Endpoint {
             created: Instant::now(),
             seed: hash::seed(address),
             connections: Arc::default(),
+            token: OnceLock::new(),
             pools: (0..workers.max(1)).map(|_| Pool::default()).collect(),
         }
     }
@@ -83,6 +85,17 @@ impl Endpoint {
     /// The open connections of all workers.
     pub(crate) fn connections(&self) -> &Arc<Connections> {
         &self.connections
+    }
+
+    /// What stands for the endpoint in a session's cookie: the same in every sidecar, and no address to read. It hides the
+    /// address from a look, not from somebody who hashes all addresses of the cluster; the mesh does not rest on that.
+    pub(crate) fn token(&self) -> u128 {
+        *self.token.get_or_init(|| {
+            let workload = self.workload.as_ref().map(ToString::to_string).unwrap_or_default();
+            let text = format!("outrigger session 1\n{workload}\n{}", self.address);
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+            digest.as_ref().iter().take(16).fold(0, |token, byte| token << 8 | u128::from(*byte))
+        })
     }
 
     /// Counts a request until the guard goes.

@@ -114,6 +114,11 @@ impl Backend {
         self.members.load().policy.clone()
     }
 
+    /// Finds the endpoint of a session.
+    pub(crate) fn with_token(&self, token: u128) -> Option<Arc<Endpoint>> {
+        self.members.load().endpoints.iter().find(|endpoint| endpoint.token() == token).cloned()
+    }
+
     /// Picks the endpoint for one attempt, not `avoid` (where the last attempt failed) when there is another. `request`
     /// is what consistent hashing looks at; bytes have none.
     ///

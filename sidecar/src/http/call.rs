@@ -65,6 +65,8 @@ pub(crate) struct Flow {
     /// Attempts made so far.
     attempts: AtomicU32,
     facts: Mutex<Facts>,
+    /// Where the request's session has it go, as long as that is possible.
+    pinned: OnceLock<Arc<Endpoint>>,
     /// Set when each attempt has a span of its own.
     trace: OnceLock<TraceContext>,
     spans: Mutex<Vec<Attempt>>,
@@ -103,6 +105,7 @@ impl Flow {
             caller,
             attempts: AtomicU32::new(0),
             facts: Mutex::default(),
+            pinned: OnceLock::new(),
             trace: OnceLock::new(),
             spans: Mutex::default(),
             retry_denied: OnceLock::new(),
@@ -121,6 +124,19 @@ impl Flow {
         let mut facts = self.facts.lock();
         facts.rule = rule.cloned();
         facts.backend = Some(backend.clone());
+    }
+
+    /// The request belongs to a session with an endpoint.
+    pub(crate) fn pin(&self, endpoint: Arc<Endpoint>) {
+        // Set once, where the request is routed.
+        let _ = self.pinned.set(endpoint);
+    }
+
+    /// Returns the endpoint of the request's session, unless it fails.
+    pub(crate) fn pinned(&self, avoid: Option<&Arc<Endpoint>>) -> Option<&Arc<Endpoint>> {
+        let usable =
+            |endpoint: &&Arc<Endpoint>| !endpoint.ejected() && !avoid.is_some_and(|a| Arc::ptr_eq(a, endpoint));
+        self.pinned.get().filter(usable)
     }
 
     /// An attempt begins; its headers name its own span from the second on.

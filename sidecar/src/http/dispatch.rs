@@ -75,7 +75,13 @@ impl Service<Call> for Dispatch {
 impl Dispatch {
     async fn exchange(self, call: Call) -> Result<Response<Body>, ProxyError> {
         let (backend, Picked { endpoint, policy }) = match &call.to {
-            To::Backend(backend, _) => (Some(backend), backend.pick(self.avoid.as_ref(), Some(&call.request))?),
+            To::Backend(backend, _) => {
+                let picked = match call.flow.pinned(self.avoid.as_ref()) {
+                    Some(endpoint) => Picked { endpoint: endpoint.clone(), policy: backend.policy() },
+                    None => backend.pick(self.avoid.as_ref(), Some(&call.request))?,
+                };
+                (Some(backend), picked)
+            }
             To::App(endpoint) => (None, Picked { endpoint: endpoint.clone(), policy: None }),
             To::Target(_) => {
                 return Err(ProxyError::new(ErrorCode::Internal, "a request was sent before it was routed"));

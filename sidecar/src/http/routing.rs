@@ -6,20 +6,21 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use outrigger_proto::ErrorCode;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::balance::random;
 use crate::error::{Fate, ProxyError};
-use crate::http::call::{Call, To};
+use crate::http::call::{Call, Flow, To};
 use crate::http::fault::Drawn;
 use crate::http::{Body, Mirrors};
 use crate::outbound::{Rule, Target, TargetKind};
-use crate::route::{Destination, Matched, RequestOrigin, RequestView, normalize};
+use crate::route::{Destination, Matched, Presented, RequestOrigin, RequestView, normalize};
 
 /// Makes [`Routing`].
 #[derive(Clone)]
@@ -80,6 +81,13 @@ struct Applied {
     draw: u64,
     /// The request's, where a filter wants it.
     origin: Option<HeaderValue>,
+    session: Option<Box<Kept>>,
+}
+
+/// The session of a request whose rule keeps sessions.
+struct Kept {
+    flow: Arc<Flow>,
+    presented: Option<Presented>,
 }
 
 fn route(target: &Arc<Target>, call: &mut Call, mirrors: &Mirrors) -> Result<Routed, ProxyError> {
@@ -131,6 +139,7 @@ fn apply(
     if let Some(response) = rule.filters.preflight(&parts) {
         return Ok(Routed::Answered(Box::new(response.map(|()| Body::empty()))));
     }
+    let (draw, session) = draw(&rule, &call.flow, &parts.headers);
     let changed = rule.filters.apply_request(&mut parts, &mut matched);
     changed.map_err(too_long)?;
     if let Some(redirect) = rule.filters.redirect() {
@@ -140,7 +149,6 @@ fn apply(
         rule.filters.apply_response(response.headers_mut(), origin.as_ref());
         return Ok(Routed::Answered(Box::new(response)));
     }
-    let draw = random();
     let drawn = rule.backends.pick(draw);
     let backend = match &drawn.to {
         Destination::Service { backend, .. } => backend.clone(),
@@ -159,7 +167,38 @@ fn apply(
     call.request = Request::from_parts(parts, body);
     call.flow.routed(&backend, Some(&rule));
     call.to = To::Backend(backend, Some(rule.clone()));
-    Ok(Routed::Sent(Some(Applied { rule, draw, origin })))
+    Ok(Routed::Sent(Some(Applied { rule, draw, origin, session })))
+}
+
+/// Draws among the rule's backends, unless the request belongs to a session with an endpoint of one of them.
+fn draw(rule: &Rule, flow: &Arc<Flow>, headers: &HeaderMap) -> (u64, Option<Box<Kept>>) {
+    let Some(session) = &rule.session else { return (random(), None) };
+    let presented = session.presented(headers, now());
+    let endpoint =
+        |token| rule.backends.services().find_map(|(number, backend)| Some((number, backend.with_token(token)?)));
+    // An endpoint that is gone or keeps failing, and a backend whose weight has become 0, end the session.
+    let found = presented.and_then(|presented| endpoint(presented.token)).filter(|(_, endpoint)| !endpoint.ejected());
+    let number = match found {
+        Some((number, endpoint)) => {
+            flow.pin(endpoint);
+            number
+        }
+        None => random(),
+    };
+    (number, Some(Box::new(Kept { flow: flow.clone(), presented })))
+}
+
+impl Kept {
+    fn tell(&self, rule: &Rule, headers: &mut HeaderMap) {
+        if let (Some(session), Some(endpoint)) = (&rule.session, self.flow.facts().endpoint) {
+            session.answer(endpoint.token(), self.presented, now(), headers);
+        }
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Rules see the path in one normal form, and the app gets that same form.
@@ -203,9 +242,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             RoutingProjection::Sent { inner, applied } => inner.poll(cx).map_ok(|mut response| {
-                if let Some(Applied { rule, draw, origin }) = applied {
+                if let Some(Applied { rule, draw, origin, session }) = applied {
                     rule.backends.pick(*draw).filters.apply_response(response.headers_mut(), origin.as_ref());
                     rule.filters.apply_response(response.headers_mut(), origin.as_ref());
+                    if let Some(kept) = session {
+                        kept.tell(rule, response.headers_mut());
+                    }
                 }
                 response
             }),

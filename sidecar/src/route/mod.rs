@@ -10,6 +10,7 @@ mod matcher;
 mod mirror;
 mod path;
 mod redirect;
+mod session;
 mod table;
 #[cfg(test)]
 mod table_tests;
@@ -22,6 +23,7 @@ use outrigger_proto::model;
 pub(crate) use mirror::Mirror;
 pub(crate) use path::normalize;
 pub(crate) use redirect::RequestOrigin;
+pub(crate) use session::Presented;
 pub(crate) use table::{Matched, RequestView, RouteTable, Rule};
 pub(crate) use weight::Destination;
 

@@ -18,6 +18,7 @@ use regex::bytes::Regex;
 use super::filter::Filters;
 use super::matcher::{HeaderMatcher, QueryMatcher, TextMatcher, compile_regex};
 use super::mirror::Mirror;
+use super::session::Session;
 use super::weight::Backends;
 use super::{CompileError, path};
 
@@ -156,6 +157,8 @@ pub(crate) struct Rule<B> {
     pub(crate) attempt_timeout: Option<Duration>,
     /// What may be repeated.
     pub(crate) retry: Option<Retry>,
+    /// Which requests go to one endpoint.
+    pub(crate) session: Option<Session>,
     patterns: Box<[Box<str>]>,
 }
 
@@ -177,6 +180,7 @@ impl<B> Rule<B> {
             request_timeout: rule.request_timeout,
             attempt_timeout: rule.attempt_timeout,
             retry: rule.retry.clone(),
+            session: rule.session.as_ref().map(Session::new),
             patterns: rule.matches.iter().map(pattern).collect(),
         })
     }

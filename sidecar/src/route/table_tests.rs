@@ -23,6 +23,7 @@ fn rule(index: usize, matches: Vec<Match>) -> Rule {
         request_timeout: None,
         attempt_timeout: None,
         retry: None,
+        session: None,
     }
 }
 

@@ -71,6 +71,15 @@ impl<B> Backends<B> {
         Ok(Self { backends: compiled.into(), sums: sums.into(), nowhere })
     }
 
+    /// Returns the services that get requests, each with a number for which [`Self::pick`] returns it.
+    pub(crate) fn services(&self) -> impl Iterator<Item = (u64, &B)> {
+        let used = self.backends.iter().zip(&self.sums).filter(|(backend, _)| backend.weight > 0);
+        used.filter_map(|(backend, sum)| match &backend.to {
+            Destination::Service { backend } => Some((sum - 1, backend)),
+            Destination::Invalid(_) => None,
+        })
+    }
+
     /// Returns the backend of one request; `random` is evenly distributed.
     #[must_use]
     pub(crate) fn pick(&self, random: u64) -> &WeightedBackend<B> {
@@ -127,6 +136,17 @@ mod tests {
             }
 
             prop_assert_eq!(counts, weights);
+        }
+    }
+
+    #[test]
+    fn each_service_that_gets_requests_can_be_picked_by_its_number() {
+        for weights in [&[1][..], &[2, 0, 3], &[0, 7], &[0]] {
+            let compiled = backends(weights);
+            let numbers: Vec<(u64, usize)> = compiled.services().map(|(number, index)| (number, *index)).collect();
+            let used: Vec<usize> = (0..weights.len()).filter(|index| weights[*index] > 0).collect();
+            assert_eq!(numbers.iter().map(|(_, index)| *index).collect::<Vec<_>>(), used);
+            assert!(numbers.iter().all(|(number, index)| self::index(compiled.pick(*number)) == Some(*index)));
         }
     }
 

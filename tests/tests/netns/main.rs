@@ -13,3 +13,4 @@ mod opaque;
 mod policy;
 mod resilience;
 mod routing;
+mod session;

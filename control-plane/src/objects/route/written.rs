@@ -4,7 +4,9 @@ use outrigger_proto::model::RouteKind;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{BackendRef, Filter, GrpcMatch, HttpMatch, Matches, Metadata, ParentRef, Retry, Route, Rule, Timeouts};
+use super::{
+    BackendRef, Filter, GrpcMatch, HttpMatch, Matches, Metadata, ParentRef, Retry, Route, Rule, Session, Timeouts,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,7 +48,7 @@ struct HttpRule {
     #[serde(default)]
     timeouts: Timeouts,
     retry: Option<Retry>,
-    session_persistence: Option<IgnoredAny>,
+    session_persistence: Option<Session>,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +62,7 @@ struct GrpcRule {
     filters: Vec<Filter>,
     #[serde(default)]
     backend_refs: Vec<BackendRef>,
-    session_persistence: Option<IgnoredAny>,
+    session_persistence: Option<Session>,
 }
 
 #[derive(Deserialize)]
@@ -81,7 +83,7 @@ impl From<HttpRule> for Rule {
             backends: rule.backend_refs,
             timeouts: rule.timeouts,
             retry: rule.retry,
-            unsupported: rule.session_persistence.map(|_| "sessionPersistence"),
+            session: rule.session_persistence,
         }
     }
 }
@@ -95,7 +97,7 @@ impl From<GrpcRule> for Rule {
             backends: rule.backend_refs,
             timeouts: Timeouts::default(),
             retry: None,
-            unsupported: rule.session_persistence.map(|_| "sessionPersistence"),
+            session: rule.session_persistence,
         }
     }
 }
@@ -109,7 +111,7 @@ impl From<ConnectionRule> for Rule {
             backends: rule.backend_refs,
             timeouts: Timeouts::default(),
             retry: None,
-            unsupported: None,
+            session: None,
         }
     }
 }
