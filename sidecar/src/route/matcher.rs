@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderName};
 use outrigger_proto::model::{Match, StringMatch};
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -80,34 +80,47 @@ impl HeaderMatcher {
     }
 
     pub(super) fn matches(&self, request: &RequestView<'_>) -> bool {
-        // A request target's authority takes the place of Host (RFC 9112 section 3.2.2); HTTP/2 has nothing else.
-        if self.name == header::HOST
-            && let Some(authority) = request.authority
-        {
-            return self.value.matches(authority.as_bytes());
-        }
-        let mut values = request.headers.get_all(&self.name).iter();
-        let Some(first) = values.next() else { return false };
-        if values.next().is_none() {
-            return self.value.matches(first.as_bytes());
-        }
-        // HTTP/2 clients send one cookie a line (RFC 9113 section 8.2.3).
-        let separator: &[u8] = if self.name == header::COOKIE { b"; " } else { b"," };
-        self.matches_joined(request.headers.get_all(&self.name).iter(), separator)
+        with_header(&self.name, request, |value| self.value.matches(value)).unwrap_or(false)
     }
 
-    /// Compares all lines as one value, so that no line can hide behind another.
-    fn matches_joined<'a>(&self, lines: impl Iterator<Item = &'a HeaderValue>, separator: &[u8]) -> bool {
-        with_scratch(|joined| {
-            for (index, line) in lines.enumerate() {
-                if index > 0 {
-                    joined.extend_from_slice(separator);
-                }
-                joined.extend_from_slice(line.as_bytes());
-            }
-            self.value.matches(joined)
-        })
+    /// The header's name and the only value that meets the condition, when there is only one.
+    pub(super) fn exact(&self) -> Option<(&HeaderName, &[u8])> {
+        match &self.value {
+            TextMatcher::Exact(value) => Some((&self.name, value)),
+            TextMatcher::Regex(_) => None,
+        }
     }
+}
+
+/// Calls `use_it` with what a header of the request says; `None`: the request does not have it.
+pub(super) fn with_header<R>(
+    name: &HeaderName,
+    request: &RequestView<'_>,
+    use_it: impl FnOnce(&[u8]) -> R,
+) -> Option<R> {
+    // A request target's authority takes the place of Host (RFC 9112 section 3.2.2); HTTP/2 has nothing else.
+    if *name == header::HOST
+        && let Some(authority) = request.authority
+    {
+        return Some(use_it(authority.as_bytes()));
+    }
+    let mut values = request.headers.get_all(name).iter();
+    let first = values.next()?;
+    if values.next().is_none() {
+        return Some(use_it(first.as_bytes()));
+    }
+    // HTTP/2 clients send one cookie a line (RFC 9113 section 8.2.3).
+    let separator: &[u8] = if *name == header::COOKIE { b"; " } else { b"," };
+    // All lines are one value, so that no line can hide behind another.
+    Some(with_scratch(|joined| {
+        for (index, line) in request.headers.get_all(name).iter().enumerate() {
+            if index > 0 {
+                joined.extend_from_slice(separator);
+            }
+            joined.extend_from_slice(line.as_bytes());
+        }
+        use_it(joined)
+    }))
 }
 
 /// A condition on a query parameter.
@@ -204,6 +217,7 @@ const SCRATCH_BYTES: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use http::header::HeaderValue;
     use http::{HeaderMap, Method};
 
     use super::*;

@@ -4,6 +4,7 @@
 //! [`weight::Backends::pick`] the backend, [`filter::Filters`] change the request. Paths pass [`normalize`] first. There is no I/O
 //! here; what a backend is resolved to is the caller's.
 
+mod bucket;
 mod cors;
 mod filter;
 mod matcher;

@@ -15,6 +15,7 @@ use outrigger_proto::ServicePort;
 use outrigger_proto::model::{self, PathMatch, Retry, RouteId, RouteSet, StringMatch};
 use regex::bytes::Regex;
 
+use super::bucket::Bucket;
 use super::filter::Filters;
 use super::matcher::{HeaderMatcher, QueryMatcher, TextMatcher, compile_regex};
 use super::mirror::Mirror;
@@ -30,7 +31,7 @@ pub(crate) struct RouteTable<B> {
     // Without the trailing `/`.
     prefix: Index,
     // Regular expressions and matches of any path, in order of precedence.
-    rest: Box<[Candidate]>,
+    rest: Bucket,
     // No key of `prefix` holds more slashes: bounds the probes that a path of nothing but slashes can cause.
     deepest: usize,
 }
@@ -71,7 +72,7 @@ impl<B> RouteTable<B> {
 
     fn candidate(&self, request: &RequestView<'_>) -> Option<&Candidate> {
         if let Some(bucket) = self.exact.get(request.path)
-            && let Some(found) = bucket.iter().find(|candidate| candidate.matches(request))
+            && let Some(found) = bucket.find(request)
         {
             return Some(found);
         }
@@ -79,7 +80,7 @@ impl<B> RouteTable<B> {
             let mut prefix = cut_after(request.path, self.deepest);
             loop {
                 if let Some(bucket) = self.prefix.get(prefix)
-                    && let Some(found) = bucket.iter().find(|candidate| candidate.matches(request))
+                    && let Some(found) = bucket.find(request)
                 {
                     return Some(found);
                 }
@@ -87,7 +88,7 @@ impl<B> RouteTable<B> {
                 prefix = &prefix[..slash];
             }
         }
-        self.rest.iter().find(|candidate| candidate.matches(request))
+        self.rest.find(request)
     }
 }
 
@@ -199,11 +200,11 @@ fn pattern(of: &model::Match) -> Box<str> {
     }
 }
 
-type Index = HashMap<Box<str>, Box<[Candidate]>, RandomState>;
+type Index = HashMap<Box<str>, Bucket, RandomState>;
 
 /// One match of one rule: what its place in the index has not decided yet.
 #[derive(Debug)]
-struct Candidate {
+pub(super) struct Candidate {
     rule: u32,
     place: u16,
     prefix: u16,
@@ -216,7 +217,12 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn matches(&self, request: &RequestView<'_>) -> bool {
+    /// Its conditions on headers.
+    pub(super) fn headers(&self) -> &[HeaderMatcher] {
+        &self.headers
+    }
+
+    pub(super) fn matches(&self, request: &RequestView<'_>) -> bool {
         self.path.matches(request.path)
             && self.method.as_ref().is_none_or(|method| method == request.method)
             && self.headers.iter().all(|header| header.matches(request))
@@ -341,10 +347,10 @@ fn index(places: HashMap<Box<str>, Vec<Candidate>, RandomState>) -> Index {
     places.into_iter().map(|(key, list)| (key, sorted(list))).collect()
 }
 
-fn sorted(mut list: Vec<Candidate>) -> Box<[Candidate]> {
+fn sorted(mut list: Vec<Candidate>) -> Bucket {
     // Stable, so that what ties keeps the order given.
     list.sort_by_key(|c| std::cmp::Reverse((c.rank, c.method.is_some(), c.headers.len(), c.query.len())));
-    list.into()
+    Bucket::new(list)
 }
 
 fn slashes(path: &str) -> usize {

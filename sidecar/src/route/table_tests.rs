@@ -444,11 +444,12 @@ proptest! {
 fn measures_find() {
     for count in [10, 100, 1000] {
         let rules = |text: fn(usize) -> String| (0..count).map(|n| vec![parse_match(&text(n))]).collect::<Vec<_>>();
-        let cases: [(&str, Vec<Vec<Match>>, &str); 4] = [
+        let cases: [(&str, Vec<Vec<Match>>, &str); 5] = [
             ("exact", rules(|n| format!("=/api/v1/items{n}")), "/api/v1/items7"),
             ("prefix", rules(|n| format!("/api/v1/items{n}")), "/api/v1/items7/42/details"),
             ("none", rules(|n| format!("/api/v1/items{n}")), "/api/v2/other/42/details"),
-            ("header", rules(|n| format!("/api x-tenant:{n}")), "/api/v1 x-tenant:5"),
+            ("header", rules(|n| format!("/api x-tenant:{n}")), "/api/v1 x-tenant:9"),
+            ("no such header", rules(|n| format!("/api x-tenant:{n}")), "/api/v1 x-tenant:none"),
         ];
         for (name, rules, request) in cases {
             let table = table(rules);
