@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{PeerError, finish, grpc, jaeger, mariadb, postgres, redis, smtp, websocket};
+use serde_json::Value;
+
+use super::{PeerError, finish, gateway_api, grpc, jaeger, mariadb, postgres, redis, smtp, websocket};
 
 #[test]
 fn grpc_passes_every_case() {
@@ -105,6 +107,50 @@ fn jaeger_takes_spans_and_gives_them_back() {
     let path = "/api/traces/5b8efff798038103d269b633813fc60c";
     let trace = eventually(|| finish("query", &mut jaeger::query(listen, path).unwrap()).ok());
     assert!(trace.contains(r#""operationName":"GET /""#) && trace.contains(r#""serviceName":"web""#), "{trace}");
+}
+
+#[test]
+fn the_reference_has_every_field_of_the_standard_channel() {
+    let folder = match gateway_api::standard_channel() {
+        Ok(folder) => folder,
+        Err(error) => {
+            assert!(std::env::var_os(REQUIRED).is_none(), "{error}");
+            eprintln!("SKIPPED the_reference_has_every_field_of_the_standard_channel: {error}");
+            return;
+        }
+    };
+    let page = std::fs::read_to_string(super::build::root().join("docs/reference/gateway-api.md")).unwrap();
+    for (kind, file) in [("HTTPRoute", "http"), ("GRPCRoute", "grpc"), ("TLSRoute", "tls"), ("TCPRoute", "tcp")] {
+        let section = page.split("\n## ").find(|section| section.starts_with(kind)).unwrap();
+        let rows: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let file = folder.join(format!("gateway.networking.k8s.io_{file}routes.yaml"));
+        let crd: Value = serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let versions = crd["spec"]["versions"].as_array().unwrap();
+        let stored = versions.iter().find(|version| version["storage"] == true).unwrap();
+        let mut fields = Vec::new();
+        leaves(&stored["schema"]["openAPIV3Schema"]["properties"]["spec"], "", &mut fields);
+        assert!(fields.len() > 10, "{kind}: {fields:?}");
+
+        let covers = |row: &str, field: &str| {
+            field.strip_prefix(row).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let missing: Vec<&String> = fields.iter().filter(|field| !rows.iter().any(|row| covers(row, field))).collect();
+        assert!(missing.is_empty(), "{kind}: no row has {missing:?}");
+        let stale: Vec<&&str> = rows.iter().filter(|row| !fields.iter().any(|field| covers(row, field))).collect();
+        assert!(stale.is_empty(), "{kind}: no field is {stale:?}");
+    }
+}
+
+/// The fields that hold no others, by their paths.
+fn leaves(schema: &Value, path: &str, fields: &mut Vec<String>) {
+    if schema["type"] == "array" {
+        return leaves(&schema["items"], &format!("{path}[]"), fields);
+    }
+    let Some(properties) = schema["properties"].as_object() else { return fields.push(path.to_owned()) };
+    for (name, field) in properties {
+        let dot = if path.is_empty() { "" } else { "." };
+        leaves(field, &format!("{path}{dot}{name}"), fields);
+    }
 }
 
 /// Whether this process is alone in a network namespace, where every port is free. When it is not, it starts `test`

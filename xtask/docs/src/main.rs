@@ -3,6 +3,7 @@
 mod checks;
 mod command_lines;
 mod errors;
+mod gateway_api;
 mod traffic_policy;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ fn main() -> Result<()> {
         ("checks.md", checks::page()),
         ("cli.md", command_lines::commands()),
         ("errors.md", errors::page()),
+        ("gateway-api.md", gateway_api::page()?),
         ("settings.md", command_lines::settings()),
         ("traffic-policy.md", traffic_policy::page()?),
     ];

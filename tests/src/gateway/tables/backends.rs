@@ -33,7 +33,12 @@ spec:
     - {matches: [{path: {type: PathPrefix, value: /alias}}], backendRefs: [{name: alias, port: 80}]}
     - {matches: [{path: {type: PathPrefix, value: /elsewhere}}], backendRefs: [{name: o1, namespace: other, port: 80}]}
     - {matches: [{path: {type: PathPrefix, value: /unknown-filter}}], filters: [{type: ExtensionRef, extensionRef: {group: example.org, kind: Any, name: any}}], backendRefs: [{name: v1, port: 80}]}
+== HTTPRoute web-2 on web
+    - {matches: [{path: {type: PathPrefix, value: /backend-filter}}], backendRefs: [{name: v1, port: 80, filters: [{type: ExtensionRef, extensionRef: {group: example.org, kind: Any, name: any}}]}]}
+    - {matches: [{path: {type: PathPrefix, value: /backend-redirect}}], backendRefs: [{name: v1, port: 80, filters: [{type: RequestRedirect, requestRedirect: {hostname: new.example}}]}]}
 == GRPCRoute grpc on grpc
+    - {matches: [{method: {service: a.Filter}}], filters: [{type: ExtensionRef, extensionRef: {group: example.org, kind: Any, name: any}}], backendRefs: [{name: v1, port: 7070}]}
+    - {matches: [{method: {service: a.BackendFilter}}], backendRefs: [{name: v1, port: 7070, filters: [{type: ExtensionRef, extensionRef: {group: example.org, kind: Any, name: any}}]}]}
     - {matches: [{method: {service: a.Missing}}], backendRefs: [{name: missing, port: 7070}]}
     - {matches: [{method: {service: a.Empty}}], backendRefs: [{name: empty, port: 7070}]}
     - {matches: [{method: {service: a.NoBackend}}]}
@@ -59,6 +64,10 @@ GET web/alias => 500 - code=E021
 GET web/elsewhere => 200 o1
 # A filter that cannot be applied is never skipped.
 GET web/unknown-filter => 500 - code=E021
+GET web/backend-filter => 500 - code=E021
+GET web/backend-redirect => 500 - code=E021
+grpc grpc:7070/a.Filter/M => UNAVAILABLE - code=E021
+grpc grpc:7070/a.BackendFilter/M => UNAVAILABLE - code=E021
 grpc grpc:7070/a.Missing/M => UNAVAILABLE - code=E021
 grpc grpc:7070/a.Empty/M => UNAVAILABLE - code=E002
 grpc grpc:7070/a.NoBackend/M => UNAVAILABLE - code=E021

@@ -52,6 +52,7 @@ pub(super) const REWRITES: Group = Group {
     - {matches: [{path: {type: PathPrefix, value: /both}}], filters: [{type: URLRewrite, urlRewrite: {hostname: new.example, path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}}], backendRefs: [{name: v1, port: 80}]}
     - {matches: [{path: {type: PathPrefix, value: /long}}], filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}}], backendRefs: [{name: v1, port: 80}]}
     - {matches: [{path: {type: PathPrefix, value: /long/er}}], filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /newer}}}], backendRefs: [{name: v1, port: 80}]}
+    - {matches: [{path: {type: PathPrefix, value: /backend}}], backendRefs: [{name: v1, port: 80, filters: [{type: URLRewrite, urlRewrite: {hostname: new.example, path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}}]}]}
     - {filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /everything}}}], backendRefs: [{name: v2, port: 80}]}
 == HTTPRoute prefix on prefix
     - {matches: [{path: {type: PathPrefix, value: /foo}, headers: [{name: row, value: '1'}]}], filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /xyz}}}], backendRefs: [{name: v1, port: 80}]}
@@ -77,6 +78,7 @@ GET web/both => 200 v1 path=/new host=new.example
 GET web/long/x => 200 v1 path=/new/x
 GET web/long/er/x => 200 v1 path=/newer/x
 GET web/long/erx => 200 v1 path=/new/erx
+GET web/backend/x?q=1 => 200 v1 path=/new/x?q=1 host=new.example
 GET web/any/path => 200 v2 path=/everything/any/path
 GET web/ => 200 v2 path=/everything/
 h1 GET web/any host:kept.example => 200 v2 path=/everything/any
@@ -108,8 +110,11 @@ pub(super) const MIRRORS: Group = Group {
     - {matches: [{path: {type: PathPrefix, value: /missing}}], filters: [{type: RequestMirror, requestMirror: {backendRef: {name: missing, port: 80}}}], backendRefs: [{name: v1, port: 80}]}
     - {matches: [{path: {type: PathPrefix, value: /empty}}], filters: [{type: RequestMirror, requestMirror: {backendRef: {name: empty, port: 80}}}], backendRefs: [{name: v1, port: 80}]}
     - {matches: [{path: {type: PathPrefix, value: /changed}}], filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-set, value: s}]}}, {type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}}, {type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}}}], backendRefs: [{name: v1, port: 80}]}
+    - {matches: [{path: {type: PathPrefix, value: /backend}}], backendRefs: [{name: v1, port: 80, filters: [{type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}}}]}]}
 == GRPCRoute grpc on grpc:7070
     - {filters: [{type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 7070}}}], backendRefs: [{name: v1, port: 7070}]}
+== GRPCRoute grpc-backend on grpc:8080
+    - {backendRefs: [{name: v1, port: 7070, filters: [{type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 7070}}}]}]}
 ",
     cases: "
 GET web/one?q=1 x-own:1 => 200 v1 count:v1=1 count:v2=1 v2:path=/one?q=1 v2:method=GET v2:host=web v2:seen:x-own=1
@@ -123,6 +128,8 @@ GET web/never => 200 v1 count:v1=1 count:v2=0
 GET web/missing => 200 v1 count:v1=1
 GET web/empty => 200 v1 count:v1=1
 POST web/changed/x body=some x-set:old => 200 v1 path=/new/x seen:x-set=s count:v2=1 v2:path=/new/x v2:seen:x-set=s v2:body=some
+POST web/backend body=hello => 200 v1 count:v1=1 count:v2=1 v2:body=hello
+grpc grpc:8080/a.B/C => OK v1 count:v1=1 count:v2=1
 grpc grpc:7070/a.B/C x-own:1 => OK v1 count:v1=1 count:v2=1 v2:path=/a.B/C v2:seen:x-own=1
 ",
 };
@@ -135,6 +142,7 @@ pub(super) const CORS: Group = Group {
 == HTTPRoute web on web
     - {matches: [{path: {type: PathPrefix, value: /shop}}], filters: [{type: CORS, cors: {allowOrigins: ['https://shop.example', 'https://*.shop.example'], allowMethods: [PUT, DELETE], allowHeaders: [x-own], exposeHeaders: [x-app], allowCredentials: true, maxAge: 60}}], backendRefs: [{name: v1, port: 80}]}
     - {matches: [{path: {type: PathPrefix, value: /open}}], filters: [{type: CORS, cors: {allowOrigins: ['*'], allowMethods: [GET]}}], backendRefs: [{name: v1, port: 80}]}
+    - {matches: [{path: {type: PathPrefix, value: /backend}}], backendRefs: [{name: v1, port: 80, filters: [{type: CORS, cors: {allowOrigins: ['https://shop.example'], allowMethods: [PUT]}}]}]}
 ",
     cases: "
 OPTIONS web/shop origin:https://shop.example access-control-request-method:PUT access-control-request-headers:x-own => 204 - answer:access-control-allow-origin=https://shop.example answer:access-control-allow-methods=PUT,DELETE answer:access-control-allow-headers=x-own answer:access-control-allow-credentials=true answer:access-control-max-age=60
@@ -146,6 +154,9 @@ PUT web/shop origin:https://shop.example body=some => 200 v1 answer:access-contr
 PUT web/shop?answer=access-control-allow-origin:https://evil.example origin:https://evil.example body=some => 200 v1 answer:access-control-allow-origin=-
 GET web/shop => 200 v1 answer:access-control-allow-origin=-
 GET web/open origin:https://any.example => 200 v1 answer:access-control-allow-origin=*
+OPTIONS web/backend origin:https://shop.example access-control-request-method:PUT => 204 - answer:access-control-allow-origin=https://shop.example
+PUT web/backend origin:https://shop.example body=some => 200 v1 answer:access-control-allow-origin=https://shop.example
+PUT web/backend origin:https://evil.example body=some => 200 v1 answer:access-control-allow-origin=-
 OPTIONS web/open origin:https://any.example access-control-request-method:GET => 204 - answer:access-control-allow-origin=* answer:access-control-allow-methods=GET
 ",
 };

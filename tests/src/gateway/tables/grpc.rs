@@ -23,7 +23,7 @@ pub(super) const GRPC: Group = Group {
     - {matches: [{method: {service: tie.Service}}], backendRefs: [{name: v2, port: 7070}]}
     - {matches: [{method: {service: tie.Service}}], backendRefs: [{name: v1, port: 7070}]}
 == GRPCRoute rest on rest:7070
-    - {filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-set, value: rule}], add: [{name: x-add, value: rule}], remove: [x-gone]}}, {type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x-answer, value: rule}]}}], backendRefs: [{name: v1, port: 7070, filters: [{type: RequestHeaderModifier, requestHeaderModifier: {add: [{name: x-add, value: backend}]}}]}]}
+    - {filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-set, value: rule}], add: [{name: x-add, value: rule}], remove: [x-gone]}}, {type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x-answer, value: rule}]}}], backendRefs: [{name: v1, port: 7070, filters: [{type: RequestHeaderModifier, requestHeaderModifier: {add: [{name: x-add, value: backend}]}}, {type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x-back, value: backend}]}}]}]}
 == HTTPRoute http on http
     - {matches: [{path: {type: PathPrefix, value: /shop.Cart}}], backendRefs: [{name: v1, port: 7070}]}
     - {matches: [{path: {type: Exact, value: /shop.Orders/Add}}], backendRefs: [{name: v2, port: 7070}]}
@@ -56,7 +56,7 @@ grpc order:7070/a.Service/Add x-a:b => OK v1
 grpc order:7070/b.Service/Find x-a:b x-b:b => OK v1
 grpc order:7070/tie.Service/Any => OK v2
 grpc order:7070/other.Service/Any => OK v1
-grpc rest:7070/a.S/M x-set:old x-add:old x-gone:old => OK v1 seen:x-set=rule seen:x-add=old,rule,backend seen:x-gone=- answer:x-answer=rule
+grpc rest:7070/a.S/M x-set:old x-add:old x-gone:old => OK v1 seen:x-set=rule seen:x-add=old,rule,backend seen:x-gone=- answer:x-answer=rule answer:x-back=backend
 grpc http:7070/shop.Cart/Add => OK v1
 grpc http:7070/shop.Orders/Add => OK v2
 grpc http:7070/shop.Orders/Remove => UNIMPLEMENTED - code=E001
