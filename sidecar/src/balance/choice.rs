@@ -137,7 +137,9 @@ mod tests {
             counts
         };
 
-        assert_eq!(count(&Choice::RoundRobin(AtomicUsize::new(7)), 20), [4; 5]);
+        let round_robin = Choice::RoundRobin(AtomicUsize::new(7));
+        assert_eq!(count(&round_robin, 3), [0, 0, 1, 1, 1]);
+        assert_eq!(count(&round_robin, 20), [4; 5]);
         for share in count(&Choice::Random, 10_000) {
             assert!((1800..2200).contains(&share), "{share}");
         }
