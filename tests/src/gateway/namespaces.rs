@@ -32,7 +32,14 @@ pub fn check(group: &Group) {
     let cases = parse(group.cases);
     let wrong = run::run(&world, &cases.iter().collect::<Vec<&Case>>());
     let wrong: Vec<String> = wrong.into_iter().map(|(_, why)| why).collect();
-    assert!(wrong.is_empty(), "{} failures in the {} cases of {}:\n{}", wrong.len(), cases.len(), group.name, wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} failures in the {} cases of {}:\n{}",
+        wrong.len(),
+        cases.len(),
+        group.name,
+        wrong.join("\n")
+    );
 }
 
 struct Namespaces {
