@@ -1,8 +1,8 @@
 //! The objects that the control plane reads: the Kubernetes kinds of routing and discovery, and the mesh's own.
 //!
 //! Routes and own kinds are strict: an unknown field is an error that names it, because a field that is skipped in
-//! silence is a promise that nobody keeps. Service, Namespace and metadata are lenient: Kubernetes owns them, and they
-//! hold much that a mesh has no use for.
+//! silence is a promise that nobody keeps. Of a route that an API server has taken only that rule is lost. Service,
+//! Namespace and metadata are lenient: Kubernetes owns them, and they hold much that a mesh has no use for.
 
 mod duration;
 mod endpoint_slice;
@@ -31,7 +31,7 @@ pub use read::{Document, ReadError, Skipped, from_json, read};
 pub use route::{
     BackendRef, Cookie, CookieLifetime, Cors, Filter, Fraction, GrpcMatch, GrpcMethod, Header, HeaderModifier,
     HttpMatch, Matches, Mirror, NamedMatch, ParentRef, PathKind, PathModifier, Redirect, Retry, Route, Rule, Session,
-    SessionHeader, SessionKind, StringKind, Timeouts, UrlRewrite,
+    SessionHeader, SessionKind, StringKind, Timeouts, Unread, UrlRewrite,
 };
 pub use service::{Service, ServiceKind, ServicePort};
 pub use workload::{Workload, WorkloadPort};

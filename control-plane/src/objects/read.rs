@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_saphyr::{Error, RenderOptions, SnippetMode};
 
 use super::policy::{WrittenBackend, WrittenTraffic};
-use super::route::{WrittenGrpc, WrittenHttp, WrittenTcp, WrittenTls};
+use super::route::{Route, WrittenGrpc, WrittenHttp, WrittenTcp, WrittenTls, take_out};
 use super::{Kind, Metadata, Namespace, Object, PolicyKind, endpoint_slice, node, pod, policy, service, workload};
 
 /// Reads all documents of a YAML text.
@@ -38,7 +38,8 @@ pub fn read(text: &str) -> Result<Document, ReadError> {
     Ok(document)
 }
 
-/// Reads one object of a known kind from JSON.
+/// Reads one object of a known kind from JSON. Of a route, what a newer API allows and nobody here understands is left out and
+/// noted.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -46,7 +47,15 @@ pub fn from_json(kind: Kind, value: serde_json::Value) -> Result<Object, serde_j
     if let Kind::Policy(kind) = kind {
         return Ok(Object::Policy(Arc::new(policy::from_json(kind, &value)?)));
     }
-    object(kind, value)
+    let Kind::Route(_) = kind else { return object(kind, value) };
+    let mut value = value;
+    object(kind, value.clone()).or_else(|_| {
+        let unread = take_out(&mut value, |route| object(kind, route));
+        Ok(match object(kind, value)? {
+            Object::Route(route) => Object::Route(Arc::new(Route { unread, ..Arc::unwrap_or_clone(route) })),
+            other => other,
+        })
+    })
 }
 
 fn object<W: Writing>(kind: Kind, writing: W) -> Result<Object, W::Error> {

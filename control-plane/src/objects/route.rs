@@ -9,6 +9,7 @@ mod filter;
 mod matches;
 mod mirror;
 mod session;
+mod unread;
 mod written;
 
 use std::num::NonZeroU16;
@@ -26,6 +27,8 @@ pub use filter::{Filter, Header, HeaderModifier, PathModifier, Redirect, UrlRewr
 pub use matches::{GrpcMatch, GrpcMethod, HttpMatch, Matches, NamedMatch, PathKind, StringKind};
 pub use mirror::{Fraction, Mirror};
 pub use session::{Cookie, CookieLifetime, Session, SessionHeader, SessionKind};
+pub use unread::Unread;
+pub(super) use unread::take_out;
 pub(super) use written::{WrittenGrpc, WrittenHttp, WrittenTcp, WrittenTls};
 
 /// A route of any kind.
@@ -41,6 +44,8 @@ pub struct Route {
     pub hostnames: Vec<String>,
     /// Its rules.
     pub rules: Vec<Rule>,
+    /// What of it cannot be read.
+    pub unread: Vec<Unread>,
 }
 
 impl Route {

@@ -195,4 +195,43 @@ mod tests {
             route_in("shop", "HTTPRoute", "r", "{name: edge}, {group: '', kind: Service, name: web}", &to("v1"));
         assert_eq!(told(&(shop() + &gateway)), [format!("web: {FINE}")], "a Gateway is not ours to judge");
     }
+
+    /// Of `shop/r` on `web`, as an API server of a newer Gateway API sends it.
+    fn newer(spec: &serde_json::Value) -> Vec<Condition> {
+        use crate::objects::{Kind, from_json};
+        use crate::state::Event;
+
+        let mut spec = spec.clone();
+        spec["parentRefs"] = serde_json::json!([{"group": "", "kind": "Service", "name": "web"}]);
+        let route = serde_json::json!({"apiVersion": "gateway.networking.k8s.io/v2", "kind": "HTTPRoute",
+            "metadata": {"name": "r", "namespace": "shop"}, "spec": spec});
+        let mut state = crate::fixture::state(&shop());
+        let kind = Kind::Route(outrigger_proto::model::RouteKind::Http);
+        state.apply(Event::Put(from_json(kind, route).unwrap()));
+        let snapshot = Snapshot::new(state, None);
+        let prepared = snapshot.state.routes.values().flat_map(|routes| routes.iter()).next().unwrap();
+        conditions(&snapshot, prepared).remove(0).conditions
+    }
+
+    #[test]
+    fn what_a_newer_api_allows_is_named_and_the_rest_is_kept() {
+        use serde_json::json;
+
+        let kept = json!({"backendRefs": [{"name": "v1", "port": 80}]});
+        let rewrite = json!({"type": "URLRewrite", "urlRewrite": {"query": "x"}});
+        let field = json!({"matches": [{"path": {"value": "/a"}}], "filters": [rewrite]});
+        let value = json!({"matches": [{"path": {"type": "Glob", "value": "/*"}}]});
+
+        let one = newer(&json!({"rules": [kept, field, value]}));
+        assert_eq!((one[0].holds, one[2].kind, one[2].reason), (true, "PartiallyInvalid", "UnsupportedValue"));
+        let said = &one[2].message;
+        let refused = "rule 1 is refused, its requests get an error: spec.rules[1].filters[0].urlRewrite.query: ";
+        assert!(said.contains(refused), "{said}");
+        assert!(said.contains("rule 2 is dropped: spec.rules[2].matches[0].path.type: "), "{said}");
+
+        let all = newer(&json!({"rules": [field]}));
+        assert_eq!((all[0].holds, all[0].reason), (false, "UnsupportedValue"));
+        let outside = newer(&json!({"rules": [kept], "fallback": 1}));
+        assert!(outside[0].holds && outside[0].message.contains("spec.fallback is not known"), "{outside:?}");
+    }
 }

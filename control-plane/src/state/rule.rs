@@ -11,7 +11,7 @@ use outrigger_proto::wire::r#match::Path;
 use outrigger_proto::wire::value_match::Value;
 
 use super::{filter, path, session};
-use crate::objects::{BackendRef, HttpMatch, Matches, NamedMatch, PathKind, Route, Rule, StringKind};
+use crate::objects::{BackendRef, HttpMatch, Matches, NamedMatch, PathKind, Route, Rule, StringKind, Unread};
 
 /// A route with its rules in wire form, but for the backends.
 #[derive(Debug)]
@@ -56,9 +56,18 @@ impl PreparedRoute {
         if !route.hostnames.is_empty() {
             ignored.push("hostnames are ignored: a Service is matched by address, never by name".to_owned());
         }
+        ignored.extend(route.unread.iter().filter_map(|unread| match unread {
+            Unread::Field(note) => Some(note.clone()),
+            Unread::Rule { .. } => None,
+        }));
         let mut rules = Vec::with_capacity(route.rules.len());
         for (index, rule) in route.rules.iter().enumerate() {
-            let prepared = PreparedRule::new(&route, u32::try_from(index).unwrap_or(u32::MAX), rule);
+            let mut prepared = PreparedRule::new(&route, u32::try_from(index).unwrap_or(u32::MAX), rule);
+            match (unread(&route, index), &mut prepared) {
+                (Some((reason, false)), Ok(prepared)) => prepared.backends = Err(reason.to_owned()),
+                (Some((reason, _)), _) => prepared = Err(reason.to_owned()),
+                (None, _) => {}
+            }
             match prepared {
                 Ok(prepared) => {
                     if let Err(reason) = &prepared.backends {
@@ -71,6 +80,14 @@ impl PreparedRoute {
         }
         Self { route, rules, ignored, refused }
     }
+}
+
+/// Says why a rule could not be read, and whether nothing of it could.
+fn unread(route: &Route, rule: usize) -> Option<(&str, bool)> {
+    route.unread.iter().find_map(|unread| match unread {
+        Unread::Rule { index, reason, dropped } if *index == rule => Some((reason.as_str(), *dropped)),
+        Unread::Rule { .. } | Unread::Field(_) => None,
+    })
 }
 
 impl PreparedRule {

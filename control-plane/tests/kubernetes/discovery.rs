@@ -175,7 +175,7 @@ async fn routes_are_found_when_their_kind_appears_and_a_bad_one_stops_nothing() 
         serde_json::from_value(object).unwrap()
     };
     let parents = json!([{"group": "", "kind": "Service", "name": "web"}]);
-    let bad = route("bad", json!({"parentRefs": parents, "fromTheFuture": 1}));
+    let bad = route("bad", json!({"parentRefs": "none"}));
     let good = route("good", json!({"parentRefs": parents, "rules": [{"backendRefs": [{"name": "web", "port": 80}]}]}));
     let created = async {
         while routes.create(&PostParams::default(), &bad).await.is_err() {
@@ -188,7 +188,7 @@ async fn routes_are_found_when_their_kind_appears_and_a_bad_one_stops_nothing() 
     sidecar.commit().await.unwrap();
     let service: wire::Service = sidecar.decode(&key);
     assert_eq!(service.routes.unwrap().rules[0].route.as_ref().unwrap().name, "good");
-    let bad = format!("TCPRoute {}/bad: unknown field `fromTheFuture`", namespace.name);
+    let bad = format!("TCPRoute {}/bad: invalid type: string", namespace.name);
     plane.page_with("/config", &bad).await;
 
     let told = status(&routes, "good", "Accepted").await;

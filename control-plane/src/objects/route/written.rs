@@ -124,6 +124,7 @@ impl<R: Into<Rule>> Written<R> {
             parents: self.spec.parent_refs,
             hostnames: self.spec.hostnames,
             rules: self.spec.rules.into_iter().map(Into::into).collect(),
+            unread: Vec::new(),
         }
     }
 }
