@@ -145,8 +145,7 @@ fn full(bare: &wire::Rule, route: &Route, rule: &Rule) -> Result<(wire::Rule, Ve
             codes: retry.codes.iter().copied().map(u32::from).collect(),
             attempts: retry.attempts.unwrap_or(1),
             backoff_ms: millis(retry.backoff.unwrap_or_default()),
-        })
-        .filter(|retry| retry.attempts > 0); // 0 switches retries off
+        });
     }
     let session = rule.session.as_ref().map(|session| session::prepared(route, rule, bare.index, session));
     wire.session = session.transpose()?;

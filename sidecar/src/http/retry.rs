@@ -1,7 +1,7 @@
 //! Repeats what may be repeated.
 //!
 //! Without a word from the route that is only what provably was not processed, and idempotent requests whose reused
-//! connection ended before a response. A route's `retry` adds statuses. A budget over all requests of the backend
+//! connection ended before a response. A route's `retry` says how often, and adds statuses. A budget over all requests of the backend
 //! bounds it all, so that retries never become the load that keeps a service down.
 
 mod budget;
@@ -89,7 +89,6 @@ async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, 
     };
     let policy = rule.as_ref().and_then(|rule| rule.retry.as_ref());
     let attempt_timeout = rule.as_ref().and_then(|rule| rule.attempt_timeout);
-    let limit = policy.map_or(UNPROCESSED_ATTEMPTS, |policy| policy.attempts.max(UNPROCESSED_ATTEMPTS));
     let budget = match &to {
         To::Backend(backend, _) => {
             backend.budget.deposit();
@@ -125,7 +124,7 @@ async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, 
             }
             // The same app again would refuse again; the caller's sidecar may try another.
             Err(error) if matches!(to, To::App(_)) && error.code == ErrorCode::ConnectionRefused => false,
-            Err(error) => attempt < limit && repeats_error(policy, attempt, error, &head.method),
+            Err(error) => attempt < limit(policy, error) && repeats_error(policy, attempt, error, &head.method),
         };
         let denied = if replay.as_ref().is_some_and(|replay| !replay.possible()) {
             Some(RetryOutcome::NotReplayable)
@@ -171,6 +170,17 @@ impl Head {
 
 fn repeats_status(policy: Option<&model::Retry>, status: u16) -> bool {
     policy.is_some_and(|policy| policy.codes.iter().any(|code| code.as_u16() == status))
+}
+
+/// How often an error may be followed by another attempt.
+fn limit(policy: Option<&model::Retry>, error: &ProxyError) -> u32 {
+    match (policy, error.code) {
+        // An idle connection's end says nothing of the backend, and is not what a route's author counts.
+        (Some(policy), ErrorCode::ConnectionTerminated) => policy.attempts.max(UNPROCESSED_ATTEMPTS),
+        // The author's word holds for what could not be reached as well: 0 is not even one (v1.7 of the Gateway API).
+        (Some(policy), _) => policy.attempts,
+        (None, _) => UNPROCESSED_ATTEMPTS,
+    }
 }
 
 fn repeats_error(policy: Option<&model::Retry>, attempt: u32, error: &ProxyError, method: &Method) -> bool {

@@ -338,6 +338,31 @@ fn a_connection_that_is_refused_costs_no_request_when_another_endpoint_lives() {
 }
 
 #[test]
+fn a_connection_that_cannot_be_made_is_tried_as_often_as_the_route_says() {
+    let rule = |path: &str, retry: &str| {
+        format!("    - matches: [{{path: {{value: {path}}}}}]\n      backendRefs: [{{name: v1, port: 80}}]\n{retry}")
+    };
+    let rules = [
+        rule("/none", ""),
+        rule("/zero", "      retry: {attempts: 0}\n"),
+        rule("/one", "      retry: {attempts: 1, backoff: 1ms}\n"),
+        rule("/four", "      retry: {attempts: 4, backoff: 1ms}\n"),
+    ];
+    let Some(sandbox) = enter() else { return };
+    let mut mesh = Mesh::start(sandbox, &services(&rules.concat()));
+    let _nothing_listens = mesh.pod("v1-1", "v1");
+    let client = mesh.pod("client-1", "client");
+
+    for (path, attempts) in [("/none", 3), ("/zero", 1), ("/one", 2), ("/four", 5)] {
+        let answer = client.get(&format!("http://{WEB}{path}"));
+        let told = answer.text();
+        assert!(answer.status >= 500, "{path}: {told}");
+        let counted = told.split(" attempts failed").next().and_then(|head| head.rsplit(' ').next()?.parse().ok());
+        assert_eq!(counted.unwrap_or(1), attempts, "{path}: {told}");
+    }
+}
+
+#[test]
 fn a_request_timeout_ends_at_its_time_and_names_its_rule() {
     let Some(sandbox) = enter() else { return };
     let rules = "    - name: slow\n      timeouts: {request: 300ms}\n      backendRefs: [{name: web, port: 80}]\n";
