@@ -12,6 +12,7 @@ mod pool;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::Request;
@@ -37,6 +38,10 @@ pub(crate) struct Backend {
     members: ArcSwap<Members>,
     counts: Arc<Counts>,
 }
+
+/// How long an endpoint that refuses is left out, at first and at most. All may be: then they are tried none the less.
+const REFUSED: Duration = Duration::from_millis(250);
+const MAX_REFUSED: Duration = Duration::from_secs(2);
 
 /// What comes into force together.
 struct Members {
@@ -173,6 +178,19 @@ impl Backend {
         let ejection = members.policy.as_ref().and_then(|policy| policy.ejection.as_ref());
         ejection.unwrap_or(&Ejection::DEFAULT).failed(endpoint, &members.endpoints);
     }
+
+    /// Nobody listens there. One such answer is enough: pods that end say so a moment before the control plane does.
+    pub(crate) fn refused(&self, endpoint: &Endpoint) {
+        self.failed(endpoint);
+        if !endpoint.ejected() {
+            endpoint.eject(REFUSED, MAX_REFUSED);
+        }
+    }
+
+    /// Says whether there is an endpoint that is not left out.
+    pub(crate) fn has_usable(&self) -> bool {
+        self.members.load().endpoints.iter().any(|endpoint| !endpoint.ejected())
+    }
 }
 
 impl Policy {
@@ -229,6 +247,22 @@ pub(crate) mod tests {
         for _ in 0..200 {
             assert!(!backend.pick(None, None).unwrap().endpoint.ejected());
         }
+    }
+
+    #[test]
+    fn one_refusal_is_enough_and_all_may_refuse() {
+        let backend = backend(3);
+        let endpoints = backend.endpoints();
+        backend.refused(&endpoints[0]);
+        backend.refused(&endpoints[1]);
+
+        for _ in 0..200 {
+            assert!(Arc::ptr_eq(&backend.pick(None, None).unwrap().endpoint, &endpoints[2]));
+        }
+        assert!(backend.has_usable());
+        backend.refused(&endpoints[2]);
+        assert!(!backend.has_usable());
+        backend.pick(None, None).unwrap();
     }
 
     #[test]

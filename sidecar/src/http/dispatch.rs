@@ -89,6 +89,10 @@ impl Dispatch {
         };
         // The own app is the only one there is: nobody leaves it out.
         let failed = || backend.iter().for_each(|backend| backend.failed(&endpoint));
+        let could_not = |error: &ProxyError| match (backend, error.code) {
+            (Some(backend), ErrorCode::ConnectionRefused) => backend.refused(&endpoint),
+            _ => failed(),
+        };
         let limited = backend.zip(policy.as_ref().map(|policy| &policy.limits));
         let permit = limited.map(|(backend, limits)| backend.admit(limits)).transpose()?.flatten();
         let mut request = call.request;
@@ -99,7 +103,7 @@ impl Dispatch {
             Ok(connection) => connection,
             Err(error) => {
                 if error.fate != Fate::Withheld {
-                    failed();
+                    could_not(&error);
                 }
                 return Err(error);
             }
@@ -127,7 +131,7 @@ impl Dispatch {
         lease.answered();
         // Only who has proved to be of the mesh is believed.
         if let Some(error) = endpoint.identity.as_ref().and_then(|_| unprocessed(&response)) {
-            failed();
+            could_not(&error);
             return Err(error);
         }
         if Policy::is_failure(policy.as_ref(), &response) {

@@ -31,6 +31,9 @@ use crate::telemetry::RetryOutcome;
 /// Attempts beyond the first for what was not processed, where no route says otherwise.
 const UNPROCESSED_ATTEMPTS: u32 = 2;
 
+/// Attempts beyond the first as long as each is refused at once, and there is an endpoint that has not refused.
+const REFUSED_ATTEMPTS: u32 = 8;
+
 /// The first wait before a repetition to the same set of endpoints; it doubles each time.
 const BACKOFF: Duration = Duration::from_millis(25);
 
@@ -118,13 +121,19 @@ async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, 
             },
             _ => exchange.await,
         };
+        // Of many that end together the next one may have ended, too: the one that stays must be found.
+        let elsewhere = attempt < REFUSED_ATTEMPTS
+            && matches!(&result, Err(error) if error.code == ErrorCode::ConnectionRefused)
+            && budget.as_ref().is_some_and(|backend| backend.has_usable());
         let wanted = match &result {
             Ok(response) => {
                 attempt < policy.map_or(0, |p| p.attempts) && repeats_status(policy, response.status().as_u16())
             }
             // The same app again would refuse again; the caller's sidecar may try another.
             Err(error) if matches!(to, To::App(_)) && error.code == ErrorCode::ConnectionRefused => false,
-            Err(error) => attempt < limit(policy, error) && repeats_error(policy, attempt, error, &head.method),
+            Err(error) => {
+                (attempt < limit(policy, error) || elsewhere) && repeats_error(policy, attempt, error, &head.method)
+            }
         };
         let denied = if replay.as_ref().is_some_and(|replay| !replay.possible()) {
             Some(RetryOutcome::NotReplayable)
@@ -145,11 +154,11 @@ async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, 
         if !wanted || denied.is_some() {
             return result.map_err(|error| exhausted(error, causes));
         }
-        let pause = attempt > 0 || result.is_ok();
+        let pause = !elsewhere && (attempt > 0 || result.is_ok() || policy.is_some());
         causes.push(cause(&result));
         drop(result);
         dispatch.avoid = flow.facts().endpoint;
-        if pause || policy.is_some() {
+        if pause {
             tokio::time::sleep(backoff(policy, attempt)).await;
         }
     }

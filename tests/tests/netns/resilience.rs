@@ -69,6 +69,20 @@ impl Load {
 }
 
 #[test]
+fn of_many_that_refuse_the_one_that_listens_is_found() {
+    let Some(sandbox) = enter() else { return };
+    let mut mesh = Mesh::start(sandbox, &services());
+    let pods: Vec<Pod> = (1..=8).map(|number| mesh.pod(&format!("web-{number}"), "web")).collect();
+    let _app = App::echo(&pods[4], 8080, "web-5");
+    let client = mesh.pod("client-1", "client");
+
+    let load = Load::start(&client, &format!("{WEB}:80"), true);
+    load.wait_for(200);
+
+    load.finish();
+}
+
+#[test]
 fn the_control_plane_dies_and_returns_and_no_request_fails() {
     let Some(sandbox) = enter() else { return };
     let mut mesh = Mesh::start(sandbox, &services());
