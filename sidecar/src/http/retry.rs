@@ -31,7 +31,7 @@ use crate::telemetry::RetryOutcome;
 /// Attempts beyond the first for what was not processed, where no route says otherwise.
 const UNPROCESSED_ATTEMPTS: u32 = 2;
 
-/// Attempts beyond the first as long as each is refused at once, and there is an endpoint that has not refused.
+/// Attempts beyond the first, where no route says otherwise, as long as each is refused and there is an endpoint that has not refused.
 const REFUSED_ATTEMPTS: u32 = 8;
 
 /// The first wait before a repetition to the same set of endpoints; it doubles each time.
@@ -122,7 +122,8 @@ async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, 
             _ => exchange.await,
         };
         // Of many that end together the next one may have ended, too: the one that stays must be found.
-        let elsewhere = attempt < REFUSED_ATTEMPTS
+        let elsewhere = policy.is_none()
+            && attempt < REFUSED_ATTEMPTS
             && matches!(&result, Err(error) if error.code == ErrorCode::ConnectionRefused)
             && budget.as_ref().is_some_and(|backend| backend.has_usable());
         let wanted = match &result {
