@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, completion, explain, inject, install, run, uninstall, upgrade, version};
+use crate::commands::{apply, check, completion, explain, inject, install, run, uninstall, upgrade, version};
 use crate::demo;
 use crate::output::Color;
 
@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Uninstall(uninstall::Args),
     /// Give the workloads in manifests their sidecar, as the mesh does when it admits pods.
     Inject(inject::Args),
+    /// Apply routes and policies to a cluster, and wait until every sidecar has them in force.
+    Apply(apply::Args),
     /// Find out whether a mesh is well: the one in a cluster, or one on this machine.
     Check(check::Args),
     /// Say what an error code means, what causes it and what to do.

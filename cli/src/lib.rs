@@ -49,6 +49,7 @@ fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
         Command::Install(args) => block_on(commands::install::run(&args, output)),
         Command::Upgrade(args) => block_on(commands::upgrade::run(&args, output)),
         Command::Uninstall(args) => block_on(commands::uninstall::run(&args, output)),
+        Command::Apply(args) => block_on(commands::apply::run(&args, output)),
         Command::Inject(args) => commands::inject::run(&args, output),
         Command::DemoInside(args) => block_on(demo::inside::run(&args, output)),
         Command::DemoApp(args) => block_on(demo::apps::run(args)).map(|()| Exit::Yes),

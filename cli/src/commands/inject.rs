@@ -1,6 +1,6 @@
 //! `outrigger inject`: gives the workloads in manifests their sidecar, without a cluster, exactly as the webhook would.
 
-mod manifest;
+pub(crate) mod manifest;
 mod workload;
 
 use std::io::Read as _;
@@ -98,7 +98,8 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
     })
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
+/// Reads a file, or stdin when it is called `-`.
+pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
     if path.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("cannot read stdin")?;

@@ -1,5 +1,6 @@
 //! One module a command. Each returns how the program is to end; errors carry what to do next.
 
+pub(crate) mod apply;
 pub(crate) mod check;
 pub(crate) mod cluster_args;
 pub(crate) mod completion;

@@ -3,9 +3,11 @@
 //! Only here is the Kubernetes client used, and only in builds with the feature `kubernetes`: the demo does without.
 
 mod apply;
+pub(crate) mod change;
 pub(crate) mod forward;
 pub(crate) mod install;
 mod objects;
+mod programmed;
 pub(crate) mod sidecars;
 pub(crate) mod uninstall;
 mod wait;

@@ -1,6 +1,6 @@
 //! The status of routes: what was accepted, and what is in force where.
 
-use outrigger_tests::cluster::{Cluster, SYSTEM, Space, Workload, enter_alone};
+use outrigger_tests::cluster::{Cluster, SYSTEM, Space, Workload, enter_alone, service};
 use serde_json::Value;
 
 use super::availability::{OneReplica, counts, replicas};
@@ -41,6 +41,37 @@ fn a_route_is_programmed_when_the_sidecars_of_all_replicas_have_it() {
     space.apply(&split(0, 100));
     let told = programmed(&space, "2");
     assert_eq!(told["message"], "6 of 6 subscribed sidecars have it in force");
+}
+
+#[test]
+fn apply_waits_until_a_route_is_in_force_and_says_why_it_is_not() {
+    let Some(space) = Space::meshed() else { return };
+    space.cluster().with_routes();
+    space.apply(&(service("web", "") + &service("none", "  clusterIP: None\n")));
+    let route = |name: &str, parent: &str, backend: &str| {
+        format!(
+            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: {name}}}\nspec:\n  \
+             parentRefs: [{{group: '', kind: Service, name: {parent}}}]\n  rules: [{{backendRefs: [{{name: {backend}, port: 80}}]}}]\n"
+        )
+    };
+    let other = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n";
+    for (name, parent, backend, exit, says) in [
+        ("fine", "web", "web", 0, "httproute/fine at service/web: in force after "),
+        ("lost", "nowhere", "web", 1, "refused after "),
+        ("dangling", "web", "nowhere", 1, "BackendNotFound"),
+        ("headless", "none", "web", 1, "UnsupportedValue: Service "),
+    ] {
+        let file = std::env::temp_dir().join(format!("{}-{name}.yaml", space.name()));
+        std::fs::write(&file, route(name, parent, backend) + other).unwrap();
+        let mut command = space.cluster().outrigger(["apply", "--wait", "-n", space.name(), "-f"]);
+        let output = command.arg(&file).output().unwrap();
+        std::fs::remove_file(&file).unwrap();
+
+        let (said, warned) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(exit), "{name}: {said}\n{warned}");
+        assert!(said.contains(says), "{name}: {said}");
+        assert!(warned.contains("left alone: ConfigMap other"), "{name}: {warned}");
+    }
 }
 
 /// The condition `Programmed` of the route `web`, once it is true of this generation.

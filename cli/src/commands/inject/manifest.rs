@@ -4,16 +4,16 @@ use serde_json::Value;
 
 /// One document.
 #[derive(Debug)]
-pub(super) struct Document<'a> {
-    pub(super) text: &'a str,
-    pub(super) object: Value,
+pub(crate) struct Document<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) object: Value,
 }
 
 /// Takes a YAML or JSON text apart. Documents that hold nothing but comments are left out.
 ///
 /// # Errors
 /// With line and message, when a document cannot be read.
-pub(super) fn split(text: &str) -> Result<Vec<Document<'_>>, String> {
+pub(crate) fn split(text: &str) -> Result<Vec<Document<'_>>, String> {
     let mut documents = Vec::new();
     for (line, text) in parts(text) {
         // As kubectl reads it: `0644` is octal.
