@@ -25,6 +25,11 @@ fn troubleshooting() {
 }
 
 #[test]
+fn routing() {
+    follow("docs/tasks/routing.md");
+}
+
+#[test]
 fn traffic_policies() {
     follow("docs/tasks/traffic-policy.md");
 }
