@@ -2,6 +2,8 @@
 
 mod admission;
 mod api;
+mod change;
+mod fake;
 mod https;
 mod memory;
 mod sidecars;
@@ -25,6 +27,9 @@ pub(crate) struct Args {
     /// Pods of each kind whose start is timed.
     #[arg(long, default_value_t = 10)]
     pods: usize,
+    /// How often a route is created and deleted.
+    #[arg(long, default_value_t = 50)]
+    rounds: usize,
     /// How many seconds admissions are asked for, 100 in each.
     #[arg(long, default_value_t = 30)]
     seconds: u32,
@@ -73,6 +78,9 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
         if wanted("admission") {
             figures.extend(admission::measure(&api, &namespace, args.seconds).await?);
         }
+        if wanted("change") {
+            figures.extend(change::measure(&api, &namespace, args.rounds).await?);
+        }
         if wanted("memory") {
             figures.extend(memory::control_plane(&api, &namespace).await?);
         }
@@ -115,7 +123,7 @@ fn median(values: &mut [f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-const PARTS: [&str; 4] = ["start", "sidecar", "admission", "memory"];
+const PARTS: [&str; 5] = ["start", "sidecar", "admission", "change", "memory"];
 
 #[cfg(test)]
 mod tests {

@@ -115,6 +115,11 @@ impl Namespace {
         format!("{}/{what}", self.path())
     }
 
+    /// The path of what a CRD defines, such as `httproutes` of `gateway.networking.k8s.io/v1`.
+    pub(super) fn custom(&self, api_version: &str, what: &str) -> String {
+        format!("/apis/{api_version}/namespaces/{}/{what}", self.name)
+    }
+
     fn path(&self) -> String {
         format!("/api/v1/namespaces/{}", self.name)
     }

@@ -1,6 +1,5 @@
 //! Memory, as the kernel counts it: of a sidecar in a pod, and of the control plane as pods come, each with its sidecar.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Figure;
 use super::api::{Api, Namespace, PATIENCE};
+use super::fake::{self, SERVICES};
 use super::sidecars::Sidecars;
 use crate::process::Pid;
 use crate::report::mib;
@@ -18,7 +18,7 @@ pub(super) async fn sidecar(api: &Api, namespace: &Namespace) -> Result<Vec<Figu
     let pod = json!({
         "metadata": {"name": "idle", "labels": {"outrigger.io/inject": "enabled"}},
         "spec": {"containers": [
-            {"name": "app", "image": IMAGE, "imagePullPolicy": "Never", "args": ["start"]},
+            {"name": "app", "image": fake::IMAGE, "imagePullPolicy": "Never", "args": ["start"]},
         ]},
     });
     let pod = api.create(&namespace.of("pods"), &pod).await?;
@@ -70,20 +70,20 @@ pub(super) async fn control_plane(api: &Api, namespace: &Namespace) -> Result<Ve
     let before = resident().await?;
     services(api, namespace).await?;
     for number in 0..PODS {
-        pod(api, namespace, number).await?;
+        fake::pod(api, namespace, number).await?;
     }
     // Before the pods have addresses: from an address that is not the pod's no certificate can be had, and all of these
     // sidecars come from this machine.
-    let sidecars = Sidecars::start(api, namespace, PODS).await?;
+    let sidecars = Sidecars::start(api, namespace, PODS, NOWHERE).await?;
     for number in 0..PODS {
-        runs(api, namespace, number).await?;
+        fake::runs(api, namespace, number).await?;
     }
     let with_pods = resident().await?;
     drop(sidecars);
     let without_sidecars = resident().await?;
     for number in PODS..PODS + MORE {
-        pod(api, namespace, number).await?;
-        runs(api, namespace, number).await?;
+        fake::pod(api, namespace, number).await?;
+        fake::runs(api, namespace, number).await?;
     }
     let with_more = resident().await?;
     Ok(vec![
@@ -104,31 +104,6 @@ async fn services(api: &Api, namespace: &Namespace) -> Result<()> {
         api.create(&namespace.of("services"), &service).await?;
     }
     Ok(())
-}
-
-/// A pod that no scheduler takes, and whose kubelet is us.
-async fn pod(api: &Api, namespace: &Namespace, number: u32) -> Result<()> {
-    let name = format!("web-{number}");
-    let labels = json!({"app": format!("web-{}", number % SERVICES), "pod-template-hash": "5d4f8c7b9", "outrigger.io/inject": "disabled"});
-    let env: Vec<Value> =
-        (0..20).map(|number| json!({"name": format!("SETTING_{number}"), "value": "x".repeat(40)})).collect();
-    let pod = json!({
-        "metadata": {"name": name, "labels": labels, "annotations": {"checksum/config": "0".repeat(64)}},
-        "spec": {"schedulerName": "nobody", "containers": [{
-            "name": "web", "image": IMAGE, "env": env, "ports": [{"name": "http", "containerPort": 8080}],
-        }]},
-    });
-    api.create(&namespace.of("pods"), &pod).await.map(drop)
-}
-
-/// What its kubelet would say.
-async fn runs(api: &Api, namespace: &Namespace, number: u32) -> Result<()> {
-    let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 200, 0, 1)) + number);
-    let status = json!({"status": {
-        "phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
-        "conditions": [{"type": "Ready", "status": "True"}, {"type": "ContainersReady", "status": "True"}],
-    }});
-    api.patch(&namespace.of(&format!("pods/web-{number}/status")), &status).await
 }
 
 fn container_id(pod: &Value, name: &str) -> Option<String> {
@@ -154,10 +129,10 @@ fn of_container(id: &str) -> Result<Pid> {
 
 const SIDECAR: &str = "outrigger-sidecar";
 const CONTROL_PLANE: &str = "control-plane";
-const IMAGE: &str = concat!("outrigger/test-app:", env!("CARGO_PKG_VERSION"));
 const PODS: u32 = 200;
 const MORE: u32 = 1000;
-const SERVICES: u32 = 20;
+/// What their outbound listeners would lead to.
+const NOWHERE: &str = "127.0.0.1:1";
 /// Until what starting took has been given back.
 const IDLE: Duration = Duration::from_secs(5);
 /// Until all changes are in a snapshot and with the sidecars.

@@ -1,5 +1,6 @@
 //! Sidecars for pods that exist in the API server only: real ones, on this machine, without capture.
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -16,18 +17,20 @@ use crate::data_plane::Folder;
 pub(super) struct Sidecars {
     _running: Vec<Child>,
     folder: Folder,
+    outbounds: Vec<SocketAddr>,
 }
 
 impl Sidecars {
-    /// Starts one for each of the first pods, and waits until the control plane says that it has them.
-    pub(super) async fn start(api: &Api, namespace: &Namespace, count: u32) -> Result<Self> {
+    /// Starts one for each of the first pods, its outbound listener leading to `destination`, and waits until all have their
+    /// configuration.
+    pub(super) async fn start(api: &Api, namespace: &Namespace, count: u32, destination: &str) -> Result<Self> {
         let program = std::env::var_os("OUTRIGGER_SIDECAR_BIN").context("OUTRIGGER_SIDECAR_BIN is not set")?;
         let folder = Folder::make()?;
         let anchors = api.get("/api/v1/namespaces/outrigger-system/configmaps/outrigger-trust-bundle").await?;
         let anchors = anchors["data"]["root.pem"].as_str().context("the trust bundle has no root.pem")?.to_owned();
         let service = api.get("/api/v1/namespaces/outrigger-system/services/outrigger-control-plane").await?;
         let address = service["spec"]["clusterIP"].as_str().context("the control plane has no address")?.to_owned();
-        let mut running = Vec::new();
+        let (mut running, mut outbounds) = (Vec::new(), Vec::new());
         for number in 0..count {
             let name = format!("web-{number}");
             let token = folder.path().join(&name);
@@ -45,12 +48,14 @@ impl Sidecars {
                 .arg(&token)
                 .arg("--state-dir")
                 .arg(&state);
-            sidecar.args(["--admin", "127.0.0.1:0", "--outbound", "127.0.0.1:0=127.0.0.1:1"]);
+            let outbound = free_address()?;
+            sidecar.args(["--admin", "127.0.0.1:0", "--outbound", &format!("{outbound}={destination}")]);
+            outbounds.push(outbound);
             running.push(sidecar.spawn().context("start a sidecar")?);
             // The control plane takes ten requests a second from one address.
             sleep(Duration::from_millis(120)).await;
         }
-        let sidecars = Self { _running: running, folder };
+        let sidecars = Self { _running: running, folder, outbounds };
         let begin = Instant::now();
         // Each that has its configuration has saved it.
         while !(0..count).all(|number| sidecars.configured(number)) {
@@ -58,6 +63,11 @@ impl Sidecars {
             sleep(Duration::from_millis(500)).await;
         }
         Ok(sidecars)
+    }
+
+    /// Where each takes what its application sends.
+    pub(super) fn outbounds(&self) -> &[SocketAddr] {
+        &self.outbounds
     }
 
     fn configured(&self, number: u32) -> bool {
@@ -72,4 +82,10 @@ impl Sidecars {
         let answer = api.create(&namespace.of("serviceaccounts/default/token"), &request).await?;
         Ok(answer["status"]["token"].as_str().context("no token")?.to_owned())
     }
+}
+
+/// An address that nobody listens on: the sidecar needs one that is known before it starts.
+fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
+    Ok(listener.local_addr()?)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::api::{Api, DeleteParams, DynamicObject, PostParams};
 use outrigger_proto::wire;
+use outrigger_proto::wire::sync_request::Message as Request;
 use serde_json::json;
 
 use super::api::{Namespace, kubeconfig, route_crd};
@@ -196,6 +197,9 @@ async fn routes_are_found_when_their_kind_appears_and_a_bad_one_stops_nothing() 
     let conditions: Vec<_> =
         told["conditions"].as_array().unwrap().iter().map(|c| (c["type"].as_str(), c["status"].as_str())).collect();
     assert_eq!(conditions[..2], [(Some("Accepted"), Some("True")), (Some("ResolvedRefs"), Some("True"))]);
+    let resources = vec![wire::Held { key: key.clone(), version: sidecar.held[&key].0 }];
+    sidecar.send(Request::Ack(wire::Ack { resources })).await;
+    status(&routes, "good", "Programmed").await;
     let version = routes.get("good").await.unwrap().metadata.resource_version;
     // A backend that is not there changes the one and not the other, and what did not change is not written.
     let lost =
