@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use outrigger_tests::{App, Mesh, Pod, Reply, enter, wait, yaml};
+use outrigger_tests::{App, Client, Mesh, Pod, Reply, enter, wait, yaml};
 
 const WEB: &str = "10.96.0.10";
 
@@ -39,6 +39,11 @@ impl Shop {
         let (v1, v2) = (version("v1"), version("v2"));
         let client = mesh.pod("client-1", "client");
         Some(Self { mesh, client, _v1: v1, v2 })
+    }
+
+    /// A page of the control plane.
+    fn control_plane(&self, path: &str) -> serde_json::Value {
+        self.mesh.control_plane_get(path).expect("the control plane answers").json()
     }
 }
 
@@ -159,6 +164,80 @@ fn a_route_edit_applies_without_a_failed_request() {
     for _ in 0..200 {
         assert_eq!(client.get("/").unwrap().header("x-app"), "v2", "the new route came and went after {seen} requests");
     }
+}
+
+#[test]
+fn a_weight_change_under_load_is_one_cut_before_the_ack() {
+    let rule = |v1: u32, v2: u32| {
+        format!("    - backendRefs: [{{name: v1, port: 80, weight: {v1}}}, {{name: v2, port: 80, weight: {v2}}}]\n")
+    };
+    let Some(shop) = Shop::open(&rule(1, 0)) else { return };
+    let clients: Vec<_> = (0..8).map(|_| shop.client.connect(&format!("{WEB}:80"))).collect();
+    let done = AtomicBool::new(false);
+
+    let mut changes = Vec::new();
+    let mut asked: Vec<Asked> = std::thread::scope(|scope| {
+        let load = |client| scope.spawn(|| ask_until(client, &done));
+        let load: Vec<_> = clients.into_iter().map(load).collect();
+        for new in ["v2", "v1", "v2", "v1"] {
+            std::thread::sleep(Duration::from_millis(100));
+            let snapshot = shop.control_plane("/config")["snapshot"].as_u64().unwrap();
+            let written = Instant::now();
+            let weights = if new == "v1" { rule(1, 0) } else { rule(0, 1) };
+            shop.mesh.write("mesh.yaml", &services(&weights));
+            let acked = wait::until("the client's sidecar acks", || {
+                let page = shop.control_plane("/sidecars");
+                let all = page["sidecars"].as_array().unwrap();
+                let own = all.iter().find(|sidecar| sidecar["workload"] == "shop/client-1").unwrap();
+                (own["ackedSnapshot"].as_u64().unwrap() > snapshot).then(Instant::now)
+            });
+            changes.push((new, written, acked));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        done.store(true, Ordering::Relaxed);
+        load.into_iter().flat_map(|load| load.join().unwrap()).collect()
+    });
+    asked.sort_by_key(|one| one.sent);
+
+    let mut old = "v1";
+    let mut from = asked[0].sent;
+    for (index, (new, written, acked)) in changes.iter().enumerate() {
+        let until = changes.get(index + 1).map_or(asked.last().unwrap().answered, |(_, written, _)| *written);
+        let here: Vec<&Asked> = asked.iter().filter(|one| one.sent >= from && one.answered <= until).collect();
+        let cut = here.iter().filter(|one| one.app == *new).map(|one| one.answered).min().expect("it took effect");
+        assert!(cut > *written);
+        for one in here {
+            let right = if one.answered <= *written {
+                one.app == old
+            } else if one.sent > *acked || one.sent > cut {
+                one.app == *new
+            } else {
+                one.app == old || one.app == *new
+            };
+            assert!(right, "change {index} to {new}, written {written:?}, first answer {cut:?}, acked {acked:?}: {one:?}");
+        }
+        (old, from) = (*new, *acked);
+    }
+}
+
+/// A request of the load, with where it went.
+#[derive(Debug)]
+struct Asked {
+    sent: Instant,
+    answered: Instant,
+    app: String,
+}
+
+/// Asks on one connection until told to stop. Every request must succeed.
+fn ask_until(mut client: Client, done: &AtomicBool) -> Vec<Asked> {
+    let mut all = Vec::new();
+    while !done.load(Ordering::Relaxed) {
+        let sent = Instant::now();
+        let response = client.get("/").expect("an answer");
+        assert_eq!(response.status, 200, "{}", response.text());
+        all.push(Asked { sent, answered: Instant::now(), app: response.header("x-app").to_owned() });
+    }
+    all
 }
 
 #[test]
