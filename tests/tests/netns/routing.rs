@@ -199,10 +199,11 @@ fn a_weight_change_under_load_is_one_cut_before_the_ack() {
     });
     asked.sort_by_key(|one| one.sent);
 
+    let end = asked.last().unwrap().answered;
     let mut old = "v1";
     let mut from = asked[0].sent;
     for (index, (new, written, acked)) in changes.iter().enumerate() {
-        let until = changes.get(index + 1).map_or(asked.last().unwrap().answered, |(_, written, _)| *written);
+        let until = changes.get(index + 1).map_or(end, |(_, written, _)| *written);
         let here: Vec<&Asked> = asked.iter().filter(|one| one.sent >= from && one.answered <= until).collect();
         let cut = here.iter().filter(|one| one.app == *new).map(|one| one.answered).min().expect("it took effect");
         assert!(cut > *written);
@@ -214,7 +215,10 @@ fn a_weight_change_under_load_is_one_cut_before_the_ack() {
             } else {
                 one.app == old || one.app == *new
             };
-            assert!(right, "change {index} to {new}, written {written:?}, first answer {cut:?}, acked {acked:?}: {one:?}");
+            assert!(
+                right,
+                "change {index} to {new}, written {written:?}, first answer {cut:?}, acked {acked:?}: {one:?}"
+            );
         }
         (old, from) = (*new, *acked);
     }
