@@ -66,6 +66,12 @@ impl Step {
         let shown: Vec<String> = self.shown.iter().map(|line| narrow(line)).collect();
         shown.is_empty() || lines(&shown, &printed)
     }
+
+    /// Whether the page has words for what is printed: only then may the command fail.
+    #[must_use]
+    pub fn has_words(&self) -> bool {
+        self.shown.iter().any(|line| line.trim() != "…")
+    }
 }
 
 /// How wide a column is depends on what is in it: spaces count as one.

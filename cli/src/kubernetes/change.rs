@@ -74,7 +74,13 @@ async fn apply(cluster: &Cluster, args: &Args, mut object: Value, output: &Outpu
     params.force = args.force_conflicts;
     let at = Instant::now();
     let there = api.patch(&name, &params, &Patch::Apply(&object)).await;
-    let there = there.map_err(|error| cluster.failure(&format!("cannot apply {called}"), error))?;
+    let there = there.map_err(|error| match &error {
+        kube::Error::Api(status) if status.code == 409 => {
+            let hint = "leave those fields to whoever has set them, or take them over with --force-conflicts";
+            Failure::new(format!("cannot apply {called}: {}", status.message), hint).into()
+        }
+        _ => cluster.failure(&format!("cannot apply {called}"), error),
+    })?;
     output.line(Stream::Stderr, &format!("  applied {called}"));
     let generation = there.metadata.generation.unwrap_or_default();
     Ok(Applied { api, kind: resource.kind, namespace, name: there.name_any(), generation, at, verdicts: Vec::new() })

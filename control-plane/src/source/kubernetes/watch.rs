@@ -107,7 +107,10 @@ async fn follow<const INDEX: usize>(watched: &Watched, api: Api<Seen<INDEX>>, ne
         if !watched.built_in && refused_with(&error, 403) {
             return Some(News::Denied(why(&error)));
         }
-        news.send((watched.kind, News::Broken(why(&error)))).await.ok()?;
+        // The last that a watch gets of a kind that goes is something else than an answer; the next answer says that it is gone.
+        if watched.built_in || failures > 0 {
+            news.send((watched.kind, News::Broken(why(&error)))).await.ok()?;
+        }
         tokio::time::sleep(LEAST_PAUSE.saturating_mul(1 << failures.min(10)).min(MOST_PAUSE)).await;
         failures += 1;
     }

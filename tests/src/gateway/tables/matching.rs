@@ -61,7 +61,7 @@ pub(super) const CONDITIONS: Group = Group {
     - {matches: [{path: {type: PathPrefix, value: /v1}}, {headers: [{name: either, value: one}]}], backendRefs: [{name: v1, port: 80}]}
 == HTTPRoute query on query
     - {matches: [{queryParams: [{name: v, value: '2'}]}], backendRefs: [{name: v2, port: 80}]}
-    - {matches: [{queryParams: [{name: a, value: x}, {name: b, value: y}]}], backendRefs: [{name: v2, port: 80}]}
+    - {matches: [{queryParams: [{name: a, value: x}, {name: b, value: 'y'}]}], backendRefs: [{name: v2, port: 80}]}
     - {matches: [{queryParams: [{type: RegularExpression, name: id, value: '[0-9]{1,3}'}]}], backendRefs: [{name: v2, port: 80}]}
 == HTTPRoute methods on methods
     - {matches: [{method: POST}, {method: DELETE, path: {type: PathPrefix, value: /deletable}}], backendRefs: [{name: v2, port: 80}]}
