@@ -15,7 +15,7 @@ use crate::data_plane::Folder;
 /// Running sidecars; they end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Sidecars {
-    _running: Vec<Child>,
+    running: Vec<Child>,
     folder: Folder,
     outbounds: Vec<SocketAddr>,
 }
@@ -41,13 +41,9 @@ impl Sidecars {
             sidecar.stdout(Stdio::null()).stderr(Stdio::null());
             sidecar.arg("--workload").arg(format!("{}/{name}", namespace.name));
             sidecar.arg("--control-plane").arg(format!("{address}:4180"));
-            sidecar
-                .arg("--trust-anchors-pem")
-                .arg(&anchors)
-                .arg("--token-file")
-                .arg(&token)
-                .arg("--state-dir")
-                .arg(&state);
+            // With `=`, for it begins with a dash.
+            sidecar.arg(format!("--trust-anchors-pem={anchors}"));
+            sidecar.arg("--token-file").arg(&token).arg("--state-dir").arg(&state);
             let outbound = free_address()?;
             sidecar.args(["--admin", "127.0.0.1:0", "--outbound", &format!("{outbound}={destination}")]);
             outbounds.push(outbound);
@@ -55,10 +51,14 @@ impl Sidecars {
             // The control plane takes ten requests a second from one address.
             sleep(Duration::from_millis(120)).await;
         }
-        let sidecars = Self { _running: running, folder, outbounds };
+        let mut sidecars = Self { running, folder, outbounds };
         let begin = Instant::now();
         // Each that has its configuration has saved it.
         while !(0..count).all(|number| sidecars.configured(number)) {
+            for sidecar in &mut sidecars.running {
+                let ended = sidecar.try_wait().context("look after a sidecar")?;
+                ensure!(ended.is_none(), "a sidecar has ended: {ended:?}");
+            }
             ensure!(begin.elapsed() < PATIENCE, "not all of {count} sidecars have their configuration");
             sleep(Duration::from_millis(500)).await;
         }
