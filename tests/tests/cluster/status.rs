@@ -114,7 +114,7 @@ fn each_case_has_its_conditions() {
 const CASES: &str = r"
 HTTPRoute | fine | web | {backendRefs: [{name: v1, port: 80}]} | + Programmed=True/Programmed
 HTTPRoute | port | web, port: 80 | {backendRefs: [{name: v1, port: 80}]} | + Programmed=True/Programmed
-HTTPRoute | section | web, sectionName: http | {backendRefs: [{name: v1, port: 80}]} | + Programmed=True/Programmed
+HTTPRoute | section | web, sectionName: web | {backendRefs: [{name: v1, port: 80}]} | + Programmed=True/Programmed
 GRPCRoute | taken-by | taken | {backendRefs: [{name: v1, port: 80}]} | + Programmed=True/Programmed
 TCPRoute | tcp | v1, port: 9090 | {backendRefs: [{name: v1, port: 80}]} | + Programmed=True/Programmed
 HTTPRoute | taken | taken | {backendRefs: [{name: v1, port: 80}]} | Accepted=False/Conflicted ResolvedRefs=True/ResolvedRefs Programmed=False/Invalid

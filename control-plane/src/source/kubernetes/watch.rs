@@ -70,7 +70,7 @@ async fn watch<const INDEX: usize>(client: Client, news: Sender) {
         let (told, pause) = match watched.find(&client).await {
             Ok(Some(resource)) => {
                 let api: Api<Seen<INDEX>> = Api::all_with(client.clone(), &resource);
-                (follow(watched, api, &news).await, LOOK_AGAIN)
+                (follow(watched, api, &client, &news).await, LOOK_AGAIN)
             }
             Ok(None) => (Some(News::Absent), LOOK_AGAIN),
             Err(error) => (Some(News::Broken(why(&error))), MOST_PAUSE),
@@ -84,7 +84,12 @@ async fn watch<const INDEX: usize>(client: Client, news: Sender) {
 }
 
 /// Follows one version; returns when the cluster no longer serves it, or with `None` when nobody listens any more.
-async fn follow<const INDEX: usize>(watched: &Watched, api: Api<Seen<INDEX>>, news: &Sender) -> Option<News> {
+async fn follow<const INDEX: usize>(
+    watched: &Watched,
+    api: Api<Seen<INDEX>>,
+    client: &Client,
+    news: &Sender,
+) -> Option<News> {
     let mut stream = std::pin::pin!(watcher::watcher(api, watched.config()));
     let mut failures = 0;
     while let Some(event) = stream.next().await {
@@ -107,7 +112,11 @@ async fn follow<const INDEX: usize>(watched: &Watched, api: Api<Seen<INDEX>>, ne
         if !watched.built_in && refused_with(&error, 403) {
             return Some(News::Denied(why(&error)));
         }
-        // The last that a watch gets of a kind that goes is something else than an answer; the next answer says that it is gone.
+        // A watch of a kind that is gone may get something that is no answer at all.
+        if !watched.built_in && matches!(watched.find(client).await, Ok(None)) {
+            return Some(News::Absent);
+        }
+        // While it goes it is still found; by the second failure it is not.
         if watched.built_in || failures > 0 {
             news.send((watched.kind, News::Broken(why(&error)))).await.ok()?;
         }
