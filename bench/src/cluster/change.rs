@@ -18,6 +18,8 @@ use super::{Figure, fake, median};
 
 /// Changes one route again and again below 50 sidecars.
 pub(super) async fn measure(api: &Api, namespace: &Namespace, rounds: usize) -> Result<Vec<Figure>> {
+    let kinds = api.find("/apis/gateway.networking.k8s.io/v1").await?;
+    ensure!(kinds.is_some(), "the cluster has no HTTPRoute: install the kinds of the Gateway API first");
     let service = json!({
         "metadata": {"name": SERVICE},
         "spec": {"selector": {"app": "nobody"}, "ports": [{"name": "http", "port": 80}]},
