@@ -33,6 +33,11 @@ impl Drawn {
         Some(Box::new(Self { policy: fault.policy.clone(), delay, abort }))
     }
 
+    /// Whether the request will not leave.
+    pub(crate) fn aborts(&self) -> bool {
+        self.abort.is_some()
+    }
+
     /// Makes it happen.
     ///
     /// # Errors

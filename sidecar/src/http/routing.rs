@@ -160,10 +160,16 @@ fn apply(
         return Ok(Routed::Answered(Box::new(response.map(|()| Body::empty()))));
     }
     let origin = origin.or_else(|| drawn.filters.origin(&parts));
-    mirrors.send(&rule.mirrors, &parts, &mut body, call.flow.grpc);
+    // What no backend gets has no copy either.
+    let leaves = !call.fault.as_ref().is_some_and(|fault| fault.aborts());
+    if leaves {
+        mirrors.send(&rule.mirrors, &parts, &mut body, call.flow.grpc);
+    }
     let changed = drawn.filters.apply_request(&mut parts, &mut matched);
     changed.map_err(too_long)?;
-    mirrors.send(&drawn.mirrors, &parts, &mut body, call.flow.grpc);
+    if leaves {
+        mirrors.send(&drawn.mirrors, &parts, &mut body, call.flow.grpc);
+    }
     call.request = Request::from_parts(parts, body);
     call.flow.routed(&backend, Some(&rule));
     call.to = To::Backend(backend, Some(rule.clone()));

@@ -158,3 +158,24 @@ fn a_mirror_that_is_gone_down_or_deaf_harms_no_request() {
     wait::until_true("there is a limit on copies in flight", || copies(&client, "dropped") >= 50.0);
     wait::until_true("copies are not in the way of a drain", || client.config()["inFlight"] == 0);
 }
+
+#[test]
+fn a_request_that_a_fault_aborts_has_no_copy() {
+    let Some(sandbox) = enter() else { return };
+    let fault = "---\napiVersion: outrigger.io/v1alpha1\nkind: TrafficPolicy\nmetadata: {name: web, namespace: shop}\nspec:\n  \
+                 targetRefs: [{group: '', kind: Service, name: web}]\n  \
+                 faultInjection: {abort: {httpStatus: 418, headers: [{name: x-test, value: 'yes'}]}}\n";
+    let mut mesh = Mesh::start(sandbox, &services(&(rule(&mirror(TO_COPY)) + fault)));
+    let (main, copy) = (mesh.pod("main-1", "main"), mesh.pod("copy-1", "copy"));
+    let (_main, copies_seen) = (App::echo(&main, 8080, "main"), App::echo(&copy, 8080, "copy"));
+    let client = mesh.pod("client-1", "client");
+    let mut connection = client.connect(&format!("{WEB}:80"));
+    let mut ask = |test: &str| connection.send("GET", "/", &[("x-test", test)], b"").unwrap().status;
+
+    assert_eq!((0..20).map(|_| ask("yes")).collect::<Vec<_>>(), [418; 20]);
+    assert_eq!(ask("no"), 200);
+
+    wait::until_true("the copy of the last is answered", || copies(&client, "answered") > 0.0);
+    assert_eq!(client.metric("outrigger_outbound_mirrored_requests_total", &[]), 1.0, "no other copy was begun");
+    assert_eq!(copies_seen.count(), 1);
+}
