@@ -101,6 +101,22 @@ pub(crate) fn for_tests() -> Result<[(&'static str, PathBuf); 3]> {
     ])
 }
 
+/// Whether nothing of the cluster runs, nor is left.
+///
+/// # Errors
+/// When there is no home for a cache.
+pub(crate) fn is_down() -> Result<bool> {
+    Ok(down::left(&places::Places::new()?).is_empty())
+}
+
+/// Stops the cluster and removes all that it made.
+///
+/// # Errors
+/// Names what is left.
+pub(crate) fn stop() -> Result<()> {
+    down::run(&places::Places::new()?)
+}
+
 /// Lets kube-proxy of the running cluster make Services in another way.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: the tests of the project. What CI runs besides format and lints, it runs.
 //!
-//! The suites that need a Kubernetes cluster take half an hour, and run when asked for: `--cluster`, or `--only cluster`.
+//! The suites that need a Kubernetes cluster come last and take half an hour. They start one, and stop it if none was there.
 //!
 //! Suites: `unit` (beside the code), `doc`, `peers` (the programs from outside, without a mesh between them), and every
 //! integration test: those of single crates, and in `tests/tests` those of all together. `conformance` is the suite of the
@@ -19,9 +19,9 @@ pub(crate) struct Args {
     /// Runs these suites only.
     #[arg(long, value_name = "SUITE", value_delimiter = ',')]
     only: Vec<String>,
-    /// Runs the suites that need a Kubernetes cluster as well, and starts one.
+    /// Leaves out the suites that need a Kubernetes cluster.
     #[arg(long)]
-    cluster: bool,
+    no_cluster: bool,
     /// Lists the suites, and runs none.
     #[arg(long)]
     list: bool,
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("no suite {unknown}; there are: {}", suites.join(", "));
     }
     let wanted = |suite: &str| match args.only.as_slice() {
-        [] => args.cluster || !IN_CLUSTER.contains(&suite),
+        [] => !args.no_cluster || !IN_CLUSTER.contains(&suite),
         only => only.iter().any(|name| name == suite),
     };
     let with_programs = suites.iter().any(|suite| needs_programs(suite) && wanted(suite));
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let filter = args.filter.as_deref();
         alone.into_iter().for_each(|suite| run_suite(&mut steps, &root, suite, filter, &[]));
         if !in_cluster.is_empty()
-            && let Some(cluster) = prepare_cluster(&mut steps)
+            && let Some(Cluster { env: cluster, was_down }) = prepare_cluster(&mut steps)
         {
             let (official, own): (Vec<&String>, Vec<_>) = in_cluster.iter().partition(|suite| **suite == CONFORMANCE);
             own.iter().for_each(|suite| run_suite(&mut steps, &root, suite, filter, &cluster));
@@ -78,10 +78,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             if !official.is_empty() {
                 run_conformance(&mut steps, is_ours, filter);
             }
+            if was_down {
+                steps.step("the cluster goes", cluster::stop);
+            }
         }
     }
-    if args.only.is_empty() && !args.cluster {
-        step::announce(&format!("not run: {}, which need a Kubernetes cluster: --cluster", IN_CLUSTER.join(", ")));
+    if args.only.is_empty() && args.no_cluster {
+        step::announce(&format!("not run: {}, which need a Kubernetes cluster", IN_CLUSTER.join(", ")));
     }
     steps.finish()
 }
@@ -128,28 +131,43 @@ fn run_conformance(steps: &mut Steps, is_ours: bool, filter: Option<&str>) {
     }
 }
 
-/// Sees to it that there is a cluster with the images of what is tested; returns what tells the tests of it.
+/// Where suites run that need Kubernetes.
+struct Cluster {
+    /// What tells the tests of it.
+    env: Vec<(&'static str, PathBuf)>,
+    /// Whether nothing of it ran before.
+    was_down: bool,
+}
+
+/// Sees to it that there is a cluster with the images of what is tested.
 ///
 /// Whoever has a cluster of their own names it in `OUTRIGGER_TEST_KUBECONFIG`, and loads the images into it.
-fn prepare_cluster(steps: &mut Steps) -> Option<Vec<(&'static str, PathBuf)>> {
-    let mut env = vec![("OUTRIGGER_REQUIRE_CLUSTER", PathBuf::from("1"))];
+fn prepare_cluster(steps: &mut Steps) -> Option<Cluster> {
+    let mut cluster = Cluster { env: vec![("OUTRIGGER_REQUIRE_CLUSTER", PathBuf::from("1"))], was_down: false };
     if std::env::var_os("OUTRIGGER_TEST_KUBECONFIG").is_some() {
-        return Some(env);
+        return Some(cluster);
     }
-    if !workspace::is_root() {
-        step::announce("cluster: skipped; it needs root, or a cluster that OUTRIGGER_TEST_KUBECONFIG names");
+    if !(cfg!(target_os = "linux") && workspace::is_root()) {
+        step::announce(&format!(
+            "skipped: {}; a Kubernetes cluster needs root on Linux, or one that OUTRIGGER_TEST_KUBECONFIG names",
+            IN_CLUSTER.join(", ")
+        ));
         return None;
     }
     let mut ready = false;
     steps.step("a Kubernetes cluster, and the images", || {
-        env.extend(cluster::for_tests()?);
+        cluster.was_down = cluster::is_down()?;
+        cluster.env.extend(cluster::for_tests()?);
         ready = true;
         Ok(())
     });
-    ready.then_some(env)
+    if !ready && cluster.was_down {
+        steps.step("the cluster goes", cluster::stop);
+    }
+    ready.then_some(cluster)
 }
 
-/// The suites that run in Kubernetes, after all others and when asked for.
+/// The suites that run in Kubernetes, after all others.
 const IN_CLUSTER: [&str; 3] = ["kubernetes", "cluster", CONFORMANCE];
 
 /// The suite that is no test target of ours.
