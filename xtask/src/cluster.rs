@@ -101,12 +101,9 @@ pub(crate) fn for_tests() -> Result<[(&'static str, PathBuf); 3]> {
     ])
 }
 
-/// Whether nothing of the cluster runs, nor is left.
-///
-/// # Errors
-/// When there is no home for a cache.
-pub(crate) fn is_down() -> Result<bool> {
-    Ok(down::left(&places::Places::new()?).is_empty())
+/// Whether anything of the cluster runs. What it left when the machine went down does not.
+pub(crate) fn is_running() -> bool {
+    !cgroup::all_processes().is_empty()
 }
 
 /// Stops the cluster and removes all that it made.

@@ -156,7 +156,11 @@ fn prepare_cluster(steps: &mut Steps) -> Option<Cluster> {
     }
     let mut ready = false;
     steps.step("a Kubernetes cluster, and the images", || {
-        cluster.was_down = cluster::is_down()?;
+        cluster.was_down = !cluster::is_running();
+        if cluster.was_down {
+            // What a cluster left that did not end by itself is no place to test in.
+            cluster::stop()?;
+        }
         cluster.env.extend(cluster::for_tests()?);
         ready = true;
         Ok(())

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 pub(crate) struct Namespace {
     pub(crate) client: Client,
     pub(crate) name: String,
+    kubeconfig: PathBuf,
 }
 
 /// Where the cluster is; `None`, and a word about it, when there is none.
@@ -24,16 +25,40 @@ pub(crate) fn kubeconfig() -> Option<PathBuf> {
     path.map(PathBuf::from)
 }
 
+async fn client(kubeconfig: &std::path::Path) -> Client {
+    let read = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
+    let options = kube::config::KubeConfigOptions::default();
+    Client::try_from(kube::Config::from_custom_kubeconfig(read, &options).await.unwrap()).unwrap()
+}
+
+impl Drop for Namespace {
+    /// A test that fails leaves no pods to those that come after it.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let (name, kubeconfig) = (self.name.clone(), self.kubeconfig.clone());
+        // The test's own runtime stands still by now.
+        let clearing = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let namespace = Self { client: client(&kubeconfig).await, name, kubeconfig };
+                namespace.clear().await;
+            });
+        });
+        if clearing.join().is_err() {
+            eprintln!("namespace {} stays", self.name);
+        }
+    }
+}
+
 impl Namespace {
     pub(crate) async fn new(kubeconfig: &std::path::Path, about: &str) -> Self {
-        let read = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
-        let options = kube::config::KubeConfigOptions::default();
-        let config = kube::Config::from_custom_kubeconfig(read, &options).await.unwrap();
-        let client = Client::try_from(config).unwrap();
+        let client = client(kubeconfig).await;
         let mut bytes = [0; 4];
         aws_lc_rs::rand::fill(&mut bytes).unwrap();
         let name = format!("{about}-{:08x}", u32::from_be_bytes(bytes));
-        let namespace = Self { client, name };
+        let namespace = Self { client, name, kubeconfig: kubeconfig.to_owned() };
         let api = namespace.cluster_api("v1", "Namespace", "namespaces");
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace.name}});
         api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
@@ -42,6 +67,10 @@ impl Namespace {
 
     /// Removes everything again.
     pub(crate) async fn finish(self) {
+        self.clear().await;
+    }
+
+    async fn clear(&self) {
         // An API server without controllers removes no content; without content, nothing holds a namespace up.
         for (version, kind, plural) in [
             ("v1", "Pod", "pods"),
@@ -49,7 +78,7 @@ impl Namespace {
             ("discovery.k8s.io/v1", "EndpointSlice", "endpointslices"),
         ] {
             let api = self.api(version, kind, plural);
-            for object in api.list(&kube::api::ListParams::default()).await.unwrap() {
+            for object in api.list(&kube::api::ListParams::default()).await.into_iter().flatten() {
                 let now = DeleteParams::default().grace_period(0);
                 let _ = api.delete(&object.name_any(), &now).await;
             }
