@@ -156,9 +156,9 @@ where
         Some(dialled) => dialled,
         None => Prefixed::new(worker.connector.tcp(app).await?), // 10
     };
-    let record = worker.telemetry.tcp_inbound(caller, app.port());
+    let record = worker.telemetry.tcp_inbound(caller.clone(), app);
     let copied = tcp::copy(io, dialled, |way, bytes| record.copied(way, bytes)).await;
-    record.end(copied.as_ref().err());
+    record.end(copied);
     Ok(())
 }
 

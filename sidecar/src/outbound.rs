@@ -61,6 +61,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<S
                 Some(peer) => peer,
                 None => Prefixed::new(open_bytes(&worker, &target, &mut via).await?), // 7, 9, 10, 11
             };
+            let via = via.ok_or_else(|| ProxyError::new(ErrorCode::Internal, "a connection without an endpoint"))?;
             serve_bytes(&worker, io, peer, via).await
         }
         Detected::Closed => Ok(()),
@@ -88,6 +89,9 @@ where
 
 /// Where a connection for bytes leads.
 pub(crate) struct Via {
+    /// The rule of a TCPRoute or TLSRoute that chose the backend.
+    pub(crate) rule: Option<Arc<Rule>>,
+    pub(crate) backend: Arc<Backend>,
     pub(crate) endpoint: Arc<Endpoint>,
     /// Its place under a limit, until it ends.
     _counted: Connection,
@@ -95,7 +99,7 @@ pub(crate) struct Via {
 
 /// Opens a connection for bytes to one of the target's backends, and says to which in `via`.
 async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> Result<Io, ProxyError> {
-    let backend = tcp_backend(target)?;
+    let (backend, rule) = tcp_backend(target)?;
     let mut failed = None;
     let mut last = ProxyError::new(ErrorCode::Internal, "no attempt was made");
     for _ in 0..TCP_ATTEMPTS {
@@ -109,7 +113,7 @@ async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> 
         match worker.connector.open(&endpoint, Alpn::Opaque).await {
             Ok(io) => {
                 endpoint.succeeded();
-                *via = Some(Via { endpoint, _counted: counted });
+                *via = Some(Via { rule, backend, endpoint, _counted: counted });
                 return Ok(io);
             }
             Err(error) => {
@@ -122,14 +126,15 @@ async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> 
     Err(last)
 }
 
-fn tcp_backend(target: &Target) -> Result<Arc<Backend>, ProxyError> {
+/// Returns the backend, and the rule that chose it.
+fn tcp_backend(target: &Target) -> Result<(Arc<Backend>, Option<Arc<Rule>>), ProxyError> {
     let kind = target.kind();
     match &**kind {
         TargetKind::Service { tcp: Some(rule), .. } => match &rule.backends.pick(random()).to {
-            Destination::Service { backend, .. } => Ok(backend.clone()),
+            Destination::Service { backend, .. } => Ok((backend.clone(), Some(rule.clone()))),
             Destination::Invalid(why) => Err(ProxyError::new(ErrorCode::BackendInvalid, why.to_string())),
         },
-        TargetKind::Service { backend, .. } | TargetKind::Direct { backend, .. } => Ok(backend.clone()),
+        TargetKind::Service { backend, .. } | TargetKind::Direct { backend, .. } => Ok((backend.clone(), None)),
         TargetKind::Denied => {
             let detail = format!("{} is not part of the mesh, and egress is denied", target.destination);
             Err(ProxyError::new(ErrorCode::RequestDenied, detail))
@@ -137,15 +142,10 @@ fn tcp_backend(target: &Target) -> Result<Arc<Backend>, ProxyError> {
     }
 }
 
-async fn serve_bytes(
-    worker: &Worker,
-    io: Prefixed<TcpStream>,
-    peer: Prefixed<Io>,
-    via: Option<Via>,
-) -> Result<(), ProxyError> {
-    let record = worker.telemetry.tcp_outbound(via.as_ref());
+async fn serve_bytes(worker: &Worker, io: Prefixed<TcpStream>, peer: Prefixed<Io>, via: Via) -> Result<(), ProxyError> {
+    let record = worker.telemetry.tcp_outbound(via);
     let copied = tcp::copy(io, peer, |way, bytes| record.copied(way, bytes)).await;
-    record.end(copied.as_ref().err());
+    record.end(copied);
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod host;
 mod image;
 mod images;
 mod kubectl;
+mod mesh;
 mod network;
 mod part;
 mod peers;
@@ -86,7 +87,7 @@ pub(crate) fn inside(program: &std::path::Path) -> Result<std::process::Command>
     Ok(command)
 }
 
-/// Starts the cluster with the images of the sources as they are, and returns what tests must be told of it.
+/// Starts the cluster with the images of the sources as they are and without a mesh, and returns what tests must be told of it.
 ///
 /// # Errors
 /// As of `up` and `images`.
@@ -94,6 +95,7 @@ pub(crate) fn for_tests() -> Result<[(&'static str, PathBuf); 3]> {
     let places = places::Places::new()?;
     up::run(&places, &up::Args::default())?;
     images::run(&places, &images::Args::quick())?;
+    mesh::uninstall(&places)?;
     Ok([
         ("OUTRIGGER_TEST_KUBECONFIG", places.kubeconfig()),
         ("OUTRIGGER_KUBECTL", places.bin().join("kubectl")),

@@ -1,4 +1,4 @@
-//! The access log: one line a request on standard output, as JSON or text, for the requests that were asked for.
+//! The access log: one line a request, and one a copied connection at its end, on standard output, as JSON or text, for the requests that were asked for.
 //!
 //! Lines are joined in a bounded buffer that a thread of its own writes out: a reader that does not keep up costs
 //! lines, which are counted, and never a request's time. No query strings, no headers.
@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-pub(crate) use line::{ConnectionEntry, Entry};
+pub(crate) use line::{ConnectionEntry, CopiedEntry, Entry};
 
 use line::Line;
 use writer::Writer;

@@ -3,12 +3,16 @@
 //! The data path adds to atomics that it finds by small keys; names, labels and text exist only when they are scraped.
 //! Labels come from the mesh's configuration and from closed sets, never from a caller.
 
+mod connections;
 mod counters;
 mod histogram;
+mod labels;
 mod requests;
 
+pub(crate) use connections::{ConnectionMetrics, Copied};
 pub(crate) use counters::{ControlFacts, Counters, FaultKind, MirrorOutcome, RetryOutcome};
-pub(crate) use requests::{Labels, Observed, PeerLabel, RequestMetrics};
+pub(crate) use labels::{Labels, PeerLabel};
+pub(crate) use requests::{Observed, RequestMetrics};
 
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
@@ -16,6 +20,9 @@ use std::fmt;
 
 /// Values of one metric that are rendered at a scrape: labels and value.
 type Samples<'a, V> = &'a [(&'a [(&'static str, &'a str)], V)];
+
+/// A series that nobody has added to for so long is not shown any more.
+const IDLE_SECONDS: u32 = 600;
 
 /// Writes a counter; `name` without `_total`.
 fn encode_counter(

@@ -26,7 +26,7 @@ pub(crate) use request::RequestRecord;
 pub(crate) use trace::TraceContext;
 
 use access_log::{AccessLog, ConnectionEntry};
-use metrics::{ControlFacts, Counters, RequestMetrics};
+use metrics::{ConnectionMetrics, ControlFacts, Counters, RequestMetrics};
 use trace::{Resource, Tracer, TracerConfig};
 
 use crate::config::RunArgs;
@@ -60,6 +60,7 @@ impl From<&RunArgs> for TelemetryConfig {
 pub(crate) struct Telemetry {
     in_flight: Arc<AtomicUsize>,
     requests: Arc<RequestMetrics>,
+    connections: Arc<ConnectionMetrics>,
     counters: Arc<Counters>,
     access_log: Arc<AccessLog>,
     tracer: Option<Arc<Tracer>>,
@@ -85,13 +86,23 @@ impl Telemetry {
             Some(endpoint) => Some(Arc::new(start_tracer(config, endpoint, store.clone())?)),
         };
         let requests = Arc::new(RequestMetrics::new(MAX_SERIES));
+        let connections = Arc::new(ConnectionMetrics::new(MAX_CONNECTION_SERIES));
         let facts = control_facts(store, tls, tracer.clone(), access_log.clone());
         let counters = Arc::new(Counters::new(facts));
         metrics.register(|registry| {
             registry.register_collector(Box::new(requests.clone()));
+            registry.register_collector(Box::new(connections.clone()));
             registry.register_collector(Box::new(counters.clone()));
         });
-        Ok(Self { in_flight: Arc::default(), requests, counters, access_log, tracer, refused: Mutex::default() })
+        Ok(Self {
+            in_flight: Arc::default(),
+            requests,
+            connections,
+            counters,
+            access_log,
+            tracer,
+            refused: Mutex::default(),
+        })
     }
 
     /// A connection was closed at once because of the limit on connections.
@@ -203,5 +214,7 @@ fn control_facts(
 
 /// Series of request metrics; each is a histogram of some 20 lines.
 const MAX_SERIES: usize = 2000;
+/// Series of metrics of copied connections; each is four lines.
+const MAX_CONNECTION_SERIES: usize = 1000;
 /// Between two warnings about one thing.
 const QUIET: Duration = Duration::from_secs(10);

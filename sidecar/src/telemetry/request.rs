@@ -15,7 +15,6 @@ use super::access_log::Entry;
 use super::facts::{ErrorType, GrpcStatus};
 use super::metrics::{FaultKind, Labels, Observed, PeerLabel, RetryOutcome};
 use super::trace::{HttpSpan, Kind, TraceContext, Tracer};
-use crate::balance::BackendName;
 use crate::http::{Attempt, Body, Direction, End, Facts, Flow, Outcome};
 
 /// What is kept of a request's head.
@@ -72,14 +71,8 @@ impl Telemetry {
         let Ended { record, flow, outcome, facts, .. } = ended;
         let kind = ended.kind();
         let peer = match (&flow.caller, &facts.backend) {
-            (Some(caller), _) => caller.peer.as_ref().map_or(PeerLabel::Unknown, |peer| PeerLabel::Account {
-                namespace: peer.identity.namespace(),
-                name: peer.identity.service_account(),
-            }),
-            (None, Some(backend)) => match &backend.name {
-                BackendName::Service(service) => PeerLabel::Service(service),
-                BackendName::Workload(_) | BackendName::Unknown => PeerLabel::Unknown,
-            },
+            (Some(caller), _) => PeerLabel::caller(caller),
+            (None, Some(backend)) => PeerLabel::backend(&backend.name),
             (None, None) => PeerLabel::Unknown,
         };
         let route = facts.rule.as_ref().map(|rule| (&*rule.route, rule.index, &*rule.name));

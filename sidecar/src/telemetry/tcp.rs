@@ -2,11 +2,18 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use outrigger_proto::ErrorCode;
+use tokio::time::Instant;
 
 use super::Telemetry;
-use super::metrics::Counters;
+use super::access_log::{AccessLog, CopiedEntry};
+use super::metrics::{Copied, Labels, PeerLabel};
+use super::trace::Kind;
 use crate::http::Direction;
 use crate::inbound::Caller;
 use crate::outbound::Via;
@@ -14,53 +21,125 @@ use crate::tcp::Way;
 
 impl Telemetry {
     /// A connection of the workload is copied; `via` is where it leads.
-    pub(crate) fn tcp_outbound(&self, via: Option<&Via>) -> TcpRecord {
-        let mutual = via.is_some_and(|via| via.endpoint.identity.is_some());
-        self.tcp(Direction::Outbound, mutual)
+    pub(crate) fn tcp_outbound(&self, via: Via) -> TcpRecord {
+        let rule = via.rule.as_ref();
+        let labels = Labels {
+            kind: Kind::Client,
+            grpc: false,
+            route: rule.map(|rule| (&*rule.route, rule.index, &*rule.name)),
+            peer: PeerLabel::backend(&via.backend.name),
+            mutual: via.endpoint.identity.is_some(),
+        };
+        let series = self.connections.opened(&labels);
+        self.tcp(series, Ends::Outbound(via))
     }
 
     /// A peer's connection is copied to the app.
-    pub(crate) fn tcp_inbound(&self, caller: &Arc<Caller>, _port: u16) -> TcpRecord {
-        self.tcp(Direction::Inbound, caller.peer.is_some())
+    pub(crate) fn tcp_inbound(&self, caller: Arc<Caller>, app: SocketAddr) -> TcpRecord {
+        let peer = PeerLabel::caller(&caller);
+        let labels = Labels { kind: Kind::Server, grpc: false, route: None, peer, mutual: caller.peer.is_some() };
+        let series = self.connections.opened(&labels);
+        self.tcp(series, Ends::Inbound(caller, app))
     }
 
-    fn tcp(&self, direction: Direction, mutual: bool) -> TcpRecord {
+    fn tcp(&self, series: Arc<Copied>, ends: Ends) -> TcpRecord {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.counters.tcp_opened(direction, mutual);
-        TcpRecord { in_flight: self.in_flight.clone(), counters: self.counters.clone(), direction, mutual }
+        TcpRecord {
+            in_flight: self.in_flight.clone(),
+            series,
+            access_log: self.access_log.clone(),
+            ends,
+            start: Instant::now(),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            error: None,
+        }
     }
 }
 
-/// A connection that is being copied.
+/// Who is joined.
+enum Ends {
+    Outbound(Via),
+    Inbound(Arc<Caller>, SocketAddr),
+}
+
+/// A connection that is being copied; told when it is dropped.
 pub(crate) struct TcpRecord {
     in_flight: Arc<AtomicUsize>,
-    counters: Arc<Counters>,
-    direction: Direction,
-    mutual: bool,
+    series: Arc<Copied>,
+    access_log: Arc<AccessLog>,
+    ends: Ends,
+    start: Instant,
+    sent: AtomicU64,
+    received: AtomicU64,
+    error: Option<io::Error>,
 }
 
 impl TcpRecord {
+    /// Counts copied bytes; [`Way::There`] is from the side that dialled to the side that was dialled.
     pub(crate) fn copied(&self, way: Way, bytes: usize) {
-        self.counters.tcp_copied(self.direction, self.mutual, way, bytes);
+        // Seen from the workload: outbound it dialled, inbound it was dialled.
+        let (own, series) = match (&self.ends, way) {
+            (Ends::Outbound(_), Way::There) | (Ends::Inbound(..), Way::Back) => (&self.sent, &self.series.sent),
+            (Ends::Outbound(_), Way::Back) | (Ends::Inbound(..), Way::There) => (&self.received, &self.series.received),
+        };
+        own.fetch_add(bytes as u64, Ordering::Relaxed);
+        series.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// The connection has ended; without this call it was cut.
-    pub(crate) fn end(self, error: Option<&io::Error>) {
-        if let Some(error) = error {
-            tracing::debug!(direction = self.direction.as_str(), %error, "copied connection broke off");
+    /// The connection has ended.
+    pub(crate) fn end(mut self, result: io::Result<()>) {
+        self.error = result.err();
+    }
+
+    fn log(&self) {
+        let failed = self.error.is_some();
+        if !self.access_log.wants(failed) {
+            return;
         }
+        let error = self.error.as_ref().map(|error| (ErrorCode::ConnectionTerminated, error));
+        let entry = CopiedEntry {
+            time: SystemTime::now(),
+            direction: Direction::Outbound,
+            duration: self.start.elapsed(),
+            sent: self.sent.load(Ordering::Relaxed),
+            received: self.received.load(Ordering::Relaxed),
+            route: None,
+            backend: None,
+            server: None,
+            client: None,
+            peer_identity: None,
+            error,
+        };
+        self.access_log.write(&match &self.ends {
+            Ends::Outbound(via) => CopiedEntry {
+                route: via.rule.as_deref().map(|rule| rule as _),
+                backend: Some(&via.backend.name),
+                server: Some(via.endpoint.address),
+                peer_identity: via.endpoint.identity.as_ref().map(outrigger_identity::Identity::as_str),
+                ..entry
+            },
+            Ends::Inbound(caller, app) => CopiedEntry {
+                direction: Direction::Inbound,
+                server: Some(*app),
+                client: Some(caller.address),
+                peer_identity: caller.peer.as_ref().map(|peer| peer.identity.as_str()),
+                ..entry
+            },
+        });
     }
 }
 
 impl Drop for TcpRecord {
     fn drop(&mut self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.counters.tcp_closed(self.direction, self.mutual);
+        self.series.open.fetch_sub(1, Ordering::Relaxed);
+        self.log();
     }
 }
 
 impl fmt::Debug for TcpRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpRecord").field("direction", &self.direction).finish_non_exhaustive()
+        f.debug_struct("TcpRecord").field("series", &self.series).finish_non_exhaustive()
     }
 }

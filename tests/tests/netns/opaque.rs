@@ -97,6 +97,44 @@ fn a_client_that_speaks_first_and_no_http_is_carried_as_bytes() {
 }
 
 #[test]
+fn a_copied_connection_is_told_with_its_rule_its_peers_and_its_bytes() {
+    let Some(sandbox) = enter() else { return };
+    let rule = "    - {name: all, backendRefs: [{name: db, port: 5000}]}\n";
+    let mut mesh = Mesh::start(sandbox, &(db() + &yaml::http_route("db", "db", rule).replace("HTTPRoute", "TCPRoute")));
+    let pod = mesh.pod("db-1", "db");
+    let _app = greeter(&pod);
+    let client = mesh.pod("client-1", "client");
+
+    let mut stream = dial(&client, &format!("{DB}:5000"));
+    stream.write_all(b"EHLO\r\n").unwrap();
+    stream.read_exact(&mut [0; 17]).unwrap();
+    let outbound = [r#"route="TCPRoute/shop/db/all""#, r#"peer_service="db:5000""#, r#"tls="mutual""#];
+    assert_eq!(client.metric("outrigger_outbound_tcp_open_connections", &outbound), 1.0);
+    drop(stream);
+
+    let line = |pod: &Pod| {
+        outrigger_tests::wait::until("the connection is logged", || {
+            let log = pod.log();
+            let line = log.lines().find(|line| line.contains("outrigger.sent_bytes"))?;
+            serde_json::from_str::<serde_json::Value>(line).ok()
+        })
+    };
+    let (asked, served) = (line(&client), line(&pod));
+    let identity = |account| format!("spiffe://mesh.local/ns/shop/sa/{account}");
+    assert_eq!(asked["outrigger.route"], "TCPRoute/shop/db/all");
+    assert_eq!(asked["outrigger.backend"], "shop/db:5000");
+    for (line, peer, sent, received) in [(asked, "db", 6, 17), (served, "client", 17, 6)] {
+        assert_eq!(line["outrigger.peer.identity"], identity(peer), "{line}");
+        assert_eq!(line["outrigger.sent_bytes"], sent, "{line}");
+        assert_eq!(line["outrigger.received_bytes"], received, "{line}");
+    }
+    let inbound = [r#"peer_service_account="client""#, r#"peer_namespace="shop""#];
+    assert_eq!(pod.metric("outrigger_inbound_tcp_sent_bytes_total", &inbound), 17.0);
+    assert_eq!(client.metric("outrigger_outbound_tcp_received_bytes_total", &outbound), 17.0);
+    assert_eq!(client.metric("outrigger_outbound_tcp_open_connections", &outbound), 0.0);
+}
+
+#[test]
 fn http_that_comes_byte_by_byte_or_late_is_still_http() {
     let Some(sandbox) = enter() else { return };
     let mut mesh = Mesh::start(sandbox, &db());

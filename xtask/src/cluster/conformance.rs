@@ -7,15 +7,13 @@ mod gateway_api;
 mod suite;
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Result;
 
 use super::places::{Places, require_root};
-use super::{kubectl, process};
-use crate::step::{self, Steps};
-use crate::workspace;
+use super::{kubectl, mesh};
+use crate::step::Steps;
 
 /// `cargo xtask conformance`.
 #[derive(Debug, Default, clap::Args)]
@@ -51,24 +49,11 @@ pub(crate) fn add_to(steps: &mut Steps, args: &Args) {
         remove_namespaces(&places)?;
         // Before the mesh, which then finds the kinds at once.
         let kinds = gateway_api::make(&places)?;
-        let result = install_mesh(&places).and_then(|()| suite::run(&places, args, counts));
+        let result = mesh::install(&places).and_then(|()| suite::run(&places, args, counts));
         // The suite removes what it made, and does not wait for it.
         let gone = result.and_then(|()| namespaces_go(&places));
         kinds.remove(&places).and(gone)
     });
-}
-
-/// Installs the mesh as a user does. One that is there goes first: the same tag may be another image.
-fn install_mesh(places: &Places) -> Result<()> {
-    let root = places.repository();
-    step::run(workspace::cargo(root).args(["build", "--quiet", "--package", "outrigger-cli", "--all-features"]))?;
-    let outrigger = || {
-        let mut outrigger = Command::new(workspace::target_dir(root).join("debug/outrigger"));
-        outrigger.env("KUBECONFIG", places.kubeconfig());
-        outrigger
-    };
-    process::quiet(outrigger().args(["uninstall", "--force"]))?;
-    process::quiet(outrigger().args(["install", "--set", "image.pullPolicy=Never"]))
 }
 
 fn remove_namespaces(places: &Places) -> Result<()> {

@@ -51,6 +51,27 @@ pub(crate) struct ConnectionEntry<'a> {
     pub(crate) detail: &'a str,
 }
 
+/// What is told about a connection whose bytes were copied.
+pub(crate) struct CopiedEntry<'a> {
+    pub(crate) time: SystemTime,
+    pub(crate) direction: Direction,
+    pub(crate) duration: Duration,
+    /// Bytes that the workload sent.
+    pub(crate) sent: u64,
+    /// Bytes that the workload received.
+    pub(crate) received: u64,
+    pub(crate) route: Option<&'a dyn Display>,
+    pub(crate) backend: Option<&'a dyn Display>,
+    /// The endpoint or app that it went to.
+    pub(crate) server: Option<SocketAddr>,
+    /// Who opened it (inbound).
+    pub(crate) client: Option<SocketAddr>,
+    /// The identity that the other side proved.
+    pub(crate) peer_identity: Option<&'a str>,
+    /// Why it broke off.
+    pub(crate) error: Option<(ErrorCode, &'a std::io::Error)>,
+}
+
 /// Something that a line is about.
 pub(crate) trait Line {
     fn write_json(&self, line: &mut String);
@@ -103,6 +124,58 @@ impl ConnectionEntry<'_> {
     }
 }
 
+impl Line for CopiedEntry<'_> {
+    fn write_json(&self, line: &mut String) {
+        Json::write(line, |json| {
+            json.text("time", &Rfc3339(self.time));
+            json.text("outrigger.direction", &self.direction.as_str());
+            self.rest(json);
+        });
+    }
+
+    fn write_text(&self, line: &mut String) {
+        let _ = write!(line, "{} {} tcp", Rfc3339(self.time), self.direction.as_str());
+        self.rest(&mut Text { line });
+    }
+}
+
+impl CopiedEntry<'_> {
+    fn rest(&self, to: &mut impl Fields) {
+        to.text("network.transport", &"tcp");
+        to.number("duration_ms", &Millis(self.duration));
+        to.number("outrigger.sent_bytes", &self.sent);
+        to.number("outrigger.received_bytes", &self.received);
+        route_and_ends(to, [self.route, self.backend], [self.server, self.client], self.peer_identity);
+        if let Some((code, error)) = self.error {
+            to.text("error.type", &code.token());
+            to.text("outrigger.error.code", &code);
+            to.text("outrigger.error.detail", &error);
+        }
+    }
+}
+
+/// Writes where it went, and between whom.
+fn route_and_ends(
+    to: &mut impl Fields,
+    [route, backend]: [Option<&dyn Display>; 2],
+    [server, client]: [Option<SocketAddr>; 2],
+    peer_identity: Option<&str>,
+) {
+    for (name, value) in [("outrigger.route", route), ("outrigger.backend", backend)] {
+        if let Some(value) = value {
+            to.text(name, value);
+        }
+    }
+    for (name, value) in [("server.address", server), ("client.address", client)] {
+        if let Some(value) = value {
+            to.text(name, &value);
+        }
+    }
+    if let Some(identity) = peer_identity {
+        to.text("outrigger.peer.identity", &identity);
+    }
+}
+
 impl Entry<'_> {
     fn fields(&self, to: &mut Json<'_>) {
         to.text("time", &Rfc3339(self.time));
@@ -126,19 +199,7 @@ impl Entry<'_> {
         if let Some(delay) = self.fault_delay {
             to.number("outrigger.fault.delay_ms", &delay);
         }
-        for (name, value) in [("outrigger.route", self.route), ("outrigger.backend", self.backend)] {
-            if let Some(value) = value {
-                to.text(name, value);
-            }
-        }
-        for (name, value) in [("server.address", self.server), ("client.address", self.client)] {
-            if let Some(value) = value {
-                to.text(name, &value);
-            }
-        }
-        if let Some(identity) = self.peer_identity {
-            to.text("outrigger.peer.identity", &identity);
-        }
+        route_and_ends(to, [self.route, self.backend], [self.server, self.client], self.peer_identity);
         if let Some(error) = self.error_type {
             to.text("error.type", &error);
         }
@@ -156,6 +217,12 @@ impl Entry<'_> {
 impl fmt::Debug for ConnectionEntry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionEntry").field("code", &self.code).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for CopiedEntry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CopiedEntry").field("direction", &self.direction).finish_non_exhaustive()
     }
 }
 
@@ -374,6 +441,39 @@ mod tests {
             text.starts_with(r#"1970-01-01T00:00:00.000Z inbound connection client.address="10.0.0.9:4711""#),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_copied_connection_has_a_line_with_its_bytes() {
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let entry = CopiedEntry {
+            time: UNIX_EPOCH,
+            direction: Direction::Outbound,
+            duration: Duration::from_millis(1500),
+            sent: 7,
+            received: 9,
+            route: Some(&"TCPRoute/shop/db/all"),
+            backend: Some(&"shop/db:5432"),
+            server: Some(([10, 0, 0, 7], 5432).into()),
+            client: None,
+            peer_identity: Some("spiffe://mesh.local/ns/shop/sa/db"),
+            error: Some((ErrorCode::ConnectionTerminated, &broken)),
+        };
+        let (mut json, mut text) = (String::new(), String::new());
+        entry.write_json(&mut json);
+        entry.write_text(&mut text);
+        assert_eq!(
+            json,
+            concat!(
+                r#"{"time":"1970-01-01T00:00:00.000Z","outrigger.direction":"outbound","network.transport":"tcp","#,
+                r#""duration_ms":1500.000,"outrigger.sent_bytes":7,"outrigger.received_bytes":9,"#,
+                r#""outrigger.route":"TCPRoute/shop/db/all","outrigger.backend":"shop/db:5432","#,
+                r#""server.address":"10.0.0.7:5432","outrigger.peer.identity":"spiffe://mesh.local/ns/shop/sa/db","#,
+                r#""error.type":"connection_terminated","outrigger.error.code":"E005","#,
+                r#""outrigger.error.detail":"connection reset"}"#,
+            )
+        );
+        assert!(text.starts_with("1970-01-01T00:00:00.000Z outbound tcp network.transport="), "{text}");
     }
 
     #[test]

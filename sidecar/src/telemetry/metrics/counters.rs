@@ -1,7 +1,7 @@
 //! Counters and gauges of connections, retries, ejections, certificate and configuration.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use outrigger_proto::ErrorCode;
@@ -10,7 +10,6 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use super::{encode_counter, encode_gauge};
 use crate::http::Direction;
-use crate::tcp::Way;
 
 /// What a policy did to a request on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +64,6 @@ pub(crate) struct ControlFacts {
 
 /// Counters of one sidecar; the data path adds to atomics and nothing else.
 pub(crate) struct Counters {
-    // By direction, then plain or mutual.
-    tcp: [[Tcp; 2]; 2],
     retries: [AtomicU64; RETRIES.len()],
     mirrored: [AtomicU64; MIRRORED.len()],
     faults: [AtomicU64; FAULTS.len()],
@@ -76,19 +73,10 @@ pub(crate) struct Counters {
     control: Box<dyn Fn() -> ControlFacts + Send + Sync>,
 }
 
-#[derive(Debug, Default)]
-struct Tcp {
-    open: AtomicI64,
-    opened: AtomicU64,
-    sent: AtomicU64,
-    received: AtomicU64,
-}
-
 impl Counters {
     /// Makes counters at zero; `control` is asked at each scrape.
     pub(crate) fn new(control: impl Fn() -> ControlFacts + Send + Sync + 'static) -> Self {
         Self {
-            tcp: Default::default(),
             retries: Default::default(),
             mirrored: Default::default(),
             faults: Default::default(),
@@ -96,27 +84,6 @@ impl Counters {
             connections_refused: Default::default(),
             control: Box::new(control),
         }
-    }
-
-    pub(crate) fn tcp_opened(&self, direction: Direction, mutual: bool) {
-        let tcp = self.tcp(direction, mutual);
-        tcp.open.fetch_add(1, Ordering::Relaxed);
-        tcp.opened.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn tcp_closed(&self, direction: Direction, mutual: bool) {
-        self.tcp(direction, mutual).open.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Counts copied bytes; [`Way::There`] is from the side that dialled to the side that was dialled.
-    pub(crate) fn tcp_copied(&self, direction: Direction, mutual: bool, way: Way, bytes: usize) {
-        let tcp = self.tcp(direction, mutual);
-        // Seen from the workload: outbound it dialled, inbound it was dialled.
-        let counter = match (direction, way) {
-            (Direction::Outbound, Way::There) | (Direction::Inbound, Way::Back) => &tcp.sent,
-            (Direction::Outbound, Way::Back) | (Direction::Inbound, Way::There) => &tcp.received,
-        };
-        counter.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn retried(&self, outcome: RetryOutcome) {
@@ -142,27 +109,9 @@ impl Counters {
         self.connections_refused[side(direction)].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn tcp(&self, direction: Direction, mutual: bool) -> &Tcp {
-        &self.tcp[side(direction)][usize::from(mutual)]
-    }
-
     fn encode_side(&self, encoder: &mut DescriptorEncoder<'_>, direction: Direction) -> fmt::Result {
         let name = |metric: &str| format!("outrigger_{}_{metric}", direction.as_str());
-        let [plain, mutual] = &self.tcp[side(direction)];
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let open = |tcp: &Tcp| tcp.open.load(Ordering::Relaxed) as f64;
-        let (none_label, mutual_label) = ([("tls", "none")], [("tls", "mutual")]);
-        let help = (&*name("tcp_open_connections"), "Connections whose bytes are copied now");
-        encode_gauge(encoder, help, &[(&none_label, open(plain)), (&mutual_label, open(mutual))])?;
-        let help = (&*name("tcp_connections"), "Connections whose bytes were or are copied");
-        let opened = [(&none_label[..], count(&plain.opened)), (&mutual_label, count(&mutual.opened))];
-        encode_counter(encoder, help, &opened)?;
-        let help = (&*name("tcp_sent_bytes"), "Bytes that the workload sent on copied connections");
-        let sent = [(&none_label[..], count(&plain.sent)), (&mutual_label, count(&mutual.sent))];
-        encode_counter(encoder, help, &sent)?;
-        let help = (&*name("tcp_received_bytes"), "Bytes that the workload received on copied connections");
-        let received = [(&none_label[..], count(&plain.received)), (&mutual_label, count(&mutual.received))];
-        encode_counter(encoder, help, &received)?;
         let failed = &self.handshakes[side(direction)];
         let reasons = HANDSHAKES.iter().map(|code| code.token()).chain(["other"]).map(|reason| [("reason", reason)]);
         let reasons: Vec<_> = reasons.collect();
@@ -281,13 +230,6 @@ mod tests {
             spans_dropped: 2,
             log_lines_dropped: 3,
         });
-        counters.tcp_opened(Direction::Inbound, true);
-        counters.tcp_opened(Direction::Outbound, true);
-        counters.tcp_opened(Direction::Outbound, false);
-        counters.tcp_closed(Direction::Outbound, false);
-        counters.tcp_copied(Direction::Outbound, true, Way::There, 10);
-        counters.tcp_copied(Direction::Outbound, true, Way::Back, 20);
-        counters.tcp_copied(Direction::Inbound, true, Way::There, 30);
         counters.retried(RetryOutcome::Succeeded);
         counters.retried(RetryOutcome::NotReplayable);
         counters.mirrored(MirrorOutcome::Answered);
@@ -302,16 +244,8 @@ mod tests {
         assert_eq!(
             lines(counters),
             [
-                r#"outrigger_inbound_tcp_open_connections{tls="mutual"} 1.0"#,
-                r#"outrigger_inbound_tcp_connections_total{tls="mutual"} 1"#,
-                r#"outrigger_inbound_tcp_received_bytes_total{tls="mutual"} 30"#,
                 r#"outrigger_inbound_tls_handshake_failures_total{reason="tls_protocol_error"} 1"#,
                 "outrigger_inbound_connections_refused_total 1",
-                r#"outrigger_outbound_tcp_open_connections{tls="mutual"} 1.0"#,
-                r#"outrigger_outbound_tcp_connections_total{tls="none"} 1"#,
-                r#"outrigger_outbound_tcp_connections_total{tls="mutual"} 1"#,
-                r#"outrigger_outbound_tcp_sent_bytes_total{tls="mutual"} 10"#,
-                r#"outrigger_outbound_tcp_received_bytes_total{tls="mutual"} 20"#,
                 r#"outrigger_outbound_tls_handshake_failures_total{reason="tls_certificate_error"} 1"#,
                 r#"outrigger_outbound_tls_handshake_failures_total{reason="other"} 1"#,
                 r#"outrigger_outbound_retries_total{outcome="succeeded"} 1"#,

@@ -11,17 +11,15 @@ use std::time::Duration;
 
 use ahash::RandomState;
 use http::{Method, StatusCode};
-use outrigger_proto::ServicePort;
-use outrigger_proto::model::RouteId;
 use parking_lot::RwLock;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use tokio::time::Instant;
 
-use super::encode_counter;
 use super::histogram::Histogram;
-use crate::route::RuleName;
+use super::labels::{Labels, Pairs, PeerLabel};
+use super::{IDLE_SECONDS, encode_counter};
 use crate::telemetry::facts::{ErrorType, GrpcStatus, METHODS};
 use crate::telemetry::trace::Kind;
 
@@ -147,38 +145,12 @@ impl Collector for RequestMetrics {
     }
 }
 
-/// What the requests of a scope have in common.
-#[derive(Clone, Copy, Debug, Hash)]
-pub(crate) struct Labels<'a> {
-    /// Client: outbound; server: inbound.
-    pub(crate) kind: Kind,
-    pub(crate) grpc: bool,
-    /// Route, rule index and rule name.
-    pub(crate) route: Option<(&'a RouteId, u32, &'a str)>,
-    pub(crate) peer: PeerLabel<'a>,
-    /// Whether the other side proved its identity.
-    pub(crate) mutual: bool,
-}
-
-/// The other side.
-#[derive(Clone, Copy, Debug, Hash)]
-pub(crate) enum PeerLabel<'a> {
-    Unknown,
-    /// Of a server's metrics: the service account of who asked. Not the pod: pods come and go by the hundred.
-    Account {
-        namespace: &'a str,
-        name: &'a str,
-    },
-    /// Of a client's metrics: who was asked.
-    Service(&'a ServicePort),
-}
-
 /// Requests that differ in their outcome only.
 #[derive(Debug)]
 pub(crate) struct Scope {
     kind: Kind,
     grpc: bool,
-    labels: Vec<(&'static str, String)>,
+    labels: Pairs,
     // Few: a linear search beats hashing.
     histograms: RwLock<Vec<(Key, Box<Histogram>)>>,
     // Not among the scopes that are rendered: its requests overflow.
@@ -187,21 +159,8 @@ pub(crate) struct Scope {
 
 impl Scope {
     fn new(labels: &Labels<'_>) -> Self {
-        let Labels { kind, grpc, route, peer, mutual } = *labels;
-        let route = route.map_or_else(String::new, |(route, index, name)| RuleName { route, index, name }.to_string());
-        let (namespace, name) = match peer {
-            PeerLabel::Unknown => (String::new(), String::new()),
-            PeerLabel::Account { namespace, name } => (namespace.to_owned(), name.to_owned()),
-            PeerLabel::Service(ServicePort { namespace, name, port }) => {
-                (namespace.to_string(), format!("{name}:{port}"))
-            }
-        };
-        let peer = match kind {
-            Kind::Client => "peer_service",
-            Kind::Server => "peer_service_account",
-        };
-        let tls = if mutual { "mutual" } else { "none" };
-        let labels = vec![("route", route), ("peer_namespace", namespace), (peer, name), ("tls", tls.to_owned())];
+        let Labels { kind, grpc, .. } = *labels;
+        let labels = labels.pairs();
         Self { kind, grpc, labels, histograms: RwLock::default(), full: false }
     }
 
@@ -281,8 +240,6 @@ const FAMILIES: [(&str, &str); 4] = [
     ("rpc_client_call_duration_seconds", "Duration of gRPC calls of the workload, all attempts together"),
 ];
 
-/// A series that nobody has added to for so long is not shown any more.
-const IDLE_SECONDS: u32 = 600;
 /// Between two looks for unused series while there is no room.
 const EXPIRY_SECONDS: u32 = 10;
 

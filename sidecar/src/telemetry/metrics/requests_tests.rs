@@ -1,8 +1,8 @@
 use std::num::NonZeroU16;
 
 use outrigger_daemon::Metrics;
-use outrigger_proto::ErrorCode;
-use outrigger_proto::model::RouteKind;
+use outrigger_proto::model::{RouteId, RouteKind};
+use outrigger_proto::{ErrorCode, ServicePort};
 
 use super::*;
 

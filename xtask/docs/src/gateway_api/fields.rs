@@ -13,7 +13,7 @@ HGTC | parentRefs[].sectionName | the port's name | 0.1.0 | parents
 HG | hostnames[] | ignored, as a Service is matched by its address; `Accepted` says so | 0.1.0 | parents
 T | hostnames[] | ignored, as a Service is matched by its address; `Accepted` says so | 0.1.0 | kinds
 HG | rules[].name | in metrics, logs, traces and errors | 0.1.0 | tests/tests/netns/routing.rs::a_request_timeout_ends_at_its_time_and_names_its_rule
-TC | rules[].name | read, and shown nowhere | 0.1.0 | kinds
+TC | rules[].name | in metrics and logs; bytes have no traces | 0.1.0 | tests/tests/netns/opaque.rs::a_copied_connection_is_told_with_its_rule_its_peers_and_its_bytes
 H | rules[].matches[].path.type | `Exact`, `PathPrefix`, `RegularExpression` (the whole path, in linear time) | 0.1.0 | paths
 H | rules[].matches[].path.value | yes | 0.1.0 | paths
 H | rules[].matches[].headers[].name | yes; `host` too | 0.1.0 | conditions
