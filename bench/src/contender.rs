@@ -1,6 +1,8 @@
-//! What competes: nothing at all, Outrigger, Envoy; each with two pods of its own, all started alike.
+//! What competes: nothing at all, Outrigger, Envoy, and bare proxies as floors; each with two pods of its own, all started alike.
 
+mod authority;
 mod envoy;
+pub(crate) mod floor;
 mod outrigger;
 
 use std::net::SocketAddr;
@@ -13,8 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::process::{Child, Command};
 
-use crate::cases::Case;
-use crate::load::Outcome;
+use crate::cases::{CASES, Case, World};
+use crate::load::{Outcome, Shape};
 use crate::pods::{self, Place, Pods, User};
 use crate::process::{Memory, Pid};
 use crate::sniff::Seen;
@@ -29,16 +31,26 @@ pub(crate) enum Kind {
     Outrigger,
     /// Envoy, as a mesh would configure it.
     Envoy,
+    /// The least that encrypts: bytes copied over rustls, a TLS connection for each of the app's.
+    #[value(name = "floor-bytes")]
+    #[serde(rename = "floor-bytes")]
+    FloorBytes,
+    /// The least that knows requests: hyper, over pooled rustls connections.
+    #[value(name = "floor-http")]
+    #[serde(rename = "floor-http")]
+    FloorHttp,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Direct, Self::Outrigger, Self::Envoy];
+    pub(crate) const ALL: [Self; 5] = [Self::Direct, Self::Outrigger, Self::Envoy, Self::FloorBytes, Self::FloorHttp];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Outrigger => "outrigger",
             Self::Envoy => "envoy",
+            Self::FloorBytes => "floor-bytes",
+            Self::FloorHttp => "floor-http",
         }
     }
 }
@@ -91,13 +103,15 @@ impl Contender {
         let pods = Pods::make(kind.name()).await?;
         let app = pods
             .command(Place::B, User::App, &bench)
-            .args(["echo", "--listen", &SocketAddr::from(([0, 0, 0, 0], pods::APP.port())).to_string()])
+            .args(["echo", "--listen", "0.0.0.0"])
             .spawn()
             .context("start the app")?;
         let Started { version, sidecars, others } = match kind {
             Kind::Direct => Started { version: String::new(), sidecars: None, others: Vec::new() },
             Kind::Outrigger => outrigger::start(&pods, &folder).await?,
             Kind::Envoy => envoy::start(&pods, &folder).await?,
+            Kind::FloorBytes => floor::start(&pods, &folder, &bench, floor::Mode::Bytes).await?,
+            Kind::FloorHttp => floor::start(&pods, &folder, &bench, floor::Mode::Http).await?,
         };
         let mut running = others;
         running.push(app);
@@ -114,17 +128,42 @@ impl Contender {
         Ok(contender)
     }
 
+    /// Whether it can do this case at all.
+    pub(crate) fn can(&self, case: &Case) -> bool {
+        match self.kind {
+            Kind::Direct | Kind::FloorBytes | Kind::FloorHttp => case.world == World::Plain,
+            Kind::Outrigger | Kind::Envoy => true,
+        }
+    }
+
     /// Runs one case.
     pub(crate) async fn measure(&self, case: &Case, warmup: f64, window: f64) -> Result<Outcome> {
-        let mut command = self.load(case.connections, warmup, window);
-        command.args(["--bytes", &case.bytes.to_string()]);
-        if let Some(rate) = case.rate {
-            command.args(["--rate", &rate.to_string()]);
-        }
+        let mut command = self.load(case, warmup, window);
         if let Some(Sidecars { outbound, inbound }) = self.sidecars {
             command.args(["--pids", &format!("{},{}", outbound.0, inbound.0)]);
         }
         answer(&mut command).await.with_context(|| format!("{} on {}", case.name, self.kind.name()))
+    }
+
+    /// System calls per request, both sidecars together; `None` without sidecars, or without perf.
+    pub(crate) async fn syscalls(&self, case: &Case) -> Result<Option<f64>> {
+        let Some(Sidecars { outbound, inbound }) = self.sidecars else { return Ok(None) };
+        let mut load = self.load(case, 0.5, 1.0);
+        let mut perf = Command::new("perf");
+        perf.args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-p", &format!("{},{}", outbound.0, inbound.0)]);
+        // Until the load ends, its warm-up included: what is counted is divided by all requests.
+        perf.args(["sleep", "1"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let counted = async {
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            anyhow::Ok(perf.output().await.ok())
+        };
+        let (outcome, counted) = tokio::try_join!(answer::<Outcome>(&mut load), counted)?;
+        let Some(output) = counted.filter(|output| output.status.success()) else { return Ok(None) };
+        let said = String::from_utf8_lossy(&output.stderr);
+        let count = said.lines().find(|line| line.contains("raw_syscalls")).and_then(|line| line.split(',').next());
+        let calls = count.and_then(|count| count.parse::<f64>().ok());
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
+        Ok(calls.map(|calls| calls / (outcome.requests as f64 / outcome.seconds)))
     }
 
     /// What an eavesdropper between the pods sees while requests pass.
@@ -132,7 +171,7 @@ impl Contender {
         let marker = format!("marker-of-{}", self.kind.name());
         let mut sniff = self.pods.command(Place::B, User::Root, &self.bench);
         sniff.args(["sniff", "--seconds", "1.5", "--marker", &marker]);
-        let mut load = self.load(1, 0.0, 1.0);
+        let mut load = self.load(&CASES[0], 0.0, 1.0);
         load.args(["--rate", "200", "--marker", &marker]);
         let (seen, outcome) = tokio::try_join!(answer::<Seen>(&mut sniff), answer::<Outcome>(&mut load))?;
         if outcome.errors > 0 {
@@ -150,28 +189,43 @@ impl Contender {
     /// Opens connections through the sidecars and keeps them idle until the child's stdin is dropped.
     pub(crate) fn hold(&self, connections: usize) -> Result<Child> {
         let mut command = self.pods.command(Place::A, User::App, &self.bench);
-        command.args(["hold", "--target", &self.target().to_string(), "--connections", &connections.to_string()]);
+        let target = self.target(&CASES[0]).to_string();
+        command.args(["hold", "--target", &target, "--connections", &connections.to_string()]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("start the idle client")
     }
 
-    fn load(&self, connections: usize, warmup: f64, window: f64) -> Command {
+    fn load(&self, case: &Case, warmup: f64, window: f64) -> Command {
         let mut command = self.pods.command(Place::A, User::App, &self.bench);
-        command.args(["load", "--target", &self.target().to_string(), "--connections", &connections.to_string()]);
+        command.args(["load", "--target", &self.target(case).to_string(), "--shape", &case.shape.name()]);
+        command.args(["--connections", &case.connections.to_string(), "--bytes", &case.bytes.to_string()]);
         command.args(["--warmup", &warmup.to_string(), "--window", &window.to_string()]);
+        if let Some(rate) = case.rate {
+            command.args(["--rate", &rate.to_string()]);
+        }
+        if case.world == World::Rules {
+            command.args(["--path", &format!("/r{}", RULES - 1)]);
+        }
         command
     }
 
-    fn target(&self) -> SocketAddr {
-        match self.kind {
-            Kind::Direct => pods::APP,
-            Kind::Outrigger | Kind::Envoy => pods::SERVICE,
+    fn target(&self, case: &Case) -> SocketAddr {
+        let port = match case.shape {
+            Shape::Http1 | Shape::Http1Fresh => pods::HTTP,
+            Shape::Grpc | Shape::GrpcStream => pods::GRPC,
+            Shape::Bytes | Shape::BytesFresh | Shape::Upload | Shape::Download => pods::BYTES,
+        };
+        match (self.kind, case.world) {
+            (Kind::Direct, _) => (pods::APP, port.app).into(),
+            (_, World::Plain) => (pods::SERVICE, port.service).into(),
+            (_, World::Endpoints) => (pods::MANY_ENDPOINTS, port.service).into(),
+            (_, World::Rules) => (pods::MANY_RULES, port.service).into(),
         }
     }
 
     async fn wait_until_it_answers(&self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let mut probe = self.load(1, 0.0, 0.05);
+            let mut probe = self.load(&CASES[0], 0.0, 0.05);
             let Err(error) = answer::<Outcome>(probe.stderr(Stdio::null())).await else { return Ok(()) };
             if Instant::now() > deadline {
                 return Err(error.context(format!("{} does not answer after 20 s", self.kind.name())));
@@ -179,6 +233,18 @@ impl Contender {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// Endpoints of [`World::Endpoints`].
+const ENDPOINTS: u32 = 1000;
+
+/// Rules of [`World::Rules`].
+const RULES: u32 = 1000;
+
+/// The address of one of the thousand endpoints.
+fn endpoint(number: u32) -> std::net::Ipv4Addr {
+    // From .1 on: the first address of the range is no host's.
+    std::net::Ipv4Addr::from_bits(pods::ENDPOINTS.to_bits() + 1 + number)
 }
 
 /// Runs a part of this program and reads the one line that it prints.

@@ -1,110 +1,62 @@
-//! The app behind the callee's sidecar: answers `GET /bytes/N` with N bytes, and costs as little as it can.
+//! The app behind the callee's sidecar: HTTP/1, gRPC and plain bytes on a port each, and as cheap as it can be.
 
-use std::net::SocketAddr;
+mod bytes;
+mod grpc;
+pub(crate) mod http1;
+
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// A body larger than this is not asked for by any case.
-const MAX_BODY: usize = 16 << 20;
-/// A request head is a few hundred bytes.
-const MAX_HEAD: usize = 64 << 10;
+pub(crate) use bytes::{DOWNLOAD, ECHO, MESSAGE, MIB, UPLOAD};
+
+use crate::pods;
 
 /// `outrigger-bench echo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where it listens.
+    /// Where it listens, on the ports of the bench's pods.
     #[arg(long)]
-    listen: SocketAddr,
+    listen: IpAddr,
 }
 
 /// Serves until it is stopped.
 pub(crate) async fn run(args: &Args) -> Result<()> {
-    // Thousands of connections come at once in the idle case.
-    let socket = socket2::Socket::new(socket2::Domain::for_address(args.listen), socket2::Type::STREAM, None)?;
+    let http = listen(SocketAddr::new(args.listen, pods::HTTP.app))?;
+    let grpc = listen(SocketAddr::new(args.listen, pods::GRPC.app))?;
+    let bytes = listen(SocketAddr::new(args.listen, pods::BYTES.app))?;
+    tokio::try_join!(accept(http, http1::serve), accept(grpc, grpc::serve), accept(bytes, bytes::serve))?;
+    Ok(())
+}
+
+/// Listens with a queue for thousands of connections that come at once, as in the idle case.
+pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&args.listen.into()).with_context(|| format!("bind {}", args.listen))?;
+    socket.bind(&address.into()).with_context(|| format!("bind {address}"))?;
     socket.listen(4096)?;
-    let listener = TcpListener::from_std(socket.into())?;
+    Ok(TcpListener::from_std(socket.into())?)
+}
+
+/// Serves every connection that comes.
+pub(crate) async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let (io, _) = accepted?;
                 io.set_nodelay(true)?;
+                let serving = serve(io);
                 // A client that went away is its own affair; it counts the error.
-                connections.spawn(async move { drop(serve(io).await) });
+                connections.spawn(async move { drop(serving.await) });
             }
             Some(_) = connections.join_next() => {}
         }
-    }
-}
-
-async fn serve(mut io: TcpStream) -> Result<()> {
-    let mut read = Vec::with_capacity(4096);
-    let mut response = Response::default();
-    loop {
-        while let Some(end) = head_end(&read) {
-            let length = wanted_length(&read[..end])?;
-            read.drain(..end);
-            io.write_all(response.of(length)?).await?;
-        }
-        anyhow::ensure!(read.len() < MAX_HEAD, "request head too large");
-        if io.read_buf(&mut read).await? == 0 {
-            return Ok(());
-        }
-    }
-}
-
-/// The last response, to be sent again when the same is asked for, as it always is.
-#[derive(Default)]
-struct Response {
-    length: Option<usize>,
-    bytes: Vec<u8>,
-}
-
-impl Response {
-    fn of(&mut self, length: usize) -> Result<&[u8]> {
-        if self.length != Some(length) {
-            anyhow::ensure!(length <= MAX_BODY, "body too large: {length}");
-            self.bytes =
-                format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n").into();
-            self.bytes.resize(self.bytes.len() + length, b'x');
-            self.length = Some(length);
-        }
-        Ok(&self.bytes)
-    }
-}
-
-/// Where the head ends, just behind its empty line.
-pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
-    bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
-}
-
-fn wanted_length(head: &[u8]) -> Result<usize> {
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let line = std::str::from_utf8(line).context("request line is not UTF-8")?;
-    let path = line.split(' ').nth(1).with_context(|| format!("no path in {line}"))?;
-    let number = path.strip_prefix("/bytes/").with_context(|| format!("unknown path {path}"))?;
-    let digits = number.split('?').next().unwrap_or(number);
-    digits.parse().with_context(|| format!("no number in {path}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_with_as_many_bytes_as_the_path_says() {
-        let length = wanted_length(b"GET /bytes/65536?marker=1 HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
-
-        let mut response = Response::default();
-        let bytes = response.of(length).unwrap();
-
-        assert_eq!(bytes.len() - head_end(bytes).unwrap(), 65536);
-        assert!(wanted_length(b"GET / HTTP/1.1\r\n\r\n").is_err());
     }
 }

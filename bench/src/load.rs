@@ -1,7 +1,7 @@
-//! The client app: keep-alive HTTP/1 connections, either each sending as soon as it has its answer, or all together at a fixed
-//! rate. At a fixed rate, latency counts from the moment a request was due, so that a slow proxy cannot hide its queue.
+//! The client app: connections of one shape, either each sending as soon as it has its answer, or all together at a fixed rate. At a fixed rate, latency counts from the moment a request was due, so that a slow proxy cannot hide its queue.
 
 mod arrivals;
+mod client;
 mod connection;
 
 use std::cell::RefCell;
@@ -16,7 +16,35 @@ use tokio::task::{JoinSet, LocalSet};
 use crate::histogram::Histogram;
 use crate::process::Pid;
 use arrivals::Arrivals;
+use client::Client;
 use connection::Connection;
+
+/// What a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Shape {
+    /// HTTP/1 on kept connections.
+    Http1,
+    /// HTTP/1, a connection per request.
+    Http1Fresh,
+    /// Unary calls, 32 at once on each connection.
+    Grpc,
+    /// Messages there and back on 32 open streams of each connection.
+    GrpcStream,
+    /// A few bytes there and back, of no protocol that a proxy knows, on kept connections.
+    Bytes,
+    /// The same, a connection each.
+    BytesFresh,
+    /// Bytes to the server; a request is one MiB.
+    Upload,
+    /// Bytes to the client; a request is one MiB.
+    Download,
+}
+
+impl Shape {
+    pub(crate) fn name(self) -> String {
+        clap::ValueEnum::to_possible_value(&self).map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
 
 /// `outrigger-bench load`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +52,10 @@ pub(crate) struct Args {
     /// The address that the app dials.
     #[arg(long)]
     target: SocketAddr,
-    /// Keep-alive connections.
+    /// What a request is.
+    #[arg(long, value_enum, default_value_t = Shape::Http1)]
+    shape: Shape,
+    /// Connections.
     #[arg(long, default_value_t = 16)]
     connections: usize,
     /// Bytes of each response's body.
@@ -39,6 +70,9 @@ pub(crate) struct Args {
     /// Seconds of measurement.
     #[arg(long, default_value_t = 4.0)]
     window: f64,
+    /// What the path begins with.
+    #[arg(long, default_value = "")]
+    path: String,
     /// Text in every request, to look for on the wire.
     #[arg(long, default_value = "none")]
     marker: String,
@@ -56,6 +90,7 @@ pub(crate) struct Outcome {
     pub(crate) seconds: f64,
     pub(crate) p50_micros: f64,
     pub(crate) p99_micros: f64,
+    pub(crate) p999_micros: f64,
     /// CPU microseconds per request, one for each of the processes asked for.
     pub(crate) cpu_micros: Vec<f64>,
 }
@@ -76,13 +111,12 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
 }
 
 async fn measure(args: &Args) -> Result<Outcome> {
-    let request = connection::request(args.target, args.bytes, &args.marker);
+    let request = connection::request(args.target, &args.path, args.bytes, &args.marker);
     let shared = Rc::new(RefCell::new(Shared::default()));
     let mut tasks = JoinSet::new();
     let arrivals = args.rate.map(Arrivals::start).transpose()?;
-    for _ in 0..args.connections {
-        let connection = Connection::open(args.target, request.clone()).await?;
-        tasks.spawn_local(keep_asking(connection, arrivals.clone(), shared.clone()));
+    for client in client::open(args.shape, args.target, args.connections, &request).await? {
+        tasks.spawn_local(keep_asking(client, arrivals.clone(), shared.clone()));
     }
 
     tokio::time::sleep(Duration::from_secs_f64(args.warmup)).await;
@@ -108,18 +142,19 @@ async fn measure(args: &Args) -> Result<Outcome> {
         seconds,
         p50_micros: shared.latencies.micros_at(0.5),
         p99_micros: shared.latencies.micros_at(0.99),
+        p999_micros: shared.latencies.micros_at(0.999),
         cpu_micros: cpu_before.iter().zip(&cpu_after).map(per_request).collect(),
     })
 }
 
 /// One connection's life: ends with the process, or with its first error, which is counted.
-async fn keep_asking(mut connection: Connection, arrivals: Option<Arrivals>, shared: Rc<RefCell<Shared>>) {
+async fn keep_asking(mut client: Client, arrivals: Option<Arrivals>, shared: Rc<RefCell<Shared>>) {
     loop {
         let due = match &arrivals {
             Some(arrivals) => arrivals.next().await,
             None => Instant::now(),
         };
-        let answered = connection.ask().await;
+        let answered = client.ask().await;
         let mut shared = shared.borrow_mut();
         match answered {
             Ok(()) if shared.measuring => shared.latencies.record(due.elapsed()),
@@ -146,7 +181,7 @@ pub(crate) struct HoldArgs {
 
 /// Opens the connections, says `open` on stdout, and waits.
 pub(crate) async fn hold(args: &HoldArgs) -> Result<()> {
-    let request = connection::request(args.target, 64, "none");
+    let request = connection::request(args.target, "", 64, "none");
     let mut open = Vec::with_capacity(args.connections);
     for number in 0..args.connections {
         let ask = async {

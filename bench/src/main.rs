@@ -12,6 +12,7 @@ mod footprint;
 mod histogram;
 mod load;
 mod memory;
+mod plot;
 mod pods;
 mod process;
 mod report;
@@ -47,6 +48,9 @@ enum Command {
     /// The server app.
     #[command(hide = true)]
     Echo(echo::Args),
+    /// A bare proxy.
+    #[command(hide = true)]
+    Floor(contender::floor::Args),
     /// The eavesdropper.
     #[command(hide = true)]
     Sniff(sniff::Args),
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
                 Command::Load(args) => runtime.block_on(load::run(&args)).map(|()| ExitCode::SUCCESS),
                 Command::Hold(args) => runtime.block_on(load::hold(&args)).map(|()| ExitCode::SUCCESS),
                 Command::Echo(args) => runtime.block_on(echo::run(&args)).map(|()| ExitCode::SUCCESS),
+                Command::Floor(args) => runtime.block_on(contender::floor::run(&args)).map(|()| ExitCode::SUCCESS),
                 Command::Sniff(args) => sniff::run(&args).map(|()| ExitCode::SUCCESS),
             }
         },

@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::cases::IDLE_CONNECTIONS;
 use crate::contender::{Contender, PairMemory};
 
 /// Memory of one contender's sidecars.
@@ -24,13 +23,13 @@ pub(crate) struct IdleCost {
 }
 
 /// Holds idle connections through a contender's sidecars; `None` when it has none.
-pub(crate) async fn measure(contender: &Contender) -> Result<Option<IdleCost>> {
+pub(crate) async fn measure(contender: &Contender, connections: usize) -> Result<Option<IdleCost>> {
     let Some(before) = contender.memory()? else { return Ok(None) };
-    let mut client = contender.hold(IDLE_CONNECTIONS)?;
+    let mut client = contender.hold(connections)?;
     let mut said = String::new();
     let mut stdout = BufReader::new(client.stdout.take().context("no stdout")?);
     stdout.read_line(&mut said).await?;
-    anyhow::ensure!(said.trim() == "\"open\"", "the idle client could not open {IDLE_CONNECTIONS} connections");
+    anyhow::ensure!(said.trim() == "\"open\"", "the idle client could not open {connections} connections");
     tokio::time::sleep(Duration::from_secs(2)).await;
     let open = contender.memory()?.context("the sidecars are gone")?;
     drop(client.stdin.take());
@@ -38,6 +37,6 @@ pub(crate) async fn measure(contender: &Contender) -> Result<Option<IdleCost>> {
     tokio::time::sleep(Duration::from_secs(5)).await;
     let after = contender.memory()?.context("the sidecars are gone")?;
     #[expect(clippy::cast_precision_loss, reason = "some MiB over some thousand connections")]
-    let kib_each = open.resident_kib().saturating_sub(before.resident_kib()) as f64 / IDLE_CONNECTIONS as f64;
-    Ok(Some(IdleCost { connections: IDLE_CONNECTIONS, before, open, after, kib_each }))
+    let kib_each = open.resident_kib().saturating_sub(before.resident_kib()) as f64 / connections as f64;
+    Ok(Some(IdleCost { connections, before, open, after, kib_each }))
 }

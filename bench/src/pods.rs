@@ -14,9 +14,21 @@ use anyhow::{Context as _, Result, bail};
 use tokio::process::Command;
 
 /// The address that the service's clients dial; no machine has it.
-pub(crate) const SERVICE: SocketAddr = address([10, 77, 9, 9], 80);
+pub(crate) const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 77, 9, 9);
+/// The same app as a service of a thousand endpoints.
+pub(crate) const MANY_ENDPOINTS: Ipv4Addr = Ipv4Addr::new(10, 77, 9, 10);
+/// The same app behind a thousand route rules.
+pub(crate) const MANY_RULES: Ipv4Addr = Ipv4Addr::new(10, 77, 9, 11);
 /// Where the app listens, in pod B.
-pub(crate) const APP: SocketAddr = address([10, 77, 0, 2], 8080);
+pub(crate) const APP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+/// A thousand more addresses of pod B begin here.
+pub(crate) const ENDPOINTS: Ipv4Addr = Ipv4Addr::new(10, 77, 16, 0);
+/// HTTP/1.
+pub(crate) const HTTP: Port = Port { service: 80, app: 8080 };
+/// gRPC.
+pub(crate) const GRPC: Port = Port { service: 81, app: 8081 };
+/// What no proxy knows.
+pub(crate) const BYTES: Port = Port { service: 82, app: 8082 };
 /// The control plane.
 pub(crate) const CONTROL: SocketAddr = address([10, 77, 1, 1], 15010);
 /// Whose traffic the capture leaves alone.
@@ -26,6 +38,13 @@ const PREFIX: &str = "orbench";
 
 const fn address(ip: [u8; 4], port: u16) -> SocketAddr {
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(ip[0], ip[1], ip[2], ip[3]), port))
+}
+
+/// A port of the service, and the one that the app listens on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Port {
+    pub(crate) service: u16,
+    pub(crate) app: u16,
 }
 
 /// Where a program runs.
@@ -73,6 +92,8 @@ impl Pods {
         pods.route(b, "10.77.1.1 dev ctl src 10.77.0.2").await?;
         pods.route(control, "10.77.0.1 dev to-a").await?;
         pods.route(control, "10.77.0.2 dev to-b").await?;
+        // Pod B answers at each of the thousand addresses, without a device for them.
+        pods.route(b, &format!("local {ENDPOINTS}/22 dev lo")).await?;
         // Dialling the service must get as far as the capture.
         pods.route(a, "default via 10.77.0.2").await?;
         Ok(pods)

@@ -3,31 +3,26 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use tokio::process::{Child, Command};
 
-use super::{Started, succeed, version_of};
+use super::{ENDPOINTS, RULES, Started, authority, endpoint, succeed, version_of};
 use crate::pods::{Place, Pods, User};
 
 const VERSION: &str = "1.40.0";
 const OUTBOUND: &str = include_str!("../../envoy/outbound.yaml");
 const INBOUND: &str = include_str!("../../envoy/inbound.yaml");
-const CAPTURE: &str = include_str!("../../envoy/capture.nft");
 
 /// Starts both sidecars and takes over the pods' traffic.
 pub(super) async fn start(pods: &Pods, folder: &Path) -> Result<Started> {
     let program = folder.join("envoy");
     // The sidecar's user may not look into the home folder that holds the cache.
     std::fs::copy(installed().await?, &program).context("copy Envoy")?;
-    for (name, text) in [("outbound.yaml", OUTBOUND), ("inbound.yaml", INBOUND), ("capture.nft", CAPTURE)] {
-        std::fs::write(folder.join(name), text)?;
-    }
-    issue(folder)?;
-    for place in [Place::A, Place::B] {
-        let nft = pods.command(place, User::Root, Path::new("nft")).arg("-f").arg(folder.join("capture.nft")).spawn();
-        let status = nft.context("run `nft` (package nftables)")?.wait().await?;
-        anyhow::ensure!(status.success(), "nft ended with {status}");
-    }
+    let outbound =
+        OUTBOUND.replace("[] # a thousand endpoints", &endpoints()).replace("[] # a thousand rules", &rules());
+    std::fs::write(folder.join("outbound.yaml"), outbound)?;
+    std::fs::write(folder.join("inbound.yaml"), INBOUND)?;
+    authority::issue(folder)?;
+    authority::capture(pods, folder).await?;
     let sidecars = (sidecar(pods, Place::A, folder, "outbound")?, sidecar(pods, Place::B, folder, "inbound")?);
     let version = version_of(&program, "--version").await?;
     let version = version.rsplit('/').nth(3).unwrap_or(&version).to_owned();
@@ -45,23 +40,17 @@ fn sidecar(pods: &Pods, place: Place, folder: &Path, name: &str) -> Result<Child
         .with_context(|| format!("start Envoy {name}"))
 }
 
-/// Certificates like ours: ECDSA P-256, one SPIFFE id each, one authority.
-fn issue(folder: &Path) -> Result<()> {
-    let anchor_key = KeyPair::generate()?;
-    let mut anchor = CertificateParams::new(Vec::new())?;
-    anchor.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    anchor.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    std::fs::write(folder.join("anchor.pem"), anchor.self_signed(&anchor_key)?.pem())?;
-    let issuer = Issuer::new(anchor, anchor_key);
-    for name in ["client", "server"] {
-        let key = KeyPair::generate()?;
-        let mut leaf = CertificateParams::new(Vec::new())?;
-        leaf.subject_alt_names = vec![SanType::URI(format!("spiffe://mesh.local/ns/bench/sa/{name}").try_into()?)];
-        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        std::fs::write(folder.join(format!("{name}.pem")), leaf.signed_by(&key, &issuer)?.pem())?;
-        std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem())?;
-    }
-    Ok(())
+fn endpoints() -> String {
+    let all = (0..ENDPOINTS).map(|number| {
+        let address = endpoint(number);
+        format!("{{endpoint: {{address: {{socket_address: {{address: {address}, port_value: 8080}}}}}}}}")
+    });
+    format!("[{}]", all.collect::<Vec<_>>().join(", "))
+}
+
+fn rules() -> String {
+    let all = (0..RULES).map(|number| format!("{{match: {{prefix: /r{number}/}}, route: {{cluster: echo}}}}"));
+    format!("[{}]", all.collect::<Vec<_>>().join(", "))
 }
 
 /// The path of Envoy's binary; installs it when the cache has none.

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use tokio::process::Child;
 
-use super::{Started, succeed, version_of};
+use super::{ENDPOINTS, RULES, Started, endpoint, succeed, version_of};
 use crate::pods::{self, PROXY_UID, Place, Pods, User};
 
 const MESH: &str = include_str!("../../outrigger/mesh.yaml");
@@ -23,12 +23,47 @@ pub(super) async fn start(pods: &Pods, folder: &Path) -> Result<Started> {
     let config = folder.join("config");
     std::fs::create_dir_all(&config)?;
     std::fs::write(config.join("mesh.yaml"), MESH)?;
+    std::fs::write(config.join("endpoints.yaml"), endpoints())?;
+    std::fs::write(config.join("rules.yaml"), rules())?;
     let control_plane = control_plane(pods, folder)?;
     wait_for(&folder.join("ca/root.pem")).await?;
     let outbound = sidecar(pods, Place::A, folder, "client").await?;
     let inbound = sidecar(pods, Place::B, folder, "server").await?;
     let version = version_of(&folder.join("sidecar"), "--version").await?;
     Ok(Started { version, sidecars: Some((outbound, inbound)), others: vec![control_plane] })
+}
+
+fn endpoints() -> String {
+    let all = (0..ENDPOINTS).map(|number| {
+        let address = endpoint(number);
+        format!(
+            "---\napiVersion: outrigger.io/v1alpha1\nkind: Workload\n\
+             metadata: {{ name: many-{number}, namespace: bench, labels: {{ app: many }} }}\n\
+             spec: {{ address: {address}, serviceAccountName: server, ports: [{{ port: 8080, appProtocol: http }}] }}\n"
+        )
+    });
+    all.collect()
+}
+
+fn rules() -> String {
+    // Sixteen rules are as many as a route may have.
+    let rules: Vec<String> = (0..RULES)
+        .map(|number| {
+            format!(
+                "    - {{ matches: [{{ path: {{ type: PathPrefix, value: /r{number} }} }}], \
+                 backendRefs: [{{ name: echo, port: 80 }}] }}\n"
+            )
+        })
+        .collect();
+    let routes = rules.chunks(16).enumerate().map(|(number, rules)| {
+        format!(
+            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
+             metadata: {{ name: rules-{number}, namespace: bench }}\n\
+             spec:\n  parentRefs: [{{ group: \"\", kind: Service, name: rules }}]\n  rules:\n{}",
+            rules.concat()
+        )
+    });
+    routes.collect()
 }
 
 fn program(variable: &str) -> &'static str {

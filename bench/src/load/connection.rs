@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::echo::head_end;
+use crate::echo::http1::head_end;
 
 /// A connection and the request it repeats.
 #[derive(Debug)]
@@ -18,9 +18,9 @@ pub(crate) struct Connection {
 }
 
 /// The request that all connections send.
-pub(crate) fn request(target: SocketAddr, bytes: usize, marker: &str) -> Rc<[u8]> {
+pub(crate) fn request(target: SocketAddr, path: &str, bytes: usize, marker: &str) -> Rc<[u8]> {
     let head = format!(
-        "GET /bytes/{bytes} HTTP/1.1\r\nhost: {target}\r\nuser-agent: outrigger-bench/1\r\naccept: */*\r\n\
+        "GET {path}/bytes/{bytes} HTTP/1.1\r\nhost: {target}\r\nuser-agent: outrigger-bench/1\r\naccept: */*\r\n\
          x-marker: {marker}\r\n\r\n"
     );
     head.into_bytes().into()
