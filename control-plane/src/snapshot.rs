@@ -1,17 +1,21 @@
 //! One immutable moment of the state, with the indexes that answer "what is this address?" and "which routes attach
 //! here?". Readers share it; a change makes the next one.
 
+mod changes;
 mod index;
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use outrigger_proto::Key;
 use tokio::sync::watch;
 
 use crate::objects::{EndpointSlice, Service, Workload};
 use crate::resource::Memo;
 use crate::state::{PreparedPolicy, PreparedRoute, State};
 
+pub(crate) use changes::Changes;
 use index::Index;
 
 /// A moment of the state.
@@ -23,6 +27,8 @@ pub struct Snapshot {
     pub state: State,
     pub(crate) memo: Memo,
     index: Index,
+    /// What each of the latest snapshots changed, the latest of all last.
+    changes: VecDeque<Arc<Changes>>,
 }
 
 impl Snapshot {
@@ -30,15 +36,25 @@ impl Snapshot {
     /// still true.
     #[must_use]
     pub fn new(state: State, previous: Option<&Self>) -> Self {
-        Self {
-            version: previous.map_or(1, |previous| previous.version + 1),
-            memo: previous.map_or_else(Memo::default, |previous| previous.memo.next()),
-            index: match previous {
-                Some(previous) => previous.index.next(&previous.state, &state),
-                None => Index::new(&state),
-            },
-            state,
-        }
+        let Some(previous) = previous else {
+            let (memo, index) = (Memo::default(), Index::new(&state));
+            return Self { version: 1, memo, index, changes: VecDeque::new(), state };
+        };
+        let index = previous.index.next(&previous.state, &state);
+        let change = Arc::new(Changes::between(&previous.state, &state, [&previous.index, &index]));
+        let memo = previous.memo.next(&change);
+        let kept = previous.changes.len().saturating_sub(MAX_CHANGES - 1);
+        let changes = previous.changes.iter().skip(kept).cloned().chain([change]).collect();
+        Self { version: previous.version + 1, memo, index, changes, state }
+    }
+
+    /// Says whether any of the keys may name something else than it did at that version.
+    pub(crate) fn touches<'a>(&self, since: u64, keys: impl Iterator<Item = &'a Key>) -> bool {
+        let passed = usize::try_from(self.version.saturating_sub(since)).unwrap_or(usize::MAX);
+        let Some(known) = self.changes.len().checked_sub(passed) else { return true };
+        let changes: Vec<&Changes> = self.changes.iter().skip(known).map(AsRef::as_ref).collect();
+        let mut keys = keys;
+        !changes.is_empty() && keys.any(|key| changes.iter().any(|change| change.touches(key)))
     }
 
     /// Finds the service that owns a virtual address.
@@ -107,3 +123,6 @@ impl Latest {
         self.0.changed().await.is_ok()
     }
 }
+
+/// Whoever is further behind looks at everything.
+const MAX_CHANGES: usize = 64;

@@ -1,4 +1,4 @@
-//! Encoded resources of one snapshot, filled in as they are asked for.
+//! Encoded resources of one snapshot, filled in as they are asked for and taken over by the next one where nothing touched them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::Resource;
 use super::service::Compiled;
+use crate::snapshot::Changes;
 
 /// What was encoded for one snapshot, and what for the one before.
 #[derive(Debug, Default)]
@@ -25,10 +26,20 @@ struct Encoded {
 }
 
 impl Memo {
-    /// Starts the memo of the next snapshot.
+    /// Starts the memo of the next snapshot: with all that is as it was.
     #[must_use]
-    pub(crate) fn next(&self) -> Self {
-        Self { now: Mutex::default(), before: Arc::new(self.now.lock().clone()) }
+    pub(crate) fn next(&self, changes: &Changes) -> Self {
+        let before = self.now.lock().clone();
+        let now = match changes {
+            Changes::Everything => Encoded::default(),
+            Changes::Some(touched) => {
+                let mut now = before.clone();
+                now.shards.retain(|port, _| !touched.has_service(&port.namespace, &port.name));
+                now.workloads.retain(|name, _| !touched.has_workload(&name.namespace, &name.name));
+                now
+            }
+        };
+        Self { now: Mutex::new(now), before: Arc::new(before) }
     }
 
     pub(super) fn mesh(&self, make: impl FnOnce() -> Resource) -> Resource {

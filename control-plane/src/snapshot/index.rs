@@ -48,12 +48,18 @@ impl Index {
         }
     }
 
+    /// Returns all EndpointSlices that belong to a service.
+    pub(super) fn all_slices(&self) -> impl Iterator<Item = &Arc<EndpointSlice>> {
+        self.slices.values().flat_map(BTreeMap::values).flatten()
+    }
+
     pub(super) fn of_service<'a, T>(index: &'a ByService<T>, namespace: &str, name: &str) -> &'a [Arc<T>] {
         index.get(namespace).and_then(|services| services.get(name)).map_or(&[], Vec::as_slice)
     }
 }
 
-fn same<K: Ord, T>(before: &BTreeMap<K, Namespaced<T>>, now: &BTreeMap<K, Namespaced<T>>) -> bool {
+/// Says whether both hold the very same objects of every kind.
+pub(super) fn same<K: Ord, T>(before: &BTreeMap<K, Namespaced<T>>, now: &BTreeMap<K, Namespaced<T>>) -> bool {
     let is_same = |(kind, objects): (&K, &Namespaced<T>)| now.get(kind).is_some_and(|now| objects.is_same(now));
     before.len() == now.len() && before.iter().all(is_same)
 }

@@ -1,6 +1,6 @@
 //! Objects by namespace and name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Objects of one kind. Clones share each namespace's map until one of them changes.
@@ -25,6 +25,27 @@ impl<T> Namespaced<T> {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same = |namespace: &Arc<str>, objects| other.0.get(namespace).is_some_and(|o| Arc::ptr_eq(o, objects));
         self.0.len() == other.0.len() && self.0.iter().all(|(namespace, objects)| same(namespace, objects))
+    }
+
+    /// Returns what is not the very same object in both, before and after; `None` where there is none. Namespaces that are
+    /// shared cost nothing.
+    pub(crate) fn differences<'a>(&'a self, after: &'a Self) -> impl Iterator<Item = [Option<&'a Arc<T>>; 2]> {
+        let namespaces: BTreeSet<&Arc<str>> = self.0.keys().chain(after.0.keys()).collect();
+        let namespaces = namespaces.into_iter().map(|namespace| (self.0.get(namespace), after.0.get(namespace)));
+        let differ =
+            namespaces.filter(|pair| !matches!(pair, (Some(before), Some(after)) if Arc::ptr_eq(before, after)));
+        differ.flat_map(|(before, after)| {
+            let gone_or_other =
+                before.into_iter().flat_map(|objects| objects.iter()).filter_map(move |(name, object)| {
+                    let now = after.and_then(|after| after.get(name));
+                    (!now.is_some_and(|now| Arc::ptr_eq(now, object))).then_some([Some(object), now])
+                });
+            let new = after.into_iter().flat_map(|objects| objects.iter()).filter_map(move |(name, object)| {
+                let is_new = before.is_none_or(|before| !before.contains_key(name));
+                is_new.then_some([None, Some(object)])
+            });
+            gone_or_other.chain(new)
+        })
     }
 
     /// Returns all objects, by namespace and name.
