@@ -151,12 +151,12 @@ fn quiet(program: &Path, log: &Path) -> Result<Command> {
 }
 
 /// A port that nobody listens on: given back at once, so that a program can take it.
-fn free_port() -> Result<SocketAddr> {
+pub(crate) fn free_port() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 /// Asks /ready every half millisecond.
-async fn wait_until_ready(admin: SocketAddr) -> Result<()> {
+pub(crate) async fn wait_until_ready(admin: SocketAddr) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
         if is_ready(admin).unwrap_or(false) {

@@ -6,6 +6,7 @@
 mod cases;
 mod cluster;
 mod contender;
+mod control_plane;
 mod data_plane;
 mod echo;
 mod footprint;
@@ -35,6 +36,8 @@ struct Args {
 enum Command {
     /// The request path: direct, Outrigger and Envoy side by side, in network namespaces of their own (root).
     DataPlane(data_plane::Args),
+    /// One replica of the control plane below thousands of sidecars.
+    ControlPlane(control_plane::Args),
     /// The mesh in a Kubernetes cluster: start of pods, admission, memory of the control plane and of a sidecar.
     Cluster(cluster::Args),
     /// A sidecar before any request: size, time to ready, memory.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         |runtime| -> Result<ExitCode> {
             match Args::parse().command {
                 Command::DataPlane(args) => runtime.block_on(data_plane::run(&args)),
+                Command::ControlPlane(args) => runtime.block_on(control_plane::run(&args)),
                 Command::Cluster(args) => runtime.block_on(cluster::run(&args)),
                 Command::Footprint(args) => runtime.block_on(footprint::run(&args)),
                 Command::Load(args) => runtime.block_on(load::run(&args)).map(|()| ExitCode::SUCCESS),

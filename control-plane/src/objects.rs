@@ -58,6 +58,20 @@ pub enum Object {
 }
 
 impl Object {
+    /// Says whether both are one object in memory: equal, without a look.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Namespace(a), Self::Namespace(b)) => Arc::ptr_eq(a, b),
+            (Self::Service(a), Self::Service(b)) => Arc::ptr_eq(a, b),
+            (Self::EndpointSlice(a), Self::EndpointSlice(b)) => Arc::ptr_eq(a, b),
+            (Self::Pod(a), Self::Pod(b)) | (Self::Workload(a), Self::Workload(b)) => Arc::ptr_eq(a, b),
+            (Self::Node(a), Self::Node(b)) => Arc::ptr_eq(a, b),
+            (Self::Route(a), Self::Route(b)) => Arc::ptr_eq(a, b),
+            (Self::Policy(a), Self::Policy(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
     /// Returns the object's id.
     #[must_use]
     pub fn id(&self) -> ObjectId {

@@ -70,7 +70,7 @@ impl Writer {
         for problem in problems.difference(known) {
             warn!(object = problem.object, reason = problem.reason, "an object is not in force as written");
         }
-        self.metrics.snapshot(snapshot.version, state.source_errors.len(), problems.len());
+        self.metrics.snapshot(&snapshot, problems.len());
         let (services, workloads, pods) = (state.services.len(), state.workloads.len(), state.pods.len());
         // A cluster changes all the time.
         if pods == 0 {

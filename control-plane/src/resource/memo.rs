@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use outrigger_proto::{ServicePort, WorkloadName};
 use parking_lot::Mutex;
@@ -15,6 +16,8 @@ use crate::snapshot::Changes;
 pub struct Memo {
     now: Mutex<Encoded>,
     before: Arc<Encoded>,
+    /// Counts what was made, in this snapshot and all before.
+    made: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -39,7 +42,17 @@ impl Memo {
                 now
             }
         };
-        Self { now: Mutex::new(now), before: Arc::new(before) }
+        Self { now: Mutex::new(now), before: Arc::new(before), made: self.made.clone() }
+    }
+
+    /// Returns how many resources were encoded since the start, in this snapshot and all before it.
+    #[must_use]
+    pub(crate) fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, made: usize) {
+        self.made.fetch_add(made as u64, Ordering::Relaxed);
     }
 
     pub(super) fn mesh(&self, make: impl FnOnce() -> Resource) -> Resource {
@@ -47,6 +60,7 @@ impl Memo {
             return known.clone();
         }
         let made = same(make(), self.before.mesh.as_ref());
+        self.count(1);
         self.now.lock().mesh = Some(made.clone());
         made
     }
@@ -56,6 +70,7 @@ impl Memo {
             return known.clone();
         }
         let made = same(make(), self.before.workloads.get(name));
+        self.count(1);
         self.now.lock().workloads.insert(name.clone(), made.clone());
         made
     }
@@ -65,6 +80,7 @@ impl Memo {
             return known.clone();
         }
         let mut made = make();
+        self.count(1);
         made.resource = same(made.resource, self.before.services.get(port).map(|before| &before.resource));
         self.now.lock().services.insert(port.clone(), made.clone());
         made
@@ -78,6 +94,7 @@ impl Memo {
         let shards = make().into_iter().enumerate();
         let made: Arc<[Resource]> =
             shards.map(|(index, shard)| same(shard, before.and_then(|before| before.get(index)))).collect();
+        self.count(made.len());
         self.now.lock().shards.insert(port.clone(), made.clone());
         made
     }

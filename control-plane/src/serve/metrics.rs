@@ -10,6 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::snapshot::Snapshot;
+
 /// The control plane's metrics. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics(Arc<Families>);
@@ -21,6 +23,7 @@ struct Families {
     snapshot_time: Gauge<f64, AtomicU64>,
     source_errors: Gauge,
     route_problems: Gauge,
+    encoded: Counter,
     updates: Counter,
     resources: Counter,
     acks: Counter,
@@ -51,6 +54,11 @@ impl Metrics {
             m.source_errors.clone(),
         );
         registry.register("outrigger_control_route_problems", "Problems of routes", m.route_problems.clone());
+        registry.register(
+            "outrigger_control_encoded_resources",
+            "Resources encoded, each for all sidecars that hold it, up to the latest snapshot",
+            m.encoded.clone(),
+        );
         registry.register("outrigger_control_updates", "Updates sent to sidecars", m.updates.clone());
         registry.register("outrigger_control_resources", "Resources sent to sidecars", m.resources.clone());
         registry.register("outrigger_control_acks", "Resources that sidecars took", m.acks.clone());
@@ -64,12 +72,14 @@ impl Metrics {
     }
 
     /// Notes a new snapshot.
-    pub(crate) fn snapshot(&self, version: u64, source_errors: usize, route_problems: usize) {
+    pub(crate) fn snapshot(&self, snapshot: &Snapshot, route_problems: usize) {
+        let (version, source_errors) = (snapshot.version, snapshot.state.source_errors.len());
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.0.snapshot_version.set(i64::try_from(version).unwrap_or(i64::MAX));
         self.0.snapshot_time.set(now.as_secs_f64());
         self.0.source_errors.set(i64::try_from(source_errors).unwrap_or(i64::MAX));
         self.0.route_problems.set(i64::try_from(route_problems).unwrap_or(i64::MAX));
+        self.0.encoded.inc_by(snapshot.memo.made().saturating_sub(self.0.encoded.get()));
     }
 
     pub(super) fn connected(&self) {

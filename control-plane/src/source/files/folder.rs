@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{info, warn};
 
@@ -25,6 +25,8 @@ pub(super) struct Folder {
 #[derive(Debug, Default)]
 struct File {
     stamp: Stamp,
+    // Whether it was read long enough after it was written.
+    settled: bool,
     text: String,
     objects: Vec<Object>,
     error: Option<String>,
@@ -40,6 +42,14 @@ struct Stamp {
     inode: u64,
     size: u64,
     modified: (i64, i64),
+}
+
+impl Stamp {
+    /// Says whether a change from now on would have another time.
+    fn is_old(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(now.as_secs()).is_ok_and(|now| self.modified.0.saturating_add(COARSE_SECONDS) < now)
+    }
 }
 
 /// What a look at the folder brought.
@@ -122,7 +132,12 @@ impl Folder {
     fn read(&mut self, name: &str, stamp: Stamp, now: Instant) {
         let path = self.path.join(name);
         let file = self.files.entry(name.to_owned()).or_default();
+        // Times are coarse: a file that was just written may be written again and look the same.
+        if file.stamp == stamp && file.settled && file.error.is_none() && file.missing.is_none() {
+            return;
+        }
         file.stamp = stamp;
+        file.settled = stamp.is_old();
         let text = match stamp.size {
             0..=MAX_FILE => fs::read_to_string(&path).map_err(|error| error.to_string()),
             _ => Err(format!("the file is larger than {MAX_FILE} bytes")),
@@ -178,7 +193,7 @@ impl Folder {
         }
         let mut events = Vec::new();
         for (id, (_, object)) in &now {
-            if self.told.get(id) != Some(*object) {
+            if !self.told.get(id).is_some_and(|told| told.is_same(object) || told == *object) {
                 events.push(Event::Put((*object).clone()));
             }
         }
@@ -205,6 +220,9 @@ impl File {
 
 /// How long a file may be gone or empty before its objects go: editors do that for a moment on every save.
 const GRACE: Duration = Duration::from_millis(200);
+
+/// No file system keeps times coarser than this.
+const COARSE_SECONDS: i64 = 2;
 
 const MAX_FILE: u64 = 8 * 1024 * 1024;
 
