@@ -94,18 +94,18 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
         fleet.grow(sidecars).await?;
         let connect_seconds = began.elapsed().as_secs_f64();
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let cpu = pid.cpu()?;
+        let cpu = pid.cpu_of_all()?;
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let rest_percent = (pid.cpu()? - cpu).as_secs_f64() / 5.0 * 100.0;
+        let rest_percent = (pid.cpu_of_all()? - cpu).as_secs_f64() / 5.0 * 100.0;
         let resident = pid.memory()?.resident_kib;
 
         // Counted at each snapshot, up to the one before: one more tells all that connecting took.
         world.change(0)?;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let (encoded, cpu) = (metric(admin, ENCODED).await?, pid.cpu()?);
+        let (encoded, cpu) = (metric(admin, ENCODED).await?, pid.cpu_of_all()?);
         let latencies = change(&mut world, &mut fleet, args.rate, args.seconds).await?;
         let changes = args.rate * args.seconds;
-        let cpu_ms_per_change = (pid.cpu()? - cpu).as_secs_f64() * 1e3 / f64::from(changes);
+        let cpu_ms_per_change = (pid.cpu_of_all()? - cpu).as_secs_f64() * 1e3 / f64::from(changes);
         world.change(0)?;
         tokio::time::sleep(Duration::from_secs(1)).await;
         let encoded_per_change = (metric(admin, ENCODED).await? - encoded) / f64::from(changes);

@@ -83,13 +83,13 @@ impl Fleet {
             asked.push((key, public, Subject { identity, workload: Some(workload) }));
         }
         let this = Pid(std::process::id());
-        let cpu = this.cpu()?;
+        let cpu = this.cpu_of_all()?;
         let mut chains = Vec::with_capacity(count);
         for (_, public, subject) in &asked {
             chains.push(authority.issue(public, subject, now)?);
         }
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-        let signed = count as f64 / (this.cpu()? - cpu).as_secs_f64();
+        let signed = count as f64 / (this.cpu_of_all()? - cpu).as_secs_f64();
 
         let mut sidecars = Vec::with_capacity(count);
         for (number, ((key, _, subject), chain)) in asked.into_iter().zip(chains).enumerate() {
