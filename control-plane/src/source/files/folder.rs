@@ -1,6 +1,6 @@
 //! What a folder holds, and what has changed in it since the last look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::state::{Event, Reading};
 pub(super) struct Folder {
     path: PathBuf,
     files: BTreeMap<String, File>,
-    told: BTreeMap<ObjectId, Object>,
+    told: HashMap<ObjectId, Object>,
     errors: Vec<String>,
     reading: Reading,
 }
@@ -61,7 +61,7 @@ pub(super) struct Scan {
 
 impl Folder {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, files: BTreeMap::new(), told: BTreeMap::new(), errors: Vec::new(), reading: Reading::Started }
+        Self { path, files: BTreeMap::new(), told: HashMap::new(), errors: Vec::new(), reading: Reading::Started }
     }
 
     /// Reads the folder and tells what differs from what was told before.
@@ -174,7 +174,7 @@ impl Folder {
     }
 
     fn difference(&mut self, mut errors: Vec<String>) -> Vec<Event> {
-        let mut now: BTreeMap<ObjectId, (&str, &Object)> = BTreeMap::new();
+        let mut now: HashMap<ObjectId, (&str, &Object)> = HashMap::with_capacity(self.told.len());
         // Files that are about to go come last: what they said may just have moved to another file.
         let (here, leaving): (Vec<_>, Vec<_>) = self.files.iter().partition(|(_, file)| file.missing.is_none());
         for (name, file) in here.into_iter().chain(leaving) {
@@ -191,14 +191,16 @@ impl Folder {
                 }
             }
         }
-        let mut events = Vec::new();
-        for (id, (_, object)) in &now {
-            if !self.told.get(id).is_some_and(|told| told.is_same(object) || told == *object) {
-                events.push(Event::Put((*object).clone()));
-            }
-        }
-        let removed = self.told.keys().filter(|id| !now.contains_key(id));
-        events.extend(removed.map(|id| Event::Remove(id.clone())));
+        let differs = |id: &ObjectId, object: &Object| {
+            !self.told.get(id).is_some_and(|told| told.is_same(object) || told == object)
+        };
+        let mut new: Vec<(&ObjectId, &Object)> =
+            now.iter().filter(|(id, (_, object))| differs(id, object)).map(|(id, (_, object))| (id, *object)).collect();
+        new.sort_unstable_by_key(|(id, _)| *id);
+        let mut removed: Vec<&ObjectId> = self.told.keys().filter(|id| !now.contains_key(id)).collect();
+        removed.sort_unstable();
+        let mut events: Vec<Event> = new.into_iter().map(|(_, object)| Event::Put(object.clone())).collect();
+        events.extend(removed.into_iter().map(|id| Event::Remove(id.clone())));
         self.told = now.into_iter().map(|(id, (_, object))| (id, object.clone())).collect();
         if self.errors != errors {
             events.push(Event::SourceErrors(errors.clone()));
