@@ -68,8 +68,8 @@ errors! {
         "Check the path to the endpoint that the message names.";
     ConnectionTerminated "E005" "connection_terminated" Some(502), 14,
         "The connection ended before a response came.",
-        "The app crashed or closed a connection while a request was on it.",
-        "Look at the app's log at that moment. A request that may have been processed is not repeated unless its route says so.";
+        "The app crashed or closed a connection while a request was on it. One that closes its listener as soon as its pod ends resets what it had not accepted yet.",
+        "Look at the app's log at that moment. Let an app that ends accept for one more second, with a preStop hook that sleeps. A request that may have been processed is not repeated unless its route says so.";
     TlsCertificate "E006" "tls_certificate_error" Some(502), 14,
         "The peer did not prove the identity that the control plane named for it.",
         "An address was reused by another workload, a certificate expired, or the peer belongs to another mesh.",

@@ -87,9 +87,11 @@ impl TcpRecord {
         series.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// The connection has ended.
+    /// The connection has ended. One on which nobody said a word has not failed, however it ended: somebody looked
+    /// whether the port is open, or a peer dialled for bytes when HTTP was still to come.
     pub(crate) fn end(mut self, result: io::Result<()>) {
-        self.error = result.err();
+        let said = *self.sent.get_mut() > 0 || *self.received.get_mut() > 0;
+        self.error = result.err().filter(|_| said);
     }
 
     fn log(&self) {

@@ -21,7 +21,8 @@ func serve(ctx context.Context, args []string) error {
 	bannerAddr := flags.String("tcp-banner", ":9091", "address that speaks first, then echoes; empty for none")
 	readyAfter := flags.Duration("ready-after", 0, "how long /ready and the gRPC health check say no")
 	listenAfter := flags.Duration("listen-after", 0, "how long nothing listens: a slow start")
-	drain := flags.Duration("drain", 25*time.Second, "how long requests in flight may take after SIGTERM")
+	linger := flags.Duration("linger", time.Second, "how long it still accepts after SIGTERM")
+	drain := flags.Duration("drain", 25*time.Second, "how long requests in flight may take after that")
 	_ = flags.Parse(args)
 
 	select {
@@ -50,6 +51,8 @@ func serve(ctx context.Context, args []string) error {
 		return err
 	case <-ctx.Done():
 	}
+	// The kernel resets what waits to be accepted when a listener closes: a server that ends well lets callers learn first.
+	time.Sleep(*linger)
 	late, cancel := context.WithTimeout(context.Background(), *drain)
 	defer cancel()
 	if err := server.Shutdown(late); err != nil && !errors.Is(err, http.ErrServerClosed) {

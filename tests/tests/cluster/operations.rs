@@ -48,6 +48,10 @@ fn a_control_plane_that_is_gone_changes_nothing_for_running_traffic() {
     // It serves what has changed since: the endpoints of a Deployment that was scaled.
     space.text(["scale", "deployment/web", "--replicas=3"]);
     space.rolled_out("deployment/web");
+    // A sidecar that has tried in vain for a while tries less often.
+    space.eventually("the client's sidecar is connected again", || {
+        (space.metric("deployment/client", "outrigger_control_connected", &[]) == 1.0).then_some(())
+    });
     let outcome = space.load("deployment/client", "http://web/", 50, 5).outcome();
     assert_eq!(outcome["pods"].as_object().map(serde_json::Map::len), Some(3), "{outcome:#}");
 }

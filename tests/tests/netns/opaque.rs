@@ -156,6 +156,11 @@ fn http_that_comes_byte_by_byte_or_late_is_still_http() {
     }
     // Counted as requests, not as connections of bytes.
     assert!(client.metric("http_client_request_duration_seconds_count", &[]) >= 3.0);
+    // What was dialled for bytes, and not used, is no failure at the peer.
+    outrigger_tests::wait::until("the connections for bytes have ended", || {
+        (pod.metric("outrigger_inbound_tcp_open_connections", &[]) == 0.0).then_some(())
+    });
+    assert!(!pod.log().contains("E005"), "{}", pod.log());
 }
 
 #[test]

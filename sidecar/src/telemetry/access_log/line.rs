@@ -103,8 +103,7 @@ impl Line for Entry<'_> {
 impl Line for ConnectionEntry<'_> {
     fn write_json(&self, line: &mut String) {
         Json::write(line, |json| {
-            json.text("time", &Rfc3339(self.time));
-            json.text("outrigger.direction", &self.direction.as_str());
+            when_and_way(json, self.time, self.direction);
             self.rest(json);
         });
     }
@@ -118,17 +117,14 @@ impl Line for ConnectionEntry<'_> {
 impl ConnectionEntry<'_> {
     fn rest(&self, to: &mut impl Fields) {
         to.text("client.address", &self.peer);
-        to.text("error.type", &self.code.token());
-        to.text("outrigger.error.code", &self.code);
-        to.text("outrigger.error.detail", &self.detail);
+        failure(to, self.code, &self.detail);
     }
 }
 
 impl Line for CopiedEntry<'_> {
     fn write_json(&self, line: &mut String) {
         Json::write(line, |json| {
-            json.text("time", &Rfc3339(self.time));
-            json.text("outrigger.direction", &self.direction.as_str());
+            when_and_way(json, self.time, self.direction);
             self.rest(json);
         });
     }
@@ -146,12 +142,23 @@ impl CopiedEntry<'_> {
         to.number("outrigger.sent_bytes", &self.sent);
         to.number("outrigger.received_bytes", &self.received);
         route_and_ends(to, [self.route, self.backend], [self.server, self.client], self.peer_identity);
-        if let Some((code, error)) = self.error {
-            to.text("error.type", &code.token());
-            to.text("outrigger.error.code", &code);
-            to.text("outrigger.error.detail", &error);
+        if let Some((code, cause)) = self.error {
+            failure(to, code, cause);
         }
     }
+}
+
+/// Writes what each line begins with.
+fn when_and_way(json: &mut Json<'_>, time: SystemTime, direction: Direction) {
+    json.text("time", &Rfc3339(time));
+    json.text("outrigger.direction", &direction.as_str());
+}
+
+/// Writes why it failed.
+fn failure(to: &mut impl Fields, code: ErrorCode, detail: &dyn Display) {
+    to.text("error.type", &code.token());
+    to.text("outrigger.error.code", &code);
+    to.text("outrigger.error.detail", detail);
 }
 
 /// Writes where it went, and between whom.
@@ -178,8 +185,7 @@ fn route_and_ends(
 
 impl Entry<'_> {
     fn fields(&self, to: &mut Json<'_>) {
-        to.text("time", &Rfc3339(self.time));
-        to.text("outrigger.direction", &self.direction.as_str());
+        when_and_way(to, self.time, self.direction);
         to.text("http.request.method", &self.method);
         to.text("url.path", &self.path);
         if let Some(status) = self.status {
