@@ -1,5 +1,6 @@
 //! Pages of the documentation, run as they are written.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,7 @@ fn follow(path: &str) {
         let start = Instant::now();
         let (printed, success) = reader.eventually(&step);
         eprintln!("{:6.1} s  {place}: {command}", start.elapsed().as_secs_f64());
+        reader.last.replace(format!("{place}: `{command}` printed:\n{printed}"));
         assert!(step.shows(&printed), "{place}: `{command}` printed something else:\n{printed}");
         assert!(success || step.has_words(), "{place}: `{command}` failed:\n{printed}");
     }
@@ -53,6 +55,8 @@ fn follow(path: &str) {
 struct Reader {
     cluster: &'static Cluster,
     folder: PathBuf,
+    /// The command that ran last, and what it printed: the end of a long log is what is read of it.
+    last: RefCell<String>,
 }
 
 impl Reader {
@@ -61,7 +65,7 @@ impl Reader {
         std::fs::create_dir_all(&folder).unwrap();
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
         std::os::unix::fs::symlink(examples, folder.join("examples")).unwrap();
-        let reader = Self { cluster, folder };
+        let reader = Self { cluster, folder, last: RefCell::default() };
         // A run that was cut off has left them.
         reader.clean_up();
         reader
@@ -105,8 +109,10 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let (pods, _) = self.run("kubectl get pods -A; kubectl events -n shop --types=Warning");
-            eprintln!("{pods}");
+            for look in WHEN_IT_FAILED {
+                eprintln!("{look}\n{}", self.run(&format!("{look} 2>&1")).0);
+            }
+            eprintln!("{}", self.last.borrow());
         }
         self.clean_up();
         let _ = std::fs::remove_dir_all(&self.folder);
@@ -118,3 +124,11 @@ const LOOKS: [&str; 6] =
 const GATEWAY_API: &str =
     "https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.7.0/standard-install.yaml";
 const PATIENCE: Duration = Duration::from_secs(90);
+/// What tells why a page's command did not do what the page says.
+const WHEN_IT_FAILED: [&str; 5] = [
+    "kubectl get pods -A -o wide",
+    "kubectl events -n shop --types=Warning",
+    "kubectl logs -n outrigger-system deployment/outrigger-control-plane --tail=20",
+    "kubectl logs -n shop deployment/client -c outrigger-sidecar --tail=20",
+    "kubectl get trafficpolicies.outrigger.io -A -o yaml",
+];
