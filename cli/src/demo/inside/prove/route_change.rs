@@ -25,7 +25,7 @@ pub(super) async fn prove(mesh: &Mesh) -> anyhow::Result<Proof> {
     fs::write(&draft, edited).and_then(|()| fs::rename(&draft, &path)).context("save the edited route")?;
     let acked = acks(mesh, before, written).await?;
 
-    let window = split::count(mesh, ENOUGH).await?;
+    let window = split::count(mesh, ENOUGH, 0).await?;
     let split = split::shares(&window, AFTER);
     let slowest = acked.values().max().copied().unwrap_or(0);
     let all = acked.len() == mesh.members.len();

@@ -15,20 +15,21 @@ pub(super) struct Window {
     pub(super) failing: CatalogCounters,
 }
 
-/// Counts until [`ENOUGH`] items were answered.
+/// Counts until [`ENOUGH`] items were answered, and the failing backend has failed: a busy machine may have made it look
+/// slow, and a slow one is left alone for some seconds.
 pub(super) async fn window(mesh: &Mesh) -> anyhow::Result<Window> {
-    count(mesh, ENOUGH).await
+    count(mesh, ENOUGH, 1).await
 }
 
-/// Counts from now until so many items were answered.
-pub(super) async fn count(mesh: &Mesh, items: u64) -> anyhow::Result<Window> {
+/// Counts from now until so many items were answered, and so many requests failed at the backend that fails.
+pub(super) async fn count(mesh: &Mesh, items: u64, failures: u64) -> anyhow::Result<Window> {
     // From here on as many requests are under way as at the end: none counts twice or not at all.
     settled(mesh).await?;
     let start = now(mesh).await?;
     let window = eventually(|| async {
         mesh.alive()?;
         let window = now(mesh).await?.since(&start);
-        Ok(Found::enough_if(window.load.items.ok >= items, window))
+        Ok(Found::enough_if(window.load.items.ok >= items && window.failing.failed >= failures, window))
     });
     let window = window.await?;
     let (ok, errors) = (window.load.items.ok, window.load.items.errors);
