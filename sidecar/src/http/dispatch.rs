@@ -1,9 +1,6 @@
 //! The innermost layer: picks an endpoint, takes or opens a connection to it, and exchanges one request.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -12,12 +9,11 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use outrigger_identity::Alpn;
 use outrigger_proto::ErrorCode;
-use tower::Service;
 
 use crate::balance::{Backend, Connection, Endpoint, Http1, Lease, Limits, Picked, Policy, Pool, Sender};
 use crate::connect::{Connector, Io};
 use crate::error::{Fate, ProxyError};
-use crate::http::call::{Call, To};
+use crate::http::call::{Flow, To};
 use crate::http::respond::unprocessed;
 use crate::http::server::Version;
 use crate::http::{Body, upgrade};
@@ -41,44 +37,40 @@ pub(crate) struct Dispatch {
     pub(crate) wire: Wire,
     /// What the sender spoke, and so what the app behind the endpoint is to be spoken to.
     pub(crate) version: Version,
-    /// Where the last attempt failed.
-    pub(crate) avoid: Option<Arc<Endpoint>>,
 }
 
 impl Dispatch {
     pub(crate) fn new(worker: &Worker, version: Version) -> Self {
-        Self { connector: worker.connector.clone(), worker: worker.id, wire: worker.wire, version, avoid: None }
-    }
-}
-
-impl Service<Call> for Dispatch {
-    type Response = Response<Body>;
-    type Error = ProxyError;
-    // The one place of the path that waits for the network: its future is boxed once a request.
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, ProxyError>> + Send>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, call: Call) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move {
-            let flow = call.flow.clone();
-            let result = this.exchange(call).await;
-            flow.attempted(result.as_ref().map(Response::status));
-            result
-        })
+        Self { connector: worker.connector.clone(), worker: worker.id, wire: worker.wire, version }
     }
 }
 
 impl Dispatch {
-    async fn exchange(self, call: Call) -> Result<Response<Body>, ProxyError> {
-        let (backend, Picked { endpoint, policy }) = match &call.to {
+    /// Makes one attempt of a request; `avoid` is where the last one failed.
+    pub(crate) async fn attempt(
+        &self,
+        request: Request<Body>,
+        to: &To,
+        flow: &Flow,
+        avoid: Option<&Arc<Endpoint>>,
+    ) -> Result<Response<Body>, ProxyError> {
+        let result = self.exchange(request, to, flow, avoid).await;
+        flow.attempted(result.as_ref().map(Response::status));
+        result
+    }
+
+    async fn exchange(
+        &self,
+        mut request: Request<Body>,
+        to: &To,
+        flow: &Flow,
+        avoid: Option<&Arc<Endpoint>>,
+    ) -> Result<Response<Body>, ProxyError> {
+        let (backend, Picked { endpoint, policy }) = match to {
             To::Backend(backend, _) => {
-                let picked = match call.flow.pinned(self.avoid.as_ref()) {
+                let picked = match flow.pinned(avoid) {
                     Some(endpoint) => Picked { endpoint: endpoint.clone(), policy: backend.policy() },
-                    None => backend.pick(self.avoid.as_ref(), Some(&call.request))?,
+                    None => backend.pick(avoid, Some(&request))?,
                 };
                 (Some(backend), picked)
             }
@@ -95,8 +87,7 @@ impl Dispatch {
         };
         let limited = backend.zip(policy.as_ref().map(|policy| &policy.limits));
         let permit = limited.map(|(backend, limits)| backend.admit(limits)).transpose()?.flatten();
-        let mut request = call.request;
-        call.flow.attempt(&endpoint, request.headers_mut());
+        flow.attempt(&endpoint, request.headers_mut());
         let upgrade = upgrade::requested(&mut request);
         let alpn = self.alpn(&endpoint, upgrade.is_some());
         let (sender, reused) = match self.connection(&endpoint, alpn, limited).await {

@@ -112,6 +112,9 @@ fn clean_response(mut response: Response<Body>) -> Response<Body> {
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// What goes even if `Connection` does not list it.
+static HOP_BY_HOP: [HeaderName; 6] =
+    [UPGRADE, TRANSFER_ENCODING, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
 
 fn remove_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
     if headers.contains_key(CONNECTION) {
@@ -133,14 +136,10 @@ fn remove_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
             headers.remove(CONNECTION);
         }
     }
-    if !upgrade {
-        headers.remove(UPGRADE);
+    // Most messages have none of these: a look at the names costs less than hashing each of them.
+    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        HOP_BY_HOP.iter().filter(|name| !(upgrade && *name == UPGRADE)).for_each(|name| drop(headers.remove(name)));
     }
-    headers.remove(TRANSFER_ENCODING);
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(PROXY_AUTHENTICATE);
-    headers.remove(PROXY_AUTHORIZATION);
 }
 
 #[cfg(test)]

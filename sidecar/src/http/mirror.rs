@@ -12,16 +12,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::header::UPGRADE;
-use http::{Method, Request, request};
+use http::{Method, Request, Response, request};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use tower::Service;
 
 pub(crate) use tee::{Copied, Progress, Tee};
 
 use crate::balance::{Backend, random};
+use crate::error::ProxyError;
 use crate::http::Body;
-use crate::http::call::{Call, Direction, Flow, To};
+use crate::http::call::{Direction, Flow, To};
 use crate::http::dispatch::Dispatch;
 use crate::http::server::Version;
 use crate::route::Mirror;
@@ -68,13 +68,13 @@ impl Mirrors {
             *request.uri_mut() = parts.uri.clone();
             *request.version_mut() = parts.version;
             *request.headers_mut() = parts.headers.clone();
-            let flow = Arc::new(Flow::new(Direction::Outbound, grpc, None));
-            let call = Call { request, to: To::Backend(mirror.to.clone(), None), flow, fault: None };
+            let flow = Flow::new(Direction::Outbound, grpc, None);
+            let to = To::Backend(mirror.to.clone(), None);
             let dispatch = Dispatch::new(&self.worker, self.version);
             let worker = self.worker.clone();
             // Detached: it ends by itself within a bounded time of the request's end.
             tokio::spawn(async move {
-                let outcome = exchange(dispatch, call, progress).await;
+                let outcome = exchange(dispatch.attempt(request, &to, &flow, None), progress).await;
                 worker.telemetry.mirrored(outcome);
                 drop(place);
             });
@@ -82,9 +82,12 @@ impl Mirrors {
     }
 }
 
-async fn exchange(mut dispatch: Dispatch, call: Call, progress: Option<Progress>) -> MirrorOutcome {
+async fn exchange(
+    attempt: impl Future<Output = Result<Response<Body>, ProxyError>>,
+    progress: Option<Progress>,
+) -> MirrorOutcome {
     let answered = async {
-        let mut body = match dispatch.call(call).await {
+        let mut body = match attempt.await {
             Ok(response) => response.into_body(),
             Err(error) => {
                 tracing::debug!(%error, "a copy of a request failed");

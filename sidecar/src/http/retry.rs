@@ -8,7 +8,7 @@ mod budget;
 mod replay;
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -61,6 +61,7 @@ pub(crate) struct Retry {
 impl Service<Call> for Retry {
     type Response = Response<Body>;
     type Error = ProxyError;
+    // The one place of the path that waits for the network: its future is boxed once a request.
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, ProxyError>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
@@ -81,7 +82,7 @@ struct Head {
     headers: HeaderMap,
 }
 
-async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, ProxyError> {
+async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<Body>, ProxyError> {
     let Call { request, to, flow, fault } = call;
     if let Some(fault) = fault {
         Box::pin(fault.inject(&flow)).await?;
@@ -108,18 +109,21 @@ async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, 
     };
     let mut replay = (!body.is_end_stream()).then(|| Replay::new(body));
     let mut next = Some(Request::from_parts(parts, replay.as_mut().map_or_else(Body::empty, Replay::attempt)));
+    let mut avoid = None;
     let mut causes: Vec<String> = Vec::new();
 
     for attempt in 0.. {
         let request = next.take().unwrap_or_else(|| head.request(replay.as_mut()));
-        let call = Call { request, to: to.clone(), flow: flow.clone(), fault: None };
-        let exchange = dispatch.call(call);
-        let result = match (attempt_timeout, rule.as_ref()) {
-            (Some(limit), Some(rule)) => match tokio::time::timeout(limit, exchange).await {
-                Ok(result) => result,
-                Err(_) => Err(expired("backendRequest", limit, rule)),
-            },
-            _ => exchange.await,
+        let result = {
+            // In one place for both ways to wait: the future is large.
+            let exchange = pin!(dispatch.attempt(request, &to, &flow, avoid.as_ref()));
+            match (attempt_timeout, rule.as_ref()) {
+                (Some(limit), Some(rule)) => match tokio::time::timeout(limit, exchange).await {
+                    Ok(result) => result,
+                    Err(_) => Err(expired("backendRequest", limit, rule)),
+                },
+                _ => exchange.await,
+            }
         };
         // Of many that end together the next one may have ended, too: the one that stays must be found.
         let elsewhere = policy.is_none()
@@ -158,7 +162,7 @@ async fn attempts(mut dispatch: Dispatch, call: Call) -> Result<Response<Body>, 
         let pause = !elsewhere && (attempt > 0 || result.is_ok() || policy.is_some());
         causes.push(cause(&result));
         drop(result);
-        dispatch.avoid = flow.facts().endpoint;
+        avoid = flow.facts().endpoint;
         if pause {
             tokio::time::sleep(backoff(policy, attempt)).await;
         }
