@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::process::{Child, Command};
@@ -55,6 +55,24 @@ impl Kind {
     }
 }
 
+/// What is special about a run of ours; by default nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Special {
+    pub(crate) runner: Runner,
+    /// Services in the mesh that nobody calls.
+    pub(crate) other_services: u32,
+}
+
+/// What the sidecars run below.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Runner {
+    /// Nothing.
+    #[default]
+    None,
+    /// Valgrind's callgrind, which counts instructions. What it found is in each sidecar's folder, as [`CALLGRIND_OUT`].
+    Callgrind,
+}
+
 /// A contender at work. Its processes end with this.
 #[derive(Debug)]
 pub(crate) struct Contender {
@@ -62,8 +80,10 @@ pub(crate) struct Contender {
     pub(crate) version: String,
     sidecars: Option<Sidecars>,
     bench: PathBuf,
+    /// For the files of this run.
+    folder: PathBuf,
     pods: Pods,
-    _running: Vec<Child>,
+    running: Vec<Child>,
 }
 
 /// The two that are measured.
@@ -95,7 +115,7 @@ impl PairMemory {
 
 impl Contender {
     /// Starts one; `folder` is for its files and is readable by every user.
-    pub(crate) async fn start(kind: Kind, folder: &Path) -> Result<Self> {
+    pub(crate) async fn start(kind: Kind, folder: &Path, special: Special) -> Result<Self> {
         let folder = folder.join(kind.name());
         std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let bench = folder.join("bench");
@@ -108,7 +128,7 @@ impl Contender {
             .context("start the app")?;
         let Started { version, sidecars, others } = match kind {
             Kind::Direct => Started { version: String::new(), sidecars: None, others: Vec::new() },
-            Kind::Outrigger => outrigger::start(&pods, &folder).await?,
+            Kind::Outrigger => outrigger::start(&pods, &folder, special).await?,
             Kind::Envoy => envoy::start(&pods, &folder).await?,
             Kind::FloorBytes => floor::start(&pods, &folder, &bench, floor::Mode::Bytes).await?,
             Kind::FloorHttp => floor::start(&pods, &folder, &bench, floor::Mode::Http).await?,
@@ -123,7 +143,7 @@ impl Contender {
                 Some(pids)
             }
         };
-        let contender = Self { kind, version, sidecars, bench, pods, _running: running };
+        let contender = Self { kind, version, sidecars, bench, folder, pods, running };
         contender.wait_until_it_answers().await?;
         Ok(contender)
     }
@@ -143,6 +163,27 @@ impl Contender {
             command.args(["--pids", &format!("{},{}", outbound.0, inbound.0)]);
         }
         answer(&mut command).await.with_context(|| format!("{} on {}", case.name, self.kind.name()))
+    }
+
+    /// Asks this many times and does not look at the clock.
+    pub(crate) async fn ask(&self, case: &Case, requests: u64) -> Result<()> {
+        let mut command = self.load(case, 0.0, 0.0);
+        let outcome: Outcome = answer(command.args(["--requests", &requests.to_string()])).await?;
+        ensure!(outcome.errors == 0 && outcome.requests == requests, "{}: {outcome:?}", case.name);
+        Ok(())
+    }
+
+    /// Ends both sidecars in good order, and gives the folders of their files (ours only).
+    pub(crate) async fn end_sidecars(mut self) -> Result<[PathBuf; 2]> {
+        let Sidecars { outbound, inbound } = self.sidecars.context("no sidecars")?;
+        for pid in [outbound, inbound] {
+            let child = self.running.iter_mut().find(|child| child.id() == Some(pid.0)).context("a sidecar ended")?;
+            let pid = i32::try_from(pid.0).ok().and_then(rustix::process::Pid::from_raw).context("no process id")?;
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+            let status = child.wait().await?;
+            ensure!(status.success(), "a sidecar ended with {status}");
+        }
+        Ok([outrigger::CLIENT, outrigger::SERVER].map(|workload| self.folder.join(workload)))
     }
 
     /// System calls per request, both sidecars together; `None` without sidecars, or without perf.
@@ -223,17 +264,24 @@ impl Contender {
     }
 
     async fn wait_until_it_answers(&self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let mut probe = self.load(&CASES[0], 0.0, 0.05);
-            let Err(error) = answer::<Outcome>(probe.stderr(Stdio::null())).await else { return Ok(()) };
+            let mut probe = self.load(&CASES[0], 0.0, 0.0);
+            let probe = probe.args(["--requests", "1"]).stderr(Stdio::null());
+            let Err(error) = answer::<Outcome>(probe).await else { return Ok(()) };
             if Instant::now() > deadline {
-                return Err(error.context(format!("{} does not answer after 20 s", self.kind.name())));
+                return Err(error.context(format!("{} does not answer after {PATIENCE:?}", self.kind.name())));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 }
+
+/// Callgrind's file.
+pub(crate) const CALLGRIND_OUT: &str = "callgrind.out";
+
+/// How long a contender may take until it answers; below callgrind it takes a while.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Endpoints of [`World::Endpoints`].
 const ENDPOINTS: u32 = 1000;

@@ -16,6 +16,7 @@ use tokio::process::{Child, Command};
 
 use crate::data_plane::Folder;
 use crate::histogram::Histogram;
+use crate::plot::{self, Curve};
 use crate::process::Pid;
 use crate::report::mib;
 use fleet::Fleet;
@@ -99,16 +100,11 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
         let rest_percent = (pid.cpu_of_all()? - cpu).as_secs_f64() / 5.0 * 100.0;
         let resident = pid.memory()?.resident_kib;
 
-        // Counted at each snapshot, up to the one before: one more tells all that connecting took.
-        world.change(0)?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let (encoded, cpu) = (metric(admin, ENCODED).await?, pid.cpu_of_all()?);
+        let (encoded_before, cpu) = (encoded(&mut world, admin).await?, pid.cpu_of_all()?);
         let latencies = change(&mut world, &mut fleet, args.rate, args.seconds).await?;
         let changes = args.rate * args.seconds;
         let cpu_ms_per_change = (pid.cpu_of_all()? - cpu).as_secs_f64() * 1e3 / f64::from(changes);
-        world.change(0)?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let encoded_per_change = (metric(admin, ENCODED).await? - encoded) / f64::from(changes);
+        let encoded_per_change = (encoded(&mut world, admin).await? - encoded_before) / f64::from(changes);
 
         let began = Instant::now();
         let bytes = fleet.reconnect().await?;
@@ -131,6 +127,13 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
     }
     let report = Report { services: args.services, endpoints: args.endpoints, store_mib: mib(before), signed, steps };
     report.finish(args.report.as_deref())
+}
+
+/// How many resources were encoded so far. That is counted at each snapshot, up to the one before: one more tells all.
+async fn encoded(world: &mut World, admin: std::net::SocketAddr) -> Result<f64> {
+    world.change(0)?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    metric(admin, ENCODED).await
 }
 
 /// Changes endpoints at an even pace; returns how long each took to be acked by all whom it concerns.
@@ -203,6 +206,7 @@ impl Report {
         if let Some(folder) = folder {
             std::fs::write(folder.join("control-plane.txt"), &text)?;
             std::fs::write(folder.join("control-plane.json"), serde_json::to_string_pretty(self)?)?;
+            std::fs::write(folder.join("control-plane.svg"), self.svg())?;
         }
         Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
@@ -249,6 +253,20 @@ impl Report {
         }
         text.push('\n');
         text
+    }
+
+    fn svg(&self) -> String {
+        let numbers: Vec<usize> = self.steps.iter().map(|step| step.sidecars).collect();
+        let curve = |label, value: fn(&Step) -> f64| Curve { label, values: self.steps.iter().map(value).collect() };
+        let curves = [
+            curve("resident memory, MiB", |step| step.resident_mib),
+            curve("a change, 99th percentile, ms", |step| step.p99_ms),
+            curve("CPU of a change, ms", |step| step.cpu_ms_per_change),
+            curve("CPU at rest, % of a core", |step| step.rest_percent),
+            curve("until all have their configuration, s", |step| step.connect_seconds),
+            curve("until all are back, s", |step| step.reconnect_seconds),
+        ];
+        plot::curves("One control plane and the number of its sidecars", &numbers, &curves)
     }
 
     fn missed(&self) -> Vec<String> {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cases::{CASES, Case, IDLE_CONNECTIONS, SOME_CONNECTIONS};
-use crate::contender::{Contender, Kind};
+use crate::contender::{Contender, Kind, Special};
 use crate::report::{Report, Row};
 use crate::{memory, pods};
 
@@ -79,7 +79,7 @@ async fn measure(args: &Args, folder: &Path) -> Result<Report> {
     let mut contenders = Vec::new();
     for kind in kinds {
         eprintln!("starting {}", kind.name());
-        let contender = Contender::start(kind, folder).await?;
+        let contender = Contender::start(kind, folder, Special::default()).await?;
         let seen = contender.eavesdrop().await?;
         // Of this one, all that is said passes in the clear: it shows that the look is not blind.
         let secret = seen.clear == 0 && seen.encrypted > 0;

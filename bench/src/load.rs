@@ -70,6 +70,9 @@ pub(crate) struct Args {
     /// Seconds of measurement.
     #[arg(long, default_value_t = 4.0)]
     window: f64,
+    /// Measures this many requests, and no window.
+    #[arg(long, conflicts_with = "rate")]
+    requests: Option<u64>,
     /// What the path begins with.
     #[arg(long, default_value = "")]
     path: String,
@@ -99,9 +102,25 @@ pub(crate) struct Outcome {
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     measuring: bool,
+    /// Requests to start still, where they are counted.
+    left: Option<u64>,
     latencies: Histogram,
     errors: u64,
     first_error: Option<String>,
+}
+
+impl Shared {
+    /// Takes one of the requests that are left.
+    fn may_ask(&mut self) -> bool {
+        match &mut self.left {
+            None => true,
+            Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+        }
+    }
 }
 
 /// Runs the load and prints the outcome as JSON.
@@ -112,7 +131,9 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
 
 async fn measure(args: &Args) -> Result<Outcome> {
     let request = connection::request(args.target, &args.path, args.bytes, &args.marker);
-    let shared = Rc::new(RefCell::new(Shared::default()));
+    let counted = args.requests.is_some();
+    let shared = Shared { measuring: counted, left: args.requests, ..Shared::default() };
+    let shared = Rc::new(RefCell::new(shared));
     let mut tasks = JoinSet::new();
     let arrivals = args.rate.map(Arrivals::start).transpose()?;
     for client in client::open(args.shape, args.target, args.connections, &request).await? {
@@ -124,7 +145,11 @@ async fn measure(args: &Args) -> Result<Outcome> {
     let cpu = || pids.iter().map(|pid| pid.cpu()).collect::<Result<Vec<_>>>();
     let (begin, cpu_before) = (Instant::now(), cpu()?);
     shared.borrow_mut().measuring = true;
-    tokio::time::sleep(Duration::from_secs_f64(args.window)).await;
+    if counted {
+        while tasks.join_next().await.is_some() {}
+    } else {
+        tokio::time::sleep(Duration::from_secs_f64(args.window)).await;
+    }
     shared.borrow_mut().measuring = false;
     let (cpu_after, seconds) = (cpu()?, begin.elapsed().as_secs_f64());
     tasks.abort_all();
@@ -149,7 +174,7 @@ async fn measure(args: &Args) -> Result<Outcome> {
 
 /// One connection's life: ends with the process, or with its first error, which is counted.
 async fn keep_asking(mut client: Client, arrivals: Option<Arrivals>, shared: Rc<RefCell<Shared>>) {
-    loop {
+    while shared.borrow_mut().may_ask() {
         let due = match &arrivals {
             Some(arrivals) => arrivals.next().await,
             None => Instant::now(),

@@ -7,6 +7,7 @@ mod cases;
 mod cluster;
 mod contender;
 mod control_plane;
+mod cost;
 mod data_plane;
 mod echo;
 mod footprint;
@@ -40,6 +41,8 @@ enum Command {
     ControlPlane(control_plane::Args),
     /// The mesh in a Kubernetes cluster: start of pods, admission, memory of the control plane and of a sidecar.
     Cluster(cluster::Args),
+    /// Instructions and allocations of a request, and memory, beside what is recorded in `bench/cost.json` (root).
+    Cost(cost::Args),
     /// A sidecar before any request: size, time to ready, memory.
     Footprint(footprint::Args),
     /// The client app.
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
                 Command::DataPlane(args) => runtime.block_on(data_plane::run(&args)),
                 Command::ControlPlane(args) => runtime.block_on(control_plane::run(&args)),
                 Command::Cluster(args) => runtime.block_on(cluster::run(&args)),
+                Command::Cost(args) => runtime.block_on(cost::run(&args)),
                 Command::Footprint(args) => runtime.block_on(footprint::run(&args)),
                 Command::Load(args) => runtime.block_on(load::run(&args)).map(|()| ExitCode::SUCCESS),
                 Command::Hold(args) => runtime.block_on(load::hold(&args)).map(|()| ExitCode::SUCCESS),

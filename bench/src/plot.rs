@@ -1,4 +1,4 @@
-//! A bar chart as SVG: for each case the contenders' CPU time per request, as a share of Envoy's.
+//! Charts as SVG: bars, for each case the contenders' CPU time per request as a share of Envoy's; and curves of growth.
 
 use std::fmt::Write as _;
 
@@ -24,12 +24,7 @@ pub(crate) struct Bar {
 pub(crate) fn svg(title: &str, groups: &[Group]) -> String {
     let rows: usize = groups.iter().map(|group| group.bars.len()).sum();
     let height = TOP + rows * ROW + groups.len() * GAP + 20;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
-         font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
-         <text x=\"10\" y=\"22\" font-size=\"15\">{}</text>\n",
-        escaped(title)
-    );
+    let mut svg = start(title, height);
     let end = at(1.0);
     let _ =
         writeln!(svg, "<line x1=\"{end:.0}\" y1=\"{TOP}\" x2=\"{end:.0}\" y2=\"{}\" stroke=\"#999\"/>", height - 10);
@@ -64,6 +59,69 @@ pub(crate) fn svg(title: &str, groups: &[Group]) -> String {
     svg
 }
 
+/// One curve: what it shows, and its value at each number.
+pub(crate) struct Curve {
+    pub(crate) label: &'static str,
+    pub(crate) values: Vec<f64>,
+}
+
+/// Draws curves side by side, two in a row; the numbers below them stand as far apart as their logarithms.
+#[expect(clippy::cast_precision_loss, reason = "pixels")]
+pub(crate) fn curves(title: &str, numbers: &[usize], curves: &[Curve]) -> String {
+    let height = TOP + curves.len().div_ceil(2) * PANEL;
+    let mut svg = start(title, height);
+    let (least, most) = (log(numbers.iter().min()), log(numbers.iter().max()));
+    for (place, Curve { label, values }) in curves.iter().enumerate() {
+        let (left, top) = ((60 + place % 2 * (WIDTH / 2)) as f64, (TOP + place / 2 * PANEL) as f64);
+        let (width, depth) = ((WIDTH / 2 - 120) as f64, (PANEL - 60) as f64);
+        let highest = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+        let points: Vec<(f64, f64, f64, usize)> = numbers
+            .iter()
+            .zip(values)
+            .map(|(number, value)| {
+                let across = (log(Some(number)) - least) / (most - least).max(f64::MIN_POSITIVE);
+                (left + across * width, top + depth * (1.0 - value / highest), *value, *number)
+            })
+            .collect();
+        let line: Vec<String> = points.iter().map(|(x, y, ..)| format!("{x:.0},{y:.0}")).collect();
+        let _ = writeln!(
+            svg,
+            "<text x=\"{left:.0}\" y=\"{:.0}\">{}</text>\n\
+             <path d=\"M{left:.0} {top:.0}v{depth:.0}h{width:.0}\" fill=\"none\" stroke=\"#999\"/>\n\
+             <polyline points=\"{}\" fill=\"none\" stroke=\"#0a7\" stroke-width=\"2\"/>",
+            top - 14.0,
+            escaped(label),
+            line.join(" "),
+        );
+        for (x, y, value, number) in points {
+            let _ = writeln!(
+                svg,
+                "<circle cx=\"{x:.0}\" cy=\"{y:.0}\" r=\"3\" fill=\"#0a7\"/>\n\
+                 <text x=\"{x:.0}\" y=\"{:.0}\" text-anchor=\"middle\" font-size=\"11\">{value:.2}</text>\n\
+                 <text x=\"{x:.0}\" y=\"{:.0}\" text-anchor=\"middle\" font-size=\"11\" fill=\"#666\">{number}</text>",
+                y - 7.0,
+                top + depth + 16.0,
+            );
+        }
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+fn start(title: &str, height: usize) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
+         <text x=\"10\" y=\"22\" font-size=\"15\">{}</text>\n",
+        escaped(title)
+    )
+}
+
+#[expect(clippy::cast_precision_loss, reason = "pixels")]
+fn log(number: Option<&usize>) -> f64 {
+    number.map_or(0.0, |number| (*number as f64).max(1.0).ln())
+}
+
 #[expect(clippy::cast_precision_loss, reason = "pixels")]
 fn at(share: f64) -> f64 {
     LEFT as f64 + share * UNIT
@@ -82,6 +140,8 @@ const MOST: f64 = 1.35;
 const TOP: usize = 52;
 const ROW: usize = 18;
 const GAP: usize = 14;
+/// Height of a curve with its numbers.
+const PANEL: usize = 240;
 
 #[cfg(test)]
 mod tests {
@@ -98,5 +158,14 @@ mod tests {
         assert!(drawn.contains("width=\"165.0\""), "{drawn}");
         assert!(drawn.contains(&format!("width=\"{:.1}\"", UNIT * MOST)), "{drawn}");
         assert!(drawn.contains("a &lt; b") && drawn.contains("9.00 much"), "{drawn}");
+    }
+
+    #[test]
+    fn a_curve_rises_from_its_least_to_its_highest() {
+        let drawn = curves("growth", &[100, 1000, 10_000], &[Curve { label: "MiB", values: vec![0.0, 5.0, 10.0] }]);
+
+        // As far apart as the logarithms; the highest value at the top.
+        assert!(drawn.contains("points=\"60,232 240,142 420,52\""), "{drawn}");
+        assert!(drawn.contains(">10.00<") && drawn.contains(">10000<"), "{drawn}");
     }
 }

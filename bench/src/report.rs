@@ -200,14 +200,17 @@ impl Report {
         let pair = |memory: &PairMemory| {
             format!("{:.1} / {:.1}", mib(memory.outbound.resident_kib), mib(memory.inbound.resident_kib))
         };
+        let peak =
+            |memory: &PairMemory| format!("{:.1} / {:.1}", mib(memory.outbound.peak_kib), mib(memory.inbound.peak_kib));
         let shown = |memory: &Option<PairMemory>| memory.as_ref().map_or_else(|| "-".to_owned(), pair);
         for about in self.contenders.iter().filter(|about| about.idle.is_some()) {
             let _ = writeln!(
                 text,
-                "{:<10} idle {}, after the cases {}",
+                "{:<10} idle {}, after the cases {}, at most {}",
                 about.contender.name(),
                 shown(&about.idle),
-                shown(&about.after)
+                shown(&about.after),
+                about.after.as_ref().map_or_else(|| "-".to_owned(), peak),
             );
             for cost in &about.idle_connections {
                 let _ = writeln!(

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{cluster, shipped, step, workspace};
+use crate::{cluster, debian, shipped, step, workspace};
 
 /// `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
@@ -23,6 +23,9 @@ pub(crate) struct Args {
 /// When something does not build, or a limit is missed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let root = workspace::root()?;
+    if args.rest.first().is_some_and(|part| part == "cost") {
+        debian::install(debian::FOR_COST)?;
+    }
     let tools = ["outrigger-control-plane", "outrigger-bench"];
     step::announce(&format!("building {}", tools.join(" and ")));
     let packages = tools.iter().flat_map(|package| ["--package", package]);

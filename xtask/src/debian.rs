@@ -46,6 +46,9 @@ pub(crate) const FOR_TESTS: &[Needed] = &[
     Needed { what: What::PythonModule("ensurepip"), package: "python3-venv" },
 ];
 
+/// What counts instructions.
+pub(crate) const FOR_COST: &[Needed] = &[program("valgrind", "valgrind"), program("ip", "iproute2")];
+
 /// What the test cluster's control plane needs.
 pub(crate) const FOR_CONTROL_PLANE: &[Needed] = &[
     program("etcd", "etcd-server"),

@@ -1,19 +1,23 @@
 //! Outrigger: the binary that images ship, with a control plane of its own; its configuration is `bench/outrigger`.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use tokio::process::Child;
 
-use super::{ENDPOINTS, RULES, Started, endpoint, succeed, version_of};
+use super::{CALLGRIND_OUT, ENDPOINTS, RULES, Runner, Special, Started, endpoint, succeed, version_of};
 use crate::pods::{self, PROXY_UID, Place, Pods, User};
 
 const MESH: &str = include_str!("../../outrigger/mesh.yaml");
+/// The workload that asks.
+pub(super) const CLIENT: &str = "client";
+/// The workload that answers.
+pub(super) const SERVER: &str = "server";
 const TRUST_DOMAIN: &str = "mesh.local";
 
 /// Starts the control plane and both sidecars, and takes over the pods' traffic.
-pub(super) async fn start(pods: &Pods, folder: &Path) -> Result<Started> {
+pub(super) async fn start(pods: &Pods, folder: &Path, special: Special) -> Result<Started> {
     for name in ["OUTRIGGER_SIDECAR_BIN", "OUTRIGGER_CONTROL_PLANE_BIN"] {
         let built =
             std::env::var_os(name).with_context(|| format!("{name} is not set: run this by `cargo xtask bench`"))?;
@@ -25,10 +29,11 @@ pub(super) async fn start(pods: &Pods, folder: &Path) -> Result<Started> {
     std::fs::write(config.join("mesh.yaml"), MESH)?;
     std::fs::write(config.join("endpoints.yaml"), endpoints())?;
     std::fs::write(config.join("rules.yaml"), rules())?;
+    std::fs::write(config.join("others.yaml"), others(special.other_services))?;
     let control_plane = control_plane(pods, folder)?;
     wait_for(&folder.join("ca/root.pem")).await?;
-    let outbound = sidecar(pods, Place::A, folder, "client").await?;
-    let inbound = sidecar(pods, Place::B, folder, "server").await?;
+    let outbound = sidecar(pods, Place::A, folder, CLIENT, special.runner).await?;
+    let inbound = sidecar(pods, Place::B, folder, SERVER, special.runner).await?;
     let version = version_of(&folder.join("sidecar"), "--version").await?;
     Ok(Started { version, sidecars: Some((outbound, inbound)), others: vec![control_plane] })
 }
@@ -40,6 +45,22 @@ fn endpoints() -> String {
             "---\napiVersion: outrigger.io/v1alpha1\nkind: Workload\n\
              metadata: {{ name: many-{number}, namespace: bench, labels: {{ app: many }} }}\n\
              spec: {{ address: {address}, serviceAccountName: server, ports: [{{ port: 8080, appProtocol: http }}] }}\n"
+        )
+    });
+    all.collect()
+}
+
+/// Services that nobody calls, each with an endpoint.
+fn others(services: u32) -> String {
+    let all = (0..services).map(|number| {
+        let [cluster_ip, address] = [[10, 96, 0, 1], [10, 128, 0, 1]]
+            .map(|first| Ipv4Addr::from_bits(Ipv4Addr::from(first).to_bits() + number));
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{ name: other-{number}, namespace: others }}\n\
+             spec: {{ clusterIP: {cluster_ip}, selector: {{ app: other-{number} }}, ports: [{{ name: http, port: 80, targetPort: 8080 }}] }}\n\
+             ---\napiVersion: outrigger.io/v1alpha1\nkind: Workload\n\
+             metadata: {{ name: other-{number}, namespace: others, labels: {{ app: other-{number} }} }}\n\
+             spec: {{ address: {address}, serviceAccountName: other, ports: [{{ port: 8080, appProtocol: http }}] }}\n"
         )
     });
     all.collect()
@@ -85,7 +106,7 @@ fn control_plane(pods: &Pods, folder: &Path) -> Result<Child> {
         .context("start the control plane")
 }
 
-async fn sidecar(pods: &Pods, place: Place, folder: &Path, workload: &str) -> Result<Child> {
+async fn sidecar(pods: &Pods, place: Place, folder: &Path, workload: &str, runner: Runner) -> Result<Child> {
     let program = folder.join("sidecar");
     let mut init = pods.command(place, User::Root, &program);
     init.args(["init", "--proxy-uid", &PROXY_UID.to_string()]);
@@ -103,7 +124,16 @@ async fn sidecar(pods: &Pods, place: Place, folder: &Path, workload: &str) -> Re
     }
 
     let log = std::fs::File::create(folder.join(format!("{workload}.log")))?;
-    pods.command(place, User::Proxy, &program)
+    let mut command = match runner {
+        Runner::None => pods.command(place, User::Proxy, &program),
+        Runner::Callgrind => {
+            let mut valgrind = pods.command(place, User::Proxy, Path::new("valgrind"));
+            let file = own.join(CALLGRIND_OUT);
+            valgrind.args(["--tool=callgrind", &format!("--callgrind-out-file={}", file.display())]).arg(&program);
+            valgrind
+        }
+    };
+    command
         .args(["run", "--workload", &format!("bench/{workload}"), "--control-plane", &pods::CONTROL.to_string()])
         .args(["--trust-domain", TRUST_DOMAIN, "--trust-anchors"])
         .arg(&anchors)
