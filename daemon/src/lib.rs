@@ -1,15 +1,17 @@
 //! What every long-running binary of the project shares: logging, a metrics registry, the admin endpoints, an orderly
-//! end, and the build's version. Nothing here knows what a mesh is.
+//! end, memory given back, and the build's version. Nothing here knows what a mesh is.
 
 mod admin;
 mod drain;
 mod listen;
 pub mod logging;
+mod memory;
 mod metrics;
 
 pub use admin::{Admin, Page};
 pub use drain::{Drain, shutdown_signal};
 pub use listen::listen;
+pub use memory::give_back_memory;
 pub use metrics::Metrics;
 
 /// The version of this build.

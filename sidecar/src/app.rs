@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use outrigger_daemon::{Admin, Drain, Metrics, logging, shutdown_signal};
+use outrigger_daemon::{Admin, Drain, Metrics, give_back_memory, logging, shutdown_signal};
 use outrigger_identity::{Identity, TrustBundle};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, interval, sleep};
 
 use crate::admin;
+use crate::burst::Burst;
 use crate::certificate::Certificate;
 use crate::config::{Explicit, RunArgs};
 use crate::connect::Connector;
@@ -126,7 +127,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
     }
     tokio::spawn(certificate.run());
     tokio::spawn(client.run());
-    tokio::spawn(reap(store));
+    tokio::spawn(reap(store, drain.clone()));
     tracing::info!(workload = %args.workload, workers, "sidecar is up");
 
     let signal = shutdown_signal().await?;
@@ -167,11 +168,16 @@ async fn quiet(telemetry: &Telemetry, limit: Duration) -> bool {
     false
 }
 
-async fn reap(store: Arc<Store>) {
+/// Closes what has been idle for long, and gives back the memory of what has ended.
+async fn reap(store: Arc<Store>, drain: Drain) {
     let mut every = interval(REAP);
+    let mut burst = Burst::default();
     loop {
         every.tick().await;
-        store.reap();
+        let closed = store.reap();
+        if burst.is_over(drain.active(), closed) {
+            give_back_memory();
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 mod admin;
 mod app;
 mod balance;
+mod burst;
 pub mod capture;
 mod certificate;
 mod config;

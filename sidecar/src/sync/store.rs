@@ -290,18 +290,18 @@ impl Store {
             .collect()
     }
 
-    /// Closes idle connections that have had their time.
-    pub(crate) fn reap(&self) {
-        let reap = |endpoint: &Arc<Endpoint>| endpoint.pools().iter().for_each(|pool| pool.reap(endpoint.idle));
-        for backend in self.backends.lock().values() {
-            backend.endpoints().iter().for_each(reap);
-        }
+    /// Closes idle connections that have had their time; returns how many are gone.
+    pub(crate) fn reap(&self) -> usize {
+        let one =
+            |endpoint: &Arc<Endpoint>| endpoint.pools().iter().map(|pool| pool.reap(endpoint.idle)).sum::<usize>();
+        let all = |backend: &Arc<Backend>| backend.endpoints().iter().map(one).sum::<usize>();
+        let mut closed: usize = self.backends.lock().values().map(all).sum();
         for target in self.targets.read().values() {
             if let TargetKind::Direct { backend, .. } = &**target.kind() {
-                backend.endpoints().iter().for_each(reap);
+                closed += all(backend);
             }
         }
-        self.apps.read().values().for_each(reap);
+        closed + self.apps.read().values().map(one).sum::<usize>()
     }
 
     /// Describes what is in force, for `/config`.
