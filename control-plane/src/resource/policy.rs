@@ -72,8 +72,11 @@ fn verdict(snapshot: &Snapshot, prepared: &PreparedPolicy, target: &TargetRef) -
         .collect();
     same.sort_by_cached_key(|other| age(other));
     if let Some(first) = same.first().filter(|first| !std::ptr::eq(first.policy.as_ref(), policy.as_ref())) {
+        // Kubernetes writes creation times in whole seconds.
+        let why =
+            if age(first).0 == age(prepared).0 { "is of the same second, and before it by name" } else { "is older" };
         let first = &first.policy.meta;
-        let message = format!("{} {}/{} is older", policy.kind.as_str(), first.namespace, first.name);
+        let message = format!("{} {}/{} {why}", policy.kind.as_str(), first.namespace, first.name);
         return Err(Refusal::new("Conflicted", message));
     }
     if policy.kind == PolicyKind::Backend
@@ -174,6 +177,7 @@ mod tests {
         let yaml = service("web", "10.96.0.1")
             + &ours("young", 2, "name: web", "limits: {maxRequests: 2}")
             + &ours("old", 1, "name: web", "limits: {maxRequests: 1}")
+            + &ours("older", 1, "name: web", "limits: {maxRequests: 4}")
             + &ours("port", 3, "name: web, sectionName: admin", "limits: {maxRequests: 3}");
         let snapshot = snapshot(&yaml);
 
@@ -181,6 +185,8 @@ mod tests {
         assert_eq!(told(&snapshot, "old"), "Accepted");
         assert_eq!(told(&snapshot, "port"), "Accepted");
         assert_eq!(told(&snapshot, "young"), "Conflicted: TrafficPolicy shop/old is older");
+        let same_second = "Conflicted: TrafficPolicy shop/old is of the same second, and before it by name";
+        assert_eq!(told(&snapshot, "older"), same_second);
     }
 
     #[test]
