@@ -1,9 +1,12 @@
 //! What a folder holds, and what has changed in it since the last look.
 
-use std::collections::{BTreeMap, HashMap};
+mod holders;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{info, warn};
@@ -11,24 +14,27 @@ use tracing::{info, warn};
 use crate::objects::{self, Object, ObjectId};
 use crate::state::{Event, Reading};
 
+use holders::Holders;
+
 /// A folder of YAML files.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    files: BTreeMap<String, File>,
-    told: HashMap<ObjectId, Object>,
+    files: BTreeMap<Arc<str>, File>,
+    holders: Holders,
     errors: Vec<String>,
     reading: Reading,
 }
 
-/// One file with its last good objects.
+/// One file.
 #[derive(Debug, Default)]
 struct File {
     stamp: Stamp,
     // Whether it was read long enough after it was written.
     settled: bool,
     text: String,
-    objects: Vec<Object>,
+    // What it held when it was last readable.
+    objects: Vec<ObjectId>,
     error: Option<String>,
     // Whether it was readable at least once.
     known: bool,
@@ -61,21 +67,30 @@ pub(super) struct Scan {
 
 impl Folder {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, files: BTreeMap::new(), told: HashMap::new(), errors: Vec::new(), reading: Reading::Started }
+        Self {
+            path,
+            files: BTreeMap::new(),
+            holders: Holders::default(),
+            errors: Vec::new(),
+            reading: Reading::Started,
+        }
     }
 
     /// Reads the folder and tells what differs from what was told before.
     pub(super) fn scan(&mut self, now: Instant) -> Scan {
         let mut errors = Vec::new();
+        // Whose objects may be told now, or by another file than before.
+        let mut changed = BTreeSet::new();
         let mut listed = true;
         match self.list() {
             Ok(names) => {
                 for (name, stamp) in &names {
-                    self.read(name, *stamp, now);
+                    self.read(name, *stamp, now, &mut changed);
                 }
                 for (name, file) in &mut self.files {
-                    if !names.contains_key(name) {
-                        file.missing.get_or_insert(now);
+                    if file.missing.is_none() && !names.contains_key(name) {
+                        file.missing = Some(now);
+                        changed.extend(file.objects.iter().cloned());
                     }
                 }
             }
@@ -85,15 +100,23 @@ impl Folder {
                 errors.push(format!("{}: {error}", self.path.display()));
             }
         }
+        let holders = &mut self.holders;
         self.files.retain(|name, file| {
             let gone = file.missing.is_some_and(|since| now.saturating_duration_since(since) >= GRACE);
             if gone {
-                info!(file = name, "file is gone or empty");
+                info!(file = &**name, "file is gone or empty");
+                holders.replace(name, &file.objects, Vec::new(), &mut changed);
             }
             !gone
         });
+        let leaving = |name: &str| self.files.get(name).is_some_and(|file| file.missing.is_some());
+        let mut events = self.holders.tell(changed, leaving);
         errors.extend(self.files.values().filter_map(|file| file.error.clone()));
-        let mut events = self.difference(errors);
+        errors.extend(self.holders.errors());
+        if self.errors != errors {
+            events.push(Event::SourceErrors(errors.clone()));
+            self.errors = errors;
+        }
         let whole = listed && self.files.values().all(|file| file.known);
         let reading = self.reading.max(if whole { Reading::Wholly } else { Reading::Partly });
         if reading != self.reading {
@@ -111,7 +134,7 @@ impl Folder {
         !names.iter().map(|(name, stamp)| (name, *stamp)).eq(known)
     }
 
-    fn list(&self) -> std::io::Result<BTreeMap<String, Stamp>> {
+    fn list(&self) -> std::io::Result<BTreeMap<Arc<str>, Stamp>> {
         let mut names = BTreeMap::new();
         for entry in fs::read_dir(&self.path)? {
             let Ok(name) = entry?.file_name().into_string() else { continue };
@@ -123,19 +146,19 @@ impl Folder {
             let Ok(metadata) = fs::metadata(self.path.join(&name)) else { continue };
             if metadata.is_file() {
                 let modified = (metadata.mtime(), metadata.mtime_nsec());
-                names.insert(name, Stamp { inode: metadata.ino(), size: metadata.size(), modified });
+                names.insert(name.into(), Stamp { inode: metadata.ino(), size: metadata.size(), modified });
             }
         }
         Ok(names)
     }
 
-    fn read(&mut self, name: &str, stamp: Stamp, now: Instant) {
-        let path = self.path.join(name);
-        let file = self.files.entry(name.to_owned()).or_default();
+    fn read(&mut self, name: &Arc<str>, stamp: Stamp, now: Instant, changed: &mut BTreeSet<ObjectId>) {
+        let file = self.files.entry(name.clone()).or_default();
         // Times are coarse: a file that was just written may be written again and look the same.
         if file.stamp == stamp && file.settled && file.error.is_none() && file.missing.is_none() {
             return;
         }
+        let path = self.path.join(&**name);
         file.stamp = stamp;
         file.settled = stamp.is_old();
         let text = match stamp.size {
@@ -150,11 +173,14 @@ impl Folder {
             }
         };
         // A program that saves in place first cuts the file to nothing: wait whether that was all.
-        if text.is_empty() && !file.objects.is_empty() {
-            file.missing.get_or_insert(now);
+        let empty = text.is_empty() && !file.objects.is_empty();
+        if empty != file.missing.is_some() {
+            file.missing = empty.then_some(now);
+            changed.extend(file.objects.iter().cloned());
+        }
+        if empty {
             return;
         }
-        file.missing = None;
         if file.known && text == file.text && file.error.is_none() {
             return;
         }
@@ -162,51 +188,17 @@ impl Folder {
             Ok(document) => {
                 for skipped in document.skipped {
                     let objects::Skipped { line, api_version, kind } = skipped;
-                    warn!(file = name, line, %api_version, %kind, "this kind is not read");
+                    warn!(file = &**name, line, %api_version, %kind, "this kind is not read");
                 }
-                file.objects = document.objects;
+                let objects = document.objects.iter().map(Object::id).collect();
+                self.holders.replace(name, &file.objects, document.objects, changed);
+                file.objects = objects;
                 file.error = None;
                 file.known = true;
             }
             Err(error) => file.fail(format!("{name}:{error}")),
         }
         file.text = text;
-    }
-
-    fn difference(&mut self, mut errors: Vec<String>) -> Vec<Event> {
-        let mut now: HashMap<ObjectId, (&str, &Object)> = HashMap::with_capacity(self.told.len());
-        // Files that are about to go come last: what they said may just have moved to another file.
-        let (here, leaving): (Vec<_>, Vec<_>) = self.files.iter().partition(|(_, file)| file.missing.is_none());
-        for (name, file) in here.into_iter().chain(leaving) {
-            for object in &file.objects {
-                let id = object.id();
-                match now.get(&id) {
-                    Some((first, _)) if file.missing.is_none() => {
-                        errors.push(format!("{name}:1:1: {id} is also in {first}, which counts"));
-                    }
-                    Some(_) => {}
-                    None => {
-                        now.insert(id, (name, object));
-                    }
-                }
-            }
-        }
-        let differs = |id: &ObjectId, object: &Object| {
-            !self.told.get(id).is_some_and(|told| told.is_same(object) || told == object)
-        };
-        let mut new: Vec<(&ObjectId, &Object)> =
-            now.iter().filter(|(id, (_, object))| differs(id, object)).map(|(id, (_, object))| (id, *object)).collect();
-        new.sort_unstable_by_key(|(id, _)| *id);
-        let mut removed: Vec<&ObjectId> = self.told.keys().filter(|id| !now.contains_key(id)).collect();
-        removed.sort_unstable();
-        let mut events: Vec<Event> = new.into_iter().map(|(_, object)| Event::Put(object.clone())).collect();
-        events.extend(removed.into_iter().map(|id| Event::Remove(id.clone())));
-        self.told = now.into_iter().map(|(id, (_, object))| (id, object.clone())).collect();
-        if self.errors != errors {
-            events.push(Event::SourceErrors(errors.clone()));
-            self.errors = errors;
-        }
-        events
     }
 }
 

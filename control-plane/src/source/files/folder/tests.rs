@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 use crate::fixture::{service, workload};
 
@@ -142,6 +145,28 @@ fn an_object_may_move_to_another_file_but_not_be_in_two() {
 }
 
 #[test]
+fn of_two_files_with_an_object_the_first_that_is_there_counts() {
+    let temporary = Temporary::new();
+    let now = Instant::now();
+    temporary.write("a.yaml", &web());
+    temporary.write("b.yaml", &service("web", "10.96.0.2"));
+    let mut folder = Folder::new(temporary.0.clone());
+    let error = "!b.yaml:1:1: Service shop/web is also in a.yaml, which counts";
+    assert_eq!(told(folder.scan(now)), ["+Service shop/web", error, "=Wholly"]);
+
+    for cut in [true, false] {
+        if cut {
+            temporary.write("a.yaml", "");
+        } else {
+            temporary.remove("a.yaml");
+        }
+        assert_eq!(told(folder.scan(now)), ["+Service shop/web", "!"]);
+        temporary.write("a.yaml", &web());
+        assert_eq!(told(folder.scan(now)), ["+Service shop/web", error]);
+    }
+}
+
+#[test]
 fn a_folder_that_cannot_be_read_says_nothing_about_its_objects() {
     let temporary = Temporary::new();
     let now = Instant::now();
@@ -178,4 +203,87 @@ fn follows_the_links_of_a_projected_volume() {
 
     assert!(folder.looks_different());
     assert_eq!(told(folder.scan(now)), ["+Service shop/web"]);
+}
+
+/// Something that happens to one of two files.
+#[derive(Clone, Debug)]
+enum Step {
+    /// It holds these services, each at one of two addresses; the same may be there twice.
+    Write(usize, Vec<(u8, u8)>),
+    Break(usize),
+    Cut(usize),
+    Remove(usize),
+    Wait,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let file = 0..2_usize;
+    let services = vec((0..2_u8, 1..3_u8), 1..3);
+    let step = prop_oneof![
+        4 => (file.clone(), services).prop_map(|(file, services)| Step::Write(file, services)),
+        1 => file.clone().prop_map(Step::Break),
+        2 => file.clone().prop_map(Step::Cut),
+        1 => file.prop_map(Step::Remove),
+        2 => Just(Step::Wait),
+    ];
+    vec(step, 1..10)
+}
+
+/// Everything that was told so far.
+#[derive(Debug, Default, PartialEq)]
+struct Sum {
+    objects: BTreeMap<ObjectId, Object>,
+    errors: Vec<String>,
+}
+
+impl Sum {
+    fn take(&mut self, scan: Scan) {
+        for event in scan.events {
+            match event {
+                Event::Put(object) => {
+                    let id = object.id();
+                    assert_ne!(self.objects.insert(id.clone(), object.clone()), Some(object), "{id} is told twice");
+                }
+                Event::Remove(id) => assert!(self.objects.remove(&id).is_some(), "{id} was never told"),
+                Event::SourceErrors(errors) => self.errors = errors,
+                Event::Synced(_) => {}
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_was_told_bit_by_bit_is_what_a_first_look_tells(steps in steps()) {
+        let temporary = Temporary::new();
+        let mut now = Instant::now();
+        let (mut folder, mut sum) = (Folder::new(temporary.0.clone()), Sum::default());
+        for step in &steps {
+            match step {
+                Step::Write(file, services) => {
+                    let services = services.iter().map(|(n, address)| service(&format!("s{n}"), &format!("10.96.{n}.{address}")));
+                    temporary.write(&format!("{file}.yaml"), &(services.collect::<String>() + "# the end\n"));
+                }
+                Step::Break(file) => temporary.write(&format!("{file}.yaml"), "a: ["),
+                Step::Cut(file) => temporary.write(&format!("{file}.yaml"), ""),
+                Step::Remove(file) => drop(fs::remove_file(temporary.0.join(format!("{file}.yaml")))),
+                Step::Wait => now += GRACE,
+            }
+            sum.take(folder.scan(now));
+        }
+        // What is broken keeps what it said before, which a first look cannot know.
+        for file in 0..2 {
+            if fs::read(temporary.0.join(format!("{file}.yaml"))).is_ok_and(|text| text == b"a: [") {
+                temporary.write(&format!("{file}.yaml"), &service("mended", "10.96.9.9"));
+            }
+        }
+        sum.take(folder.scan(now));
+        sum.take(folder.scan(now + GRACE));
+
+        let mut first = Sum::default();
+        first.take(Folder::new(temporary.0.clone()).scan(now));
+        prop_assert_eq!(sum, first);
+    }
 }
