@@ -6,6 +6,7 @@
 //!                                                            └─▶ Progress  a control plane's leaf  reporter, progress
 //! ```
 
+mod call;
 mod caller;
 mod certify;
 mod known;
@@ -27,15 +28,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use outrigger_daemon::Drain;
-use outrigger_proto::wire;
-use outrigger_proto::wire::mesh_server::MeshServer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
-use tonic::codegen::Service;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::Status;
 use tracing::{debug, warn};
 
+use call::{Answer, message, messages, response};
 use caller::Caller;
 
 pub(crate) use certify::Certifier;
@@ -46,9 +45,9 @@ pub(crate) use proof::ServiceAccountTokens;
 pub(crate) use proof::{JoinTokens, Proof};
 #[cfg(feature = "kubernetes")]
 pub(crate) use reporter::MAX_CARRIERS;
-pub(crate) use reporter::{Reporter, Reports};
+pub(crate) use reporter::Reporter;
 pub(crate) use sidecars::Sidecars;
-pub(crate) use sync::{Streams, Updates};
+pub(crate) use sync::Streams;
 
 /// The `Mesh` service.
 #[derive(Debug)]
@@ -61,30 +60,23 @@ pub(crate) struct Mesh {
     pub(crate) reporter: Reporter,
 }
 
-#[tonic::async_trait]
-impl wire::mesh_server::Mesh for Mesh {
-    type SyncStream = Updates;
-    type ProgressStream = Reports;
-
-    async fn sync(&self, request: Request<Streaming<wire::SyncRequest>>) -> Result<Response<Updates>, Status> {
-        let caller = Caller::of(&request)?;
-        self.streams.open(&caller, request.into_inner()).map(Response::new)
-    }
-
-    async fn certify(&self, request: Request<wire::CertifyRequest>) -> Result<Response<wire::CertifyResponse>, Status> {
-        let caller = Caller::of(&request)?;
-        self.certifier.certify(&caller, request.into_inner()).await.map(Response::new)
-    }
-
-    async fn progress(&self, request: Request<wire::ProgressRequest>) -> Result<Response<Reports>, Status> {
-        let caller = Caller::of(&request)?;
-        self.reporter.open(&caller, request.into_inner()).map(Response::new)
+impl Mesh {
+    async fn answer(&self, caller: &Caller, request: hyper::Request<Incoming>) -> Result<Answer, Status> {
+        let (head, body) = request.into_parts();
+        match head.uri.path().strip_prefix("/outrigger.mesh.v1.Mesh/") {
+            Some("Sync") => self.streams.open(caller, messages(body)),
+            Some("Certify") => {
+                self.certifier.certify(caller, message(body).await?).await.map(|chain| Answer::one(&chain))
+            }
+            Some("Progress") => self.reporter.open(caller, message(body).await?),
+            _ => Err(Status::unimplemented("the control plane has no such call")),
+        }
     }
 }
 
 /// Accepts connections until the drain starts.
 pub(crate) async fn accept(listener: TcpListener, tls: Arc<ArcSwap<rustls::ServerConfig>>, mesh: Mesh, drain: Drain) {
-    let service = MeshServer::new(mesh).max_decoding_message_size(MAX_REQUEST);
+    let mesh = Arc::new(mesh);
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else { return };
@@ -96,9 +88,9 @@ pub(crate) async fn accept(listener: TcpListener, tls: Arc<ArcSwap<rustls::Serve
             Ok((io, address)) => {
                 // The configuration of this moment: certificates change while the listener stays.
                 let acceptor = TlsAcceptor::from(tls.load_full());
-                let (service, drain_too) = (service.clone(), drain.clone());
+                let (mesh, drain_too) = (mesh.clone(), drain.clone());
                 drain.spawn(async move {
-                    connection(io, address, acceptor, service, drain_too).await;
+                    connection(io, address, acceptor, mesh, drain_too).await;
                     drop(permit);
                 });
             }
@@ -115,7 +107,7 @@ async fn connection(
     io: TcpStream,
     address: std::net::SocketAddr,
     acceptor: TlsAcceptor,
-    service: MeshServer<Mesh>,
+    mesh: Arc<Mesh>,
     drain: Drain,
 ) {
     let _ = io.set_nodelay(true);
@@ -140,10 +132,10 @@ async fn connection(
             return;
         }
     };
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(caller.clone());
-        let mut service = service.clone();
-        async move { Ok::<_, Infallible>(service.call(request).await.unwrap_or_else(|never| match never {})) }
+    let caller = Arc::new(caller);
+    let service = service_fn(move |request| {
+        let (mesh, caller) = (mesh.clone(), caller.clone());
+        async move { Ok::<_, Infallible>(response(mesh.answer(&caller, request).await)) }
     });
     let connection = hyper::server::conn::http2::Builder::new(Tracked(drain.clone()))
         .timer(TokioTimer::new())
@@ -179,9 +171,6 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Tracke
         });
     }
 }
-
-/// A Hello of a sidecar with all subscriptions and what it holds is below 2 MiB.
-const MAX_REQUEST: usize = 4 * 1024 * 1024;
 
 const MAX_CONNECTIONS: usize = 16 * 1024;
 

@@ -1,13 +1,15 @@
 //! The wire between a sidecar and the control plane.
 //!
-//! [`wire`] holds the generated messages and the gRPC client and server. [`model`] holds the same facts after
+//! [`wire`] holds the generated messages and the gRPC client. [`model`] holds the same facts after
 //! validation: what the rest of the code works with. [`ErrorCode`] is the table of errors that the mesh answers with.
 //! There is no logic here beyond turning one form into the other.
 
+mod codec;
 mod error_code;
 mod key;
 pub mod model;
 
+pub use codec::Codec;
 pub use error_code::{ErrorCode, ErrorInfo};
 pub use key::{Key, KeyError, ServicePort, WorkloadName};
 

@@ -21,11 +21,27 @@ struct Protocol {
     include: &'static str,
     file: &'static str,
     code: &'static str,
+    /// What turns messages into bytes.
+    codec: &'static str,
+    /// Whether code for a server is generated.
+    server: bool,
 }
 
 const PROTOCOLS: &[Protocol] = &[
-    Protocol { include: "proto/proto", file: "outrigger/mesh/v1/mesh.proto", code: "proto/src/generated" },
-    Protocol { include: "cli/proto", file: "pricing.proto", code: "cli/src/demo/apps/generated" },
+    Protocol {
+        include: "proto/proto",
+        file: "outrigger/mesh/v1/mesh.proto",
+        code: "proto/src/generated",
+        codec: "crate::Codec",
+        server: false,
+    },
+    Protocol {
+        include: "cli/proto",
+        file: "pricing.proto",
+        code: "cli/src/demo/apps/generated",
+        codec: "tonic_prost::ProstCodec",
+        server: true,
+    },
 ];
 
 const REFERENCE: &str = "docs/reference";
@@ -80,12 +96,14 @@ fn is_written_by_hand(file: &Path) -> bool {
 }
 
 fn generate(root: &Path, into: &Path) -> Result<()> {
-    for Protocol { include, file, code } in PROTOCOLS {
+    for Protocol { include, file, code, codec, server } in PROTOCOLS {
         let code = into.join(code);
         std::fs::create_dir_all(&code)?;
         let parsed = protox::compile([file], [root.join(include)])?;
         tonic_prost_build::configure()
             .bytes(".")
+            .codec_path(codec)
+            .build_server(*server)
             .out_dir(&code)
             .compile_fds(parsed)
             .with_context(|| format!("generate the code of {file}"))?;

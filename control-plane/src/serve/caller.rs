@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use outrigger_identity::{Peer, PeerError, peer_of};
 use rustls_pki_types::CertificateDer;
-use tonic::{Request, Status};
+use tonic::Status;
 
 /// The other end: where it is, and who it has proved to be.
 #[derive(Clone, Debug)]
@@ -29,12 +29,6 @@ impl Caller {
             None => None,
         };
         Ok(Self { address: address.ip().to_canonical(), leaf })
-    }
-
-    /// Finds the caller of a request.
-    pub(super) fn of<T>(request: &Request<T>) -> Result<Self, Status> {
-        let caller = request.extensions().get::<Self>();
-        caller.cloned().ok_or_else(|| Status::internal("the connection's peer is not known"))
     }
 
     /// Returns the leaf if it is still valid: connections outlive the handshake that checked it.

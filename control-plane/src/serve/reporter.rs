@@ -6,18 +6,15 @@ use outrigger_daemon::Drain;
 use outrigger_identity::TrustDomain;
 use outrigger_proto::{Key, wire};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tracing::debug;
 
+use super::call::{Answer, Encoded};
 use super::caller::Caller;
 use super::progress::Progress;
 use crate::ca::control_plane_identity;
 use crate::resource::resource;
 use crate::snapshot::{Latest, Snapshot};
-
-/// What the other replica reads.
-pub(crate) type Reports = ReceiverStream<Result<wire::ProgressResponse, Status>>;
 
 /// Answers `Progress`, and the same question when this replica asks itself.
 #[derive(Clone, Debug)]
@@ -33,7 +30,7 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    pub(super) fn open(&self, caller: &Caller, request: wire::ProgressRequest) -> Result<Reports, Status> {
+    pub(super) fn open(&self, caller: &Caller, request: wire::ProgressRequest) -> Result<Answer, Status> {
         let peer = &caller.valid_leaf(SystemTime::now())?.peer;
         let own = control_plane_identity(&self.domain).map_err(|error| Status::internal(error.to_string()))?;
         // A pod with the control plane's ServiceAccount has its identity, but is a workload.
@@ -44,7 +41,7 @@ impl Reporter {
             return Err(Status::resource_exhausted(format!("more than {MAX_CARRIERS} questions at once")));
         }
         debug!(questions = request.carriers.len(), address = %caller.address, "another replica asks for progress");
-        let (responses, reports) = mpsc::channel(1);
+        let (responses, answer) = Answer::stream();
         let (reporter, drain) = (self.clone(), self.drain.clone());
         self.drain.spawn(async move {
             tokio::select! {
@@ -53,14 +50,10 @@ impl Reporter {
                 () = drain.started() => {}
             }
         });
-        Ok(ReceiverStream::new(reports))
+        Ok(answer)
     }
 
-    async fn tell(
-        mut self,
-        request: wire::ProgressRequest,
-        responses: &mpsc::Sender<Result<wire::ProgressResponse, Status>>,
-    ) {
+    async fn tell(mut self, request: wire::ProgressRequest, responses: &mpsc::Sender<Result<Encoded, Status>>) {
         let mut changes = self.progress.changes();
         let mut told = None;
         loop {
@@ -68,7 +61,7 @@ impl Reporter {
             let snapshot = self.latest.take();
             let report = self.report(&snapshot, &request);
             if told.as_ref() != Some(&report) {
-                if responses.send(Ok(report.clone())).await.is_err() {
+                if responses.send(Ok(Encoded::new(&report))).await.is_err() {
                     return;
                 }
                 told = Some(report);

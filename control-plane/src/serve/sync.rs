@@ -15,18 +15,15 @@ use outrigger_proto::wire::sync_request::Message as Request;
 use outrigger_proto::wire::sync_response::Message as Response;
 use outrigger_proto::{Key, wire};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
+use super::call::{Answer, Encoded};
 use super::caller::Caller;
 use super::metrics::Metrics;
 use super::sidecars::{Connected, Sidecars};
 use super::subscription::{Subscriptions, TooMany};
 use crate::snapshot::Latest;
-
-/// What a sidecar reads.
-pub(crate) type Updates = ReceiverStream<Result<wire::SyncResponse, Status>>;
 
 /// Opens streams.
 #[derive(Clone, Debug)]
@@ -45,10 +42,9 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn open(&self, caller: &Caller, requests: Streaming<wire::SyncRequest>) -> Result<Updates, Status> {
+    pub(super) fn open(&self, caller: &Caller, requests: Streaming<wire::SyncRequest>) -> Result<Answer, Status> {
         let peer = caller.valid_leaf(SystemTime::now())?.peer.clone();
-        // One slot: what is not yet taken by the connection is not yet made.
-        let (responses, updates) = mpsc::channel(1);
+        let (responses, answer) = Answer::stream();
         let streams = self.clone();
         self.drain.spawn(async move {
             if let Err(status) = streams.run(peer, requests, &responses).await {
@@ -56,14 +52,14 @@ impl Streams {
                 let _ = responses.send(Err(status)).await;
             }
         });
-        Ok(ReceiverStream::new(updates))
+        Ok(answer)
     }
 
     async fn run(
         &self,
         peer: Peer,
         mut requests: Streaming<wire::SyncRequest>,
-        responses: &mpsc::Sender<Result<wire::SyncResponse, Status>>,
+        responses: &mpsc::Sender<Result<Encoded, Status>>,
     ) -> Result<(), Status> {
         let late = |_| Status::deadline_exceeded("no Hello within 5 s");
         let first = tokio::time::timeout(HELLO_LIMIT, requests.message()).await.map_err(late)??;
@@ -141,7 +137,7 @@ impl Stream {
     async fn serve(
         &mut self,
         requests: &mut Streaming<wire::SyncRequest>,
-        responses: &mpsc::Sender<Result<wire::SyncResponse, Status>>,
+        responses: &mpsc::Sender<Result<Encoded, Status>>,
     ) -> Result<(), Status> {
         loop {
             tokio::select! {
@@ -243,8 +239,8 @@ impl Stream {
     }
 }
 
-fn response(message: Response) -> wire::SyncResponse {
-    wire::SyncResponse { message: Some(message) }
+fn response(message: Response) -> Encoded {
+    Encoded::new(&wire::SyncResponse { message: Some(message) })
 }
 
 fn too_many(error: TooMany) -> Status {
