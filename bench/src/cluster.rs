@@ -8,6 +8,7 @@ mod https;
 mod memory;
 mod sidecars;
 mod start;
+mod watch;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -33,6 +34,9 @@ pub(crate) struct Args {
     /// How many seconds admissions are asked for, 100 in each.
     #[arg(long, default_value_t = 30)]
     seconds: u32,
+    /// How many pods the API server is filled with to see what watching them costs.
+    #[arg(long, default_value_t = 5000)]
+    watched: u32,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -84,6 +88,9 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
         if wanted("memory") {
             figures.extend(memory::control_plane(&api, &namespace).await?);
         }
+        if wanted("watch") {
+            figures.extend(watch::measure(&api, args.watched).await?);
+        }
         anyhow::Ok(())
     };
     let measured = tokio::select! {
@@ -123,7 +130,7 @@ fn median(values: &mut [f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-const PARTS: [&str; 5] = ["start", "sidecar", "admission", "change", "memory"];
+const PARTS: [&str; 6] = ["start", "sidecar", "admission", "change", "memory", "watch"];
 
 #[cfg(test)]
 mod tests {

@@ -95,7 +95,7 @@ pub(super) async fn control_plane(api: &Api, namespace: &Namespace) -> Result<Ve
 }
 
 /// As many Services as there may be among 200 pods; Kubernetes makes their EndpointSlices.
-async fn services(api: &Api, namespace: &Namespace) -> Result<()> {
+pub(super) async fn services(api: &Api, namespace: &Namespace) -> Result<()> {
     for number in 0..SERVICES {
         let service = json!({
             "metadata": {"name": format!("web-{number}")},
@@ -106,7 +106,7 @@ async fn services(api: &Api, namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn container_id(pod: &Value, name: &str) -> Option<String> {
+pub(super) fn container_id(pod: &Value, name: &str) -> Option<String> {
     let status = &pod["status"];
     let all = [&status["containerStatuses"], &status["initContainerStatuses"]];
     let mut all = all.into_iter().filter_map(Value::as_array).flatten();
@@ -115,7 +115,7 @@ fn container_id(pod: &Value, name: &str) -> Option<String> {
 }
 
 /// The process of a container, found by its control group.
-fn of_container(id: &str) -> Result<Pid> {
+pub(super) fn of_container(id: &str) -> Result<Pid> {
     for entry in std::fs::read_dir("/proc").context("read /proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
@@ -128,7 +128,7 @@ fn of_container(id: &str) -> Result<Pid> {
 }
 
 const SIDECAR: &str = "outrigger-sidecar";
-const CONTROL_PLANE: &str = "control-plane";
+pub(super) const CONTROL_PLANE: &str = "control-plane";
 const PODS: u32 = 200;
 const MORE: u32 = 1000;
 /// What their outbound listeners would lead to.
