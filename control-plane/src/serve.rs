@@ -111,8 +111,9 @@ async fn connection(
     drain: Drain,
 ) {
     let _ = io.set_nodelay(true);
-    let io = match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(io)).await {
-        Ok(Ok(io)) => io,
+    // Boxed, as is what reads from it: a task is as large as all that it ever holds, and keeps that size as long as it lives.
+    let io = match tokio::time::timeout(HANDSHAKE_LIMIT, Box::pin(acceptor.accept(io))).await {
+        Ok(Ok(io)) => Box::new(io),
         Ok(Err(error)) => {
             debug!(%address, %error, "TLS handshake failed");
             return;
@@ -135,18 +136,19 @@ async fn connection(
     let caller = Arc::new(caller);
     let service = service_fn(move |request| {
         let (mesh, caller) = (mesh.clone(), caller.clone());
-        async move { Ok::<_, Infallible>(response(mesh.answer(&caller, request).await)) }
+        Box::pin(async move { Ok::<_, Infallible>(response(mesh.answer(&caller, request).await)) })
     });
-    let connection = hyper::server::conn::http2::Builder::new(Tracked(drain.clone()))
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(16)
-        .max_send_buf_size(64 * 1024)
-        .max_header_list_size(16 * 1024)
-        // Finds peers that are gone without a word.
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .serve_connection(TokioIo::new(io), service);
-    let mut connection = std::pin::pin!(connection);
+    let mut connection = Box::pin(
+        hyper::server::conn::http2::Builder::new(Tracked(drain.clone()))
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(16)
+            .max_send_buf_size(64 * 1024)
+            .max_header_list_size(16 * 1024)
+            // Finds peers that are gone without a word.
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .serve_connection(TokioIo::new(io), service),
+    );
     let served = tokio::select! {
         served = &mut connection => served,
         () = tokio::time::sleep(limit) => return,

@@ -1,6 +1,7 @@
 //! One immutable moment of the state, with the indexes that answer "what is this address?" and "which routes attach
 //! here?". Readers share it; a change makes the next one.
 
+mod by_address;
 mod changes;
 mod index;
 
@@ -49,11 +50,10 @@ impl Snapshot {
     }
 
     /// Says whether any of the keys may name something else than it did at that version.
-    pub(crate) fn touches<'a>(&self, since: u64, keys: impl Iterator<Item = &'a Key>) -> bool {
+    pub(crate) fn touches<'a>(&self, since: u64, mut keys: impl Iterator<Item = &'a Key>) -> bool {
         let passed = usize::try_from(self.version.saturating_sub(since)).unwrap_or(usize::MAX);
         let Some(known) = self.changes.len().checked_sub(passed) else { return true };
         let changes: Vec<&Changes> = self.changes.iter().skip(known).map(AsRef::as_ref).collect();
-        let mut keys = keys;
         !changes.is_empty() && keys.any(|key| changes.iter().any(|change| change.touches(key)))
     }
 
@@ -66,9 +66,9 @@ impl Snapshot {
     /// Finds the workload at an address. Where several share it (loopback), a declared port decides.
     #[must_use]
     pub fn workload_at(&self, address: IpAddr, port: u16) -> Option<&Arc<Workload>> {
-        let workloads = self.index.workloads.get(&address)?;
+        let mut there = self.index.pods.at(address).iter().chain(self.index.workloads.at(address));
         let declares = |workload: &&Arc<Workload>| workload.ports.iter().any(|declared| declared.port.get() == port);
-        workloads.iter().find(declares).or_else(|| workloads.first())
+        there.clone().find(declares).or_else(|| there.next())
     }
 
     /// Returns the routes with a parentRef to this service, on whatever port.

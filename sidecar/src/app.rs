@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use outrigger_daemon::{Admin, Drain, Metrics, give_back_memory, logging, shutdown_signal};
+use outrigger_daemon::{Admin, Burst, Drain, Metrics, give_back_memory, logging, shutdown_signal};
 use outrigger_identity::{Identity, TrustBundle};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -16,7 +16,6 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, interval, sleep};
 
 use crate::admin;
-use crate::burst::Burst;
 use crate::certificate::Certificate;
 use crate::config::{Explicit, RunArgs};
 use crate::connect::Connector;
@@ -171,11 +170,13 @@ async fn quiet(telemetry: &Telemetry, limit: Duration) -> bool {
 /// Closes what has been idle for long, and gives back the memory of what has ended.
 async fn reap(store: Arc<Store>, drain: Drain) {
     let mut every = interval(REAP);
-    let mut burst = Burst::default();
+    let (mut burst, mut open) = (Burst::default(), 0_usize);
     loop {
         every.tick().await;
         let closed = store.reap();
-        if burst.is_over(drain.active(), closed) {
+        let (before, now) = (open, drain.active());
+        open = now;
+        if burst.is_over(before.saturating_sub(now) + closed) {
             give_back_memory();
         }
     }

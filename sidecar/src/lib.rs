@@ -12,7 +12,6 @@
 mod admin;
 mod app;
 mod balance;
-mod burst;
 pub mod capture;
 mod certificate;
 mod config;

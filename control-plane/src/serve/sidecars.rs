@@ -8,6 +8,7 @@ use outrigger_identity::Peer;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tracing::info;
 
 use super::metrics::Metrics;
 use super::progress::{Follower, Progress};
@@ -70,6 +71,9 @@ impl Drop for Connected {
     fn drop(&mut self) {
         self.sidecars.connected.lock().remove(&self.id);
         self.metrics.disconnected();
+        let status = self.status.lock();
+        let (workload, identity) = (status.workload().unwrap_or_default(), &status.peer.identity);
+        info!(workload, %identity, "sidecar disconnected");
     }
 }
 

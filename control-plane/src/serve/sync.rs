@@ -61,6 +61,29 @@ impl Streams {
         mut requests: Streaming<wire::SyncRequest>,
         responses: &mpsc::Sender<Result<Encoded, Status>>,
     ) -> Result<(), Status> {
+        // Boxed, and gone when it is done: what is kept for hours is the stream alone.
+        let mut stream = Box::pin(self.greet(peer, &mut requests)).await?;
+        // Before all objects are read, everything that the sidecar holds would seem to be gone.
+        let going_away = || Status::unavailable("the control plane is going away: connect anew");
+        let mut latest = self.latest.clone();
+        tokio::select! {
+            synced = latest.synced() => if !synced { return Err(going_away()) },
+            () = responses.closed() => return Ok(()),
+            () = self.drain.started() => return Err(going_away()),
+        }
+        let welcome = wire::Welcome { control_plane_version: VERSION.to_owned(), capabilities: Vec::new() };
+        if responses.send(Ok(response(Response::Welcome(welcome)))).await.is_err() {
+            return Ok(());
+        }
+        tokio::select! {
+            ended = stream.serve(&mut requests, responses) => ended,
+            // No failure: the sidecar connects anew, to any replica.
+            () = old_age(self.lifetime) => Ok(()),
+            () = self.drain.started() => Err(going_away()),
+        }
+    }
+
+    async fn greet(&self, peer: Peer, requests: &mut Streaming<wire::SyncRequest>) -> Result<Stream, Status> {
         let late = |_| Status::deadline_exceeded("no Hello within 5 s");
         let first = tokio::time::timeout(HELLO_LIMIT, requests.message()).await.map_err(late)??;
         let Some(Request::Hello(hello)) = first.and_then(|request| request.message) else {
@@ -81,26 +104,7 @@ impl Streams {
             asked: true,
         };
         stream.hello(hello)?;
-        // Before all objects are read, everything that the sidecar holds would seem to be gone.
-        let going_away = || Status::unavailable("the control plane is going away: connect anew");
-        let mut latest = self.latest.clone();
-        tokio::select! {
-            synced = latest.synced() => if !synced { return Err(going_away()) },
-            () = responses.closed() => return Ok(()),
-            () = self.drain.started() => return Err(going_away()),
-        }
-        let welcome = wire::Welcome { control_plane_version: VERSION.to_owned(), capabilities: Vec::new() };
-        if responses.send(Ok(response(Response::Welcome(welcome)))).await.is_err() {
-            return Ok(());
-        }
-        let ended = tokio::select! {
-            ended = stream.serve(&mut requests, responses) => ended,
-            // No failure: the sidecar connects anew, to any replica.
-            () = old_age(self.lifetime) => Ok(()),
-            () = self.drain.started() => Err(going_away()),
-        };
-        info!(%workload, %identity, "sidecar disconnected");
-        ended
+        Ok(stream)
     }
 }
 

@@ -3,10 +3,11 @@
 //! Pods and endpoints come and go all the time, and each concerns few sidecars: for them it is known which. Whatever else
 //! changes is rare, and is taken to concern everybody.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ahash::RandomState;
 use outrigger_proto::Key;
 
 use super::index::{Index, same};
@@ -32,8 +33,8 @@ pub(crate) struct Touched {
     addresses: HashSet<IpAddr>,
 }
 
-/// By namespace, then name.
-type Names = BTreeMap<Arc<str>, BTreeSet<Arc<str>>>;
+/// By namespace, then name. Every stream looks up all that it holds, at every snapshot.
+type Names = HashMap<Arc<str>, HashSet<Arc<str>, RandomState>, RandomState>;
 
 impl Changes {
     /// Compares two states; the indexes are theirs.

@@ -1,18 +1,19 @@
 //! Indexes of one snapshot, each taken over from the one before while what it is made of is the very same.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::objects::{EndpointSlice, Service, Workload};
+use super::by_address::ByAddress;
+use crate::objects::{EndpointSlice, Service};
 use crate::state::{Namespaced, PreparedPolicy, PreparedRoute, State};
 
 /// Answers "what is this address?", "which endpoints?" and "which routes attach here?".
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) services: Arc<HashMap<IpAddr, Arc<Service>>>,
-    pub(super) workloads: Arc<HashMap<IpAddr, Vec<Arc<Workload>>>>,
+    pub(super) pods: ByAddress,
+    pub(super) workloads: ByAddress,
     pub(super) slices: Arc<ByService<EndpointSlice>>,
     pub(super) routes: Arc<ByService<PreparedRoute>>,
     pub(super) policies: Arc<ByService<PreparedPolicy>>,
@@ -26,7 +27,8 @@ impl Index {
     pub(super) fn new(state: &State) -> Self {
         Self {
             services: services(state).into(),
-            workloads: workloads(state).into(),
+            pods: ByAddress::new(&state.pods),
+            workloads: ByAddress::new(&state.workloads),
             slices: slices(state).into(),
             routes: routes(state).into(),
             policies: policies(state).into(),
@@ -37,11 +39,11 @@ impl Index {
     pub(super) fn next(&self, state: &State, next: &State) -> Self {
         let same_routes = same(&state.routes, &next.routes);
         let same_policies = same(&state.policies, &next.policies);
-        let same_workloads = state.pods.is_same(&next.pods) && state.workloads.is_same(&next.workloads);
         let (kept, new) = (self, next);
         Self {
             services: keep(&kept.services, state.services.is_same(&new.services), || services(new)),
-            workloads: keep(&kept.workloads, same_workloads, || workloads(new)),
+            pods: kept.pods.next(&state.pods, &new.pods),
+            workloads: kept.workloads.next(&state.workloads, &new.workloads),
             slices: keep(&kept.slices, state.slices.is_same(&new.slices), || slices(new)),
             routes: keep(&kept.routes, same_routes, || routes(new)),
             policies: keep(&kept.policies, same_policies, || policies(new)),
@@ -77,24 +79,6 @@ fn services(state: &State) -> HashMap<IpAddr, Arc<Service>> {
         }
     }
     services
-}
-
-fn workloads(state: &State) -> HashMap<IpAddr, Vec<Arc<Workload>>> {
-    let own_address = |workload: &&Arc<Workload>| !workload.ended && !workload.host_network;
-    group(
-        state.pods.iter().chain(state.workloads.iter()).filter(own_address).flat_map(|workload| {
-            workload.addresses.iter().map(move |address| (address.to_canonical(), workload.clone()))
-        }),
-    )
-}
-
-fn group<K: Eq + Hash, V>(pairs: impl Iterator<Item = (K, V)>) -> HashMap<K, Vec<V>> {
-    let mut groups: HashMap<K, Vec<V>> = HashMap::new();
-    for (key, value) in pairs {
-        // Nearly every group has one member.
-        groups.entry(key).or_insert_with(|| Vec::with_capacity(1)).push(value);
-    }
-    groups
 }
 
 fn slices(state: &State) -> ByService<EndpointSlice> {

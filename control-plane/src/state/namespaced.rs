@@ -1,5 +1,6 @@
 //! Objects by namespace and name.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -34,17 +35,9 @@ impl<T> Namespaced<T> {
         let namespaces = namespaces.into_iter().map(|namespace| (self.0.get(namespace), after.0.get(namespace)));
         let differ =
             namespaces.filter(|pair| !matches!(pair, (Some(before), Some(after)) if Arc::ptr_eq(before, after)));
-        differ.flat_map(|(before, after)| {
-            let gone_or_other =
-                before.into_iter().flat_map(|objects| objects.iter()).filter_map(move |(name, object)| {
-                    let now = after.and_then(|after| after.get(name));
-                    (!now.is_some_and(|now| Arc::ptr_eq(now, object))).then_some([Some(object), now])
-                });
-            let new = after.into_iter().flat_map(|objects| objects.iter()).filter_map(move |(name, object)| {
-                let is_new = before.is_none_or(|before| !before.contains_key(name));
-                is_new.then_some([None, Some(object)])
-            });
-            gone_or_other.chain(new)
+        differ.flat_map(|(before, after)| side_by_side(before, after)).filter(|pair| match pair {
+            [Some(before), Some(after)] => !Arc::ptr_eq(before, after),
+            _ => true,
         })
     }
 
@@ -92,6 +85,27 @@ impl<T> Namespaced<T> {
         }
         true
     }
+}
+
+/// Returns what both have by each name. They share most names, and the maps are in the same order: nothing is looked up.
+fn side_by_side<'a, T>(
+    before: Option<&'a Arc<Named<T>>>,
+    after: Option<&'a Arc<Named<T>>>,
+) -> impl Iterator<Item = [Option<&'a Arc<T>>; 2]> {
+    let objects = |map: Option<&'a Arc<Named<T>>>| map.into_iter().flat_map(|objects| objects.iter()).peekable();
+    let (mut before, mut after) = (objects(before), objects(after));
+    std::iter::from_fn(move || {
+        let order = match (before.peek(), after.peek()) {
+            (None, None) => return None,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((name, _)), Some((other, _))) if Arc::ptr_eq(name, other) => Ordering::Equal,
+            (Some((name, _)), Some((other, _))) => name.cmp(other),
+        };
+        let gone = if order.is_le() { before.next() } else { None };
+        let new = if order.is_ge() { after.next() } else { None };
+        Some([gone.map(|(_, object)| object), new.map(|(_, object)| object)])
+    })
 }
 
 impl<T> Default for Namespaced<T> {
