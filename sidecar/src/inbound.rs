@@ -107,9 +107,10 @@ async fn accept_tls(
     worker: &Worker,
     io: Prefixed<TcpStream>,
     address: SocketAddr,
-) -> Result<(TlsStream<Prefixed<TcpStream>>, Peer, Alpn), ProxyError> {
+) -> Result<(Box<TlsStream<Prefixed<TcpStream>>>, Peer, Alpn), ProxyError> {
     let tls = worker.tls.ready().await?;
-    let accepted = timeout(HANDSHAKE, TlsAcceptor::from(tls.server.clone()).accept(io)).await;
+    // Boxed: a connection's task is as large as all that it ever holds, and keeps that size as long as it lives.
+    let accepted = timeout(HANDSHAKE, Box::pin(TlsAcceptor::from(tls.server.clone()).accept(io))).await;
     let accepted = accepted.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
     let io = accepted.map_err(|error| ProxyError::handshake(address, &error))?;
     let (_, session) = io.get_ref();
@@ -117,7 +118,7 @@ async fn accept_tls(
     let leaf = session.peer_certificates().and_then(<[_]>::first).ok_or_else(|| refused("no certificate"))?;
     let peer = peer_of(leaf).map_err(|error| refused(&error.to_string()))?;
     let alpn = session.alpn_protocol().and_then(Alpn::from_id).ok_or_else(|| refused("no mesh protocol"))?;
-    Ok((io, peer, alpn))
+    Ok((Box::new(io), peer, alpn))
 }
 
 /// Serves HTTP; each request passes the stack. First line is outermost: requests go down, responses up.

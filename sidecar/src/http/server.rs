@@ -17,7 +17,7 @@ use tower::Service;
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::http::call::{Call, Direction, Flow, To};
-use crate::http::dispatch::{CONNECTION_WINDOW, MAX_HEAD, STREAM_WINDOW};
+use crate::http::dispatch::{CONNECTION_WINDOW, MAX_HEAD, MAX_READ, STREAM_WINDOW};
 use crate::inbound::Caller;
 use crate::worker::Worker;
 
@@ -64,7 +64,8 @@ impl Server {
         let result = match version {
             Version::Http1 => {
                 let mut builder = http1::Builder::new();
-                builder.max_buf_size(MAX_HEAD).auto_date_header(false).half_close(true);
+                builder.max_header_size(MAX_HEAD).max_buf_size(MAX_READ);
+                builder.auto_date_header(false).half_close(true);
                 builder.timer(TokioTimer::new()).header_read_timeout(unmeshed.then_some(UNMESHED_IDLE));
                 // A drain tells the client with the next answer (see `respond`), which no request can cross.
                 builder.serve_connection(io, service).with_upgrades().await
