@@ -10,7 +10,7 @@ use std::time::Duration;
 use outrigger_identity::{Alpn, client_config};
 use outrigger_proto::ErrorCode;
 use rustls_pki_types::ServerName;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -75,14 +75,14 @@ impl Connector {
             SockRef::from(&socket).set_mark(mark).map_err(failed)?;
         }
         let stream = socket.connect(address).await.map_err(failed)?;
-        tune(&stream);
+        tune(&SockRef::from(&stream));
         Ok(stream)
     }
 }
 
-/// Sets what every connection of the data path has: no waiting for more to send, and a look at dead peers.
-pub(crate) fn tune(stream: &TcpStream) {
-    let socket = SockRef::from(stream);
+/// Sets what every connection of the data path has: no waiting for more to send, and a look at dead peers. What a listener
+/// has is inherited by all that it accepts.
+pub(crate) fn tune(socket: &Socket) {
     // Both are improvements only: a kernel that refuses them still carries the connection.
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(30)));

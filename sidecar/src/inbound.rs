@@ -21,7 +21,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceBuilder;
 
-use crate::connect::tune;
 use crate::detect::{self, Detected, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To, Version};
@@ -41,7 +40,6 @@ pub(crate) struct Caller {
 
 /// Serves one connection of a peer. `explicit` is the app's address where there is no capture.
 pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<SocketAddr>) -> Result<(), ProxyError> {
-    tune(&io);
     let app = match explicit {
         Some(app) => app,
         None => original_destination(&io)?.0, // 2

@@ -24,7 +24,7 @@ use tower::ServiceBuilder;
 pub(crate) use target::{Rule, Target, TargetKind};
 
 use crate::balance::{Backend, Connection, Endpoint, Picked, random, reached};
-use crate::connect::{Io, tune};
+use crate::connect::Io;
 use crate::detect::{self, Detected, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{
@@ -41,7 +41,6 @@ const TCP_ATTEMPTS: u32 = 3;
 
 /// Serves one connection of the workload. `explicit` is the destination where there is no capture.
 pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<SocketAddr>) -> Result<(), ProxyError> {
-    tune(&io);
     let destination = match explicit {
         Some(destination) => OrigDst(destination),
         None => original_destination(&io)?, // 2
