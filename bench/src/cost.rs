@@ -37,6 +37,9 @@ const FEW: u64 = 1000;
 /// Requests of the second run.
 const MANY: u64 = 9000;
 
+/// How often a case is counted again that takes more than is recorded.
+const AGAIN: usize = 2;
+
 /// Connections at which memory is looked at.
 const CONNECTIONS: usize = 1000;
 
@@ -78,6 +81,12 @@ pub(crate) async fn run(args: &Args) -> Result<std::process::ExitCode> {
     }
     let recorded = std::fs::read(&args.recorded).with_context(|| format!("read {}", args.recorded.display()))?;
     let recorded: Cost = serde_json::from_slice(&recorded).with_context(|| args.recorded.display().to_string())?;
+    // How a request's bytes and the wake-ups fall together differs from run to run: the least counts.
+    for _ in 0..AGAIN {
+        for case in cost.cases_that_take_more(&recorded) {
+            count(&mut cost, folder.path(), case).await?;
+        }
+    }
     let lines = cost.beside(&recorded);
     for Line { name, measured, recorded, verdict } in &lines {
         eprintln!("{name:<40} {measured:>12.1}  recorded {recorded:>12.1}  {}", verdict.text());
@@ -116,8 +125,8 @@ async fn count(cost: &mut Cost, folder: &Path, wanted: &str) -> Result<()> {
         let many = run_counted(case, MANY, folder).await?;
         for ((side, few), (_, many)) in few.into_iter().zip(many) {
             let name = format!("{name} {side}");
-            cost.instructions.insert(name.clone(), per_request(few.instructions, many.instructions));
-            cost.allocations.insert(name, per_request(few.allocations, many.allocations));
+            least(&mut cost.instructions, name.clone(), per_request(few.instructions, many.instructions));
+            least(&mut cost.allocations, name, per_request(few.allocations, many.allocations));
         }
     }
     Ok(())
@@ -135,6 +144,11 @@ async fn run_counted(case: &Case, requests: u64, folder: &Path) -> Result<[(&'st
         Counted::read(&text).with_context(|| file.display().to_string())
     });
     Ok([("outbound", outbound?), ("inbound", inbound?)])
+}
+
+/// Notes a figure, unless a lower one is known.
+fn least(figures: &mut BTreeMap<String, f64>, name: String, figure: f64) {
+    figures.entry(name).and_modify(|known| *known = known.min(figure)).or_insert(figure);
 }
 
 /// To a tenth: what is behind that is noise.
@@ -227,6 +241,15 @@ impl Cost {
         }
     }
 
+    /// Names the counted cases of which something is above what is recorded.
+    fn cases_that_take_more(&self, recorded: &Self) -> Vec<&'static str> {
+        let lines = self.beside(recorded);
+        let more = |case: &str| {
+            lines.iter().any(|line| line.verdict == Verdict::More && line.name.starts_with(&format!("{case} ")))
+        };
+        COUNTED.into_iter().filter(|case| more(case)).collect()
+    }
+
     fn beside(&self, recorded: &Self) -> Vec<Line> {
         let both = [
             ("instructions", &self.instructions, &recorded.instructions),
@@ -289,5 +312,20 @@ mod tests {
         let measured = Cost { memory_kib: [("idle".to_owned(), 1.0)].into(), ..Cost::default() };
 
         assert_eq!(measured.beside(&Cost::default())[0].verdict, Verdict::New);
+    }
+
+    #[test]
+    fn of_a_case_that_is_counted_again_the_least_counts() {
+        let figures = |figure: f64| -> BTreeMap<String, f64> { [("opaque outbound".to_owned(), figure)].into() };
+        let recorded = Cost { instructions: figures(1000.0), ..Cost::default() };
+        let mut measured = Cost { instructions: figures(1050.0), ..Cost::default() };
+        assert_eq!(measured.cases_that_take_more(&recorded), ["opaque"]);
+
+        for figure in [1010.0, 1040.0] {
+            least(&mut measured.instructions, "opaque outbound".to_owned(), figure);
+        }
+
+        assert_eq!(measured.instructions, figures(1010.0));
+        assert!(measured.cases_that_take_more(&recorded).is_empty());
     }
 }
