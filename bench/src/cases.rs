@@ -89,6 +89,8 @@ pub(crate) const CASES: &[Case] = &[
 
 /// Idle connections held through the sidecars: machines cap a process at 20,000 descriptors, and a proxy needs two for each.
 pub(crate) const IDLE_CONNECTIONS: usize = 8000;
+/// What ours may take of the CPU time of bare hyper over rustls, in cases that have a limit.
+pub(crate) const FLOOR_LIMIT: f64 = 1.25;
 /// Memory that one of them may cost both our sidecars together, in KiB.
 pub(crate) const IDLE_LIMIT_KIB: f64 = 20.0;
 /// Connections at which memory is looked at on the way.
