@@ -34,7 +34,7 @@ struct Footprint {
 }
 
 /// The limits: the median start, the largest memory, the file.
-const LIMITS: Footprint = Footprint { binary_mib: 12.0, ready_ms: 50.0, idle_rss_mib: 10.0 };
+const LIMITS: Footprint = Footprint { binary_mib: 10.0, ready_ms: 25.0, idle_rss_mib: 9.0 };
 
 const MESH: &str = "\
 apiVersion: outrigger.io/v1alpha1

@@ -3,12 +3,12 @@
 use anyhow::Result;
 
 use crate::step::Steps;
-use crate::{advisories, generate, links, step, tools, workspace};
+use crate::{advisories, dependencies, generate, links, step, tools, workspace};
 
 /// `cargo xtask check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Runs only these of: fmt, clippy, doc, links, gen, deny, advisories.
+    /// Runs only these of: fmt, clippy, doc, links, gen, dependencies, deny, advisories.
     #[arg(long, value_name = "CHECK", value_delimiter = ',', value_enum)]
     only: Vec<Check>,
 }
@@ -25,6 +25,8 @@ enum Check {
     Links,
     /// Generated files are up to date.
     Gen,
+    /// As many crates as are recorded go into what ships.
+    Dependencies,
     /// Licences, bans and sources of dependencies (deny.toml).
     Deny,
     /// Security advisories about dependencies.
@@ -32,7 +34,8 @@ enum Check {
 }
 
 impl Check {
-    const ALL: [Self; 7] = [Self::Fmt, Self::Clippy, Self::Doc, Self::Links, Self::Gen, Self::Deny, Self::Advisories];
+    const ALL: [Self; 8] =
+        [Self::Fmt, Self::Clippy, Self::Doc, Self::Links, Self::Gen, Self::Dependencies, Self::Deny, Self::Advisories];
 
     fn name(self) -> &'static str {
         match self {
@@ -41,6 +44,7 @@ impl Check {
             Self::Doc => "documentation links",
             Self::Links => "links between the pages",
             Self::Gen => "generated files",
+            Self::Dependencies => "number of dependencies",
             Self::Deny => "licences, bans and sources of dependencies",
             Self::Advisories => "security advisories",
         }
@@ -82,6 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             ),
             Check::Links => links::check(&root),
             Check::Gen => generate::check(&root),
+            Check::Dependencies => dependencies::check(&root),
             Check::Deny => {
                 let deny = tools::CARGO_DENY.program(&root)?;
                 // It looks at the crates of every platform; cargo has fetched those of this one only.

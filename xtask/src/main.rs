@@ -9,6 +9,7 @@ mod check;
 mod cluster;
 mod debian;
 mod demo_check;
+mod dependencies;
 mod generate;
 mod links;
 mod shipped;
