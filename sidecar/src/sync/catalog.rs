@@ -70,12 +70,12 @@ impl Catalog {
                 }
             }
         }
-        // What is no longer wanted goes after the rest has come into force.
-        for key in removed.iter().filter_map(|key| key.parse().ok()) {
-            self.remove(&key);
-        }
         for (address, kind) in self.kinds_of(&touched) {
             self.store.set_target(address, kind);
+        }
+        // What is no longer wanted goes last: until now a route may have pointed at it.
+        for key in removed.iter().filter_map(|key| key.parse().ok()) {
+            self.remove(&key);
         }
         self.store.committed(format!("{:016x}", self.digest()));
         applied
@@ -158,7 +158,7 @@ impl Catalog {
                 shards.remove(shard);
                 if shards.is_empty() {
                     self.shards.remove(service);
-                    self.store.set_endpoints(service, &[]);
+                    // Its endpoints stay with the requests that have just been sent there by the route of before.
                     self.store.remove_backend(service);
                 } else {
                     self.set_endpoints(service, &self.shards[service]);
@@ -328,6 +328,19 @@ mod tests {
         catalog.apply(vec![], &["endpoints/shop/web/80/0".to_owned()]);
 
         assert_eq!(store.backend(&service).endpoints().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_routed_before_the_route_changed_still_finds_an_endpoint() {
+        let (mut catalog, store) = catalog();
+        let service: ServicePort = web().try_into().unwrap();
+        catalog.apply(vec![resource("endpoints/shop/web/80/0", 1, &endpoints(&["10.0.0.1:80"]))], &[]);
+        let routed = store.backend(&service);
+
+        catalog.apply(vec![], &["endpoints/shop/web/80/0".to_owned()]);
+
+        assert_eq!(routed.endpoints().len(), 1);
+        assert_eq!(store.backend(&service).endpoints().len(), 0, "who comes later");
     }
 
     #[tokio::test]

@@ -34,7 +34,8 @@ fn a_conversation_passes_between_meshed_and_unmeshed() {
         assert!(fails(from, dial("/refused")).contains("403"));
     }
 
-    assert_eq!((connections(&client, "outbound", "mutual"), connections(&pod, "inbound", "mutual")), (0.0, 0.0));
+    // The pod may count one without a byte: a sidecar dials for bytes, too, when a client is slow to say its first.
+    assert_eq!([&client, &over_http2].map(|from| connections(from, "outbound", "mutual")), [0.0, 0.0]);
     assert_eq!((parsed(&client), parsed(&over_http2), parsed(&pod)), (4.0, 4.0, 10.0), "an upgrade is a request");
     // What is not part of the mesh is passed through as it is.
     assert_eq!(connections(&client, "outbound", "none"), 2.0);
