@@ -100,8 +100,9 @@ impl Endpoint {
 
     /// Counts a request until the guard goes.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
-        self.load.begin();
-        InFlight { endpoint: self.clone(), started: Instant::now() }
+        let started = Instant::now();
+        self.load.begin(started);
+        InFlight { endpoint: self.clone(), started }
     }
 
     pub(crate) fn better_than(&self, other: &Self) -> bool {
@@ -155,6 +156,11 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
+    /// The connection is there only now: dialling it says nothing about the endpoint's answers.
+    pub(crate) fn connected(&mut self) {
+        self.started = Instant::now();
+    }
+
     /// The response's head is here.
     pub(crate) fn answered(&self) {
         self.endpoint.load.observe(self.started.elapsed());

@@ -90,6 +90,8 @@ impl Dispatch {
         flow.attempt(&endpoint, request.headers_mut());
         let upgrade = upgrade::requested(&mut request);
         let alpn = self.alpn(&endpoint, upgrade.is_some());
+        // From here on it counts: requests that come while this one dials go elsewhere.
+        let mut in_flight = endpoint.begin();
         let (sender, reused) = match self.connection(&endpoint, alpn, limited).await {
             Ok(connection) => connection,
             Err(error) => {
@@ -100,7 +102,10 @@ impl Dispatch {
             }
         };
         let most = limited.and_then(|(_, limits)| limits.max_requests_per_connection);
-        let mut lease = Lease::new(endpoint.begin(), self.worker, sender).limited(most, permit);
+        if !reused {
+            in_flight.connected();
+        }
+        let mut lease = Lease::new(in_flight, self.worker, sender).limited(most, permit);
         address(&mut request, alpn)?;
         let method = request.method().clone();
         let sent = match lease.sender() {
