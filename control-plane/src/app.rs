@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use outrigger_daemon::{Admin, Burst, Drain, VERSION, give_back_memory, logging, shutdown_signal};
+use outrigger_daemon::{Admin, Drain, VERSION, give_back_memory, logging, shutdown_signal};
 use outrigger_identity::{TlsError, control_plane_server_config};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -114,7 +114,7 @@ pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> 
     drain.spawn(Writer { events: received, bundle, snapshots, metrics: metrics.clone() }.run(drain.clone()));
     let upkeep = Upkeep { authority: authority.clone(), own, tls: tls.clone(), bundles, leaf_lifetime };
     drain.spawn(upkeep.run(drain.clone()));
-    drain.spawn(give_back(drain.clone()));
+    drain.spawn(give_back_memory(drain.clone()));
     let streams = Streams {
         latest: latest.clone(),
         sidecars: sidecars.clone(),
@@ -136,22 +136,6 @@ pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> 
     let admin_task = tokio::spawn(pages.serve(admin_listener, drain.clone()));
     info!(%listen, %admin, version = VERSION, "control plane started");
     Ok(Running { listen, admin, latest, drain, admin_task })
-}
-
-/// Gives memory back when many sidecars have come or gone: of each handshake and each stream some of it stays.
-async fn give_back(drain: Drain) {
-    let (mut burst, mut open) = (Burst::default(), 0_usize);
-    loop {
-        tokio::select! {
-            () = drain.started() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        let (before, now) = (open, drain.active());
-        open = now;
-        if burst.is_over(now.abs_diff(before)) {
-            give_back_memory();
-        }
-    }
 }
 
 fn pages(registry: outrigger_daemon::Metrics, latest: Latest, sidecars: Sidecars) -> Admin {
@@ -205,9 +189,6 @@ pub enum StartError {
         source: std::io::Error,
     },
 }
-
-/// How often it is looked whether many sidecars have come or gone.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// Streams end at once when they are told to; renewals take milliseconds.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ mod metrics;
 pub use admin::{Admin, Page};
 pub use drain::{Drain, shutdown_signal};
 pub use listen::listen;
-pub use memory::{Burst, give_back_memory};
+pub use memory::give_back_memory;
 pub use metrics::Metrics;
 
 /// The version of this build.

@@ -1,9 +1,80 @@
-//! Memory that is free and still ours, and when there is much of it.
+//! Memory that the allocator keeps although nobody uses it. glibc returns by itself only what lies above everything in
+//! use, so that what a burst of connections took would stay for ever.
 
-/// Gives the memory back to the system that the allocator keeps although nobody uses it. glibc returns by itself only
-/// what lies above everything in use; this takes it some milliseconds for each 100 MiB, while threads that allocate wait.
+use std::time::Duration;
+
+use crate::Drain;
+
+/// How often one looks.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// What may lie idle before it is given back, bytes: less is soon used again.
+const SLACK: i64 = 4 * 1024 * 1024;
+
+/// Gives memory back to the system whenever much of it has become free, until the drain starts. It takes some milliseconds
+/// for each 100 MiB, while threads that allocate wait.
+pub async fn give_back_memory(drain: Drain) {
+    let mut idle = Idle::default();
+    loop {
+        if idle.is_much(resident() - in_use()) {
+            trim();
+            idle.given_back(resident() - in_use());
+        }
+        tokio::select! {
+            () = drain.started() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Knows when there is something to give back, by what is resident beyond what is in use. That is never nothing (code,
+/// stacks), and less than nothing where much was asked for and never written: so it is held against the least seen.
+#[derive(Debug, Default)]
+struct Idle {
+    /// Since memory was last given back, bytes.
+    least: Option<i64>,
+}
+
+impl Idle {
+    fn is_much(&mut self, beyond_use: i64) -> bool {
+        let least = self.least.map_or(beyond_use, |least| least.min(beyond_use));
+        self.least = Some(least);
+        beyond_use > least + SLACK
+    }
+
+    fn given_back(&mut self, beyond_use: i64) {
+        self.least = Some(beyond_use);
+    }
+}
+
+/// Returns what the process has of the machine's memory, bytes; 0 when that cannot be known.
+fn resident() -> i64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<i64>().ok());
+    pages.unwrap_or_default() * page_size()
+}
+
 #[expect(unsafe_code, reason = "a function of the C library")]
-pub fn give_back_memory() {
+fn page_size() -> i64 {
+    // SAFETY: sysconf only reads what it is asked for.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) }
+}
+
+/// Returns how much of the allocator's memory is in use, bytes.
+#[expect(unsafe_code, reason = "a function of the C library")]
+fn in_use() -> i64 {
+    // SAFETY: mallinfo2 asks nothing of its caller and takes the allocator's locks itself; that its figures may be of
+    // slightly different moments (mallinfo(3): MT-Unsafe init const:mallopt) is of no matter, as nobody calls mallopt.
+    #[cfg(target_env = "gnu")]
+    let memory = unsafe { libc::mallinfo2() };
+    #[cfg(target_env = "gnu")]
+    return i64::try_from(memory.uordblks.saturating_add(memory.hblkhd)).unwrap_or(i64::MAX);
+    #[cfg(not(target_env = "gnu"))]
+    0
+}
+
+#[expect(unsafe_code, reason = "a function of the C library")]
+fn trim() {
     // SAFETY: malloc_trim asks nothing of its caller: it may be called at any time by any thread (malloc_trim(3): MT-Safe),
     // and touches only memory that is not allocated.
     #[cfg(target_env = "gnu")]
@@ -12,49 +83,49 @@ pub fn give_back_memory() {
     }
 }
 
-/// Notices the end of a burst, whose memory can then be given back.
-#[derive(Debug, Default)]
-pub struct Burst {
-    ended: usize,
-}
-
-impl Burst {
-    /// Takes note of how many connections have ended since the last look (or handshakes: whatever leaves some kilobytes
-    /// behind); says whether enough have, and no more are about to.
-    pub fn is_over(&mut self, ended: usize) -> bool {
-        self.ended += ended;
-        let over = self.ended >= ENOUGH && ended < SETTLED;
-        if over {
-            self.ended = 0;
-        }
-        over
-    }
-}
-
-/// Connections that must have ended: fewer leave too little behind.
-const ENOUGH: usize = 256;
-
-/// While so many end between two looks, more are about to.
-const SETTLED: usize = ENOUGH / 8;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MIB: i64 = 1024 * 1024;
+
     #[test]
-    fn a_burst_is_over_once_when_its_connections_have_ended() {
-        let mut burst = Burst::default();
+    fn memory_is_given_back_once_it_is_free_and_not_again_before_there_is_more() {
+        let mut idle = Idle::default();
+        let mut look = |beyond_use: i64| idle.is_much(beyond_use * MIB);
 
-        let over = [0, 3000, 4900, 10, 0, 0].map(|ended| burst.is_over(ended));
-
-        assert_eq!(over, [false, false, false, true, false, false]);
+        assert!(!look(6), "code and stacks");
+        assert!(!look(-20), "much is in use that was never written");
+        assert!(!look(-16), "no more than the slack");
+        assert!(look(-15), "beyond the least there was");
+        idle.given_back(2 * MIB);
+        let mut look = |beyond_use: i64| idle.is_much(beyond_use * MIB);
+        assert!(!look(6), "no more than the slack");
+        assert!(look(7), "more has become free since");
     }
 
-    #[test]
-    fn a_few_do_not_count_until_they_are_many() {
-        let mut burst = Burst::default();
+    #[cfg(target_env = "gnu")]
+    #[tokio::test(start_paused = true)]
+    async fn what_bursts_leave_behind_is_given_back_each_time() {
+        let drain = Drain::new();
+        let task = tokio::spawn(give_back_memory(drain.clone()));
+        tokio::time::sleep(LOOK).await;
+        let before = resident();
+        // 128 MiB in small pieces; what is freed first lies below something in use.
+        let mut blocks: Vec<Vec<u8>> = (0..32 * 1024).map(|n| vec![n as u8; 4096]).collect();
+        assert!(resident() > before + 100 * MIB, "{before} {}", resident());
 
-        assert!((0..50).all(|_| !burst.is_over(5)));
-        assert!(burst.is_over(6));
+        for (keep_each, at_most) in [(4, 90), (4, 40)] {
+            let mut number = 0;
+            blocks.retain(|_| {
+                number += 1;
+                number % keep_each == 0
+            });
+            tokio::time::sleep(LOOK * 2).await;
+            assert!(resident() < before + at_most * MIB, "of {keep_each} one: {before} {}", resident());
+        }
+        drop(blocks);
+        drain.start();
+        task.await.unwrap();
     }
 }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use outrigger_daemon::{Admin, Burst, Drain, Metrics, give_back_memory, logging, shutdown_signal};
+use outrigger_daemon::{Admin, Drain, Metrics, give_back_memory, logging, shutdown_signal};
 use outrigger_identity::{Identity, TrustBundle};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -126,7 +126,8 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
     }
     tokio::spawn(certificate.run());
     tokio::spawn(client.run());
-    tokio::spawn(reap(store, drain.clone()));
+    tokio::spawn(reap(store));
+    tokio::spawn(give_back_memory(drain.clone()));
     tracing::info!(workload = %args.workload, workers, "sidecar is up");
 
     let signal = shutdown_signal().await?;
@@ -167,18 +168,12 @@ async fn quiet(telemetry: &Telemetry, limit: Duration) -> bool {
     false
 }
 
-/// Closes what has been idle for long, and gives back the memory of what has ended.
-async fn reap(store: Arc<Store>, drain: Drain) {
+/// Closes what has been idle for long.
+async fn reap(store: Arc<Store>) {
     let mut every = interval(REAP);
-    let (mut burst, mut open) = (Burst::default(), 0_usize);
     loop {
         every.tick().await;
-        let closed = store.reap();
-        let (before, now) = (open, drain.active());
-        open = now;
-        if burst.is_over(before.saturating_sub(now) + closed) {
-            give_back_memory();
-        }
+        store.reap();
     }
 }
 

@@ -291,17 +291,16 @@ impl Store {
     }
 
     /// Closes idle connections that have had their time; returns how many are gone.
-    pub(crate) fn reap(&self) -> usize {
-        let one =
-            |endpoint: &Arc<Endpoint>| endpoint.pools().iter().map(|pool| pool.reap(endpoint.idle)).sum::<usize>();
-        let all = |backend: &Arc<Backend>| backend.endpoints().iter().map(one).sum::<usize>();
-        let mut closed: usize = self.backends.lock().values().map(all).sum();
+    pub(crate) fn reap(&self) {
+        let one = |endpoint: &Arc<Endpoint>| endpoint.pools().iter().for_each(|pool| pool.reap(endpoint.idle));
+        let all = |backend: &Arc<Backend>| backend.endpoints().iter().for_each(one);
+        self.backends.lock().values().for_each(all);
         for target in self.targets.read().values() {
             if let TargetKind::Direct { backend, .. } = &**target.kind() {
-                closed += all(backend);
+                all(backend);
             }
         }
-        closed + self.apps.read().values().map(one).sum::<usize>()
+        self.apps.read().values().for_each(one);
     }
 
     /// Describes what is in force, for `/config`.
