@@ -46,11 +46,14 @@ pub(crate) struct Answer(Rest);
 #[derive(Debug)]
 enum Rest {
     /// As they come; the answer ends well when nobody sends any more.
-    Stream(mpsc::Receiver<Result<Encoded, Status>>),
+    Stream(mpsc::Receiver<Next>),
     One(Encoded),
     Status(Status),
     Nothing,
 }
+
+/// The next message of a stream, or how the stream ends. Boxed: tokio's channel has room for 32 of them from the start.
+pub(super) type Next = Box<Result<Encoded, Status>>;
 
 /// A message as a response carries it.
 #[derive(Debug)]
@@ -76,7 +79,7 @@ impl Answer {
     }
 
     /// Makes an answer whose messages come one after the other: the next is taken when the connection is ready for it.
-    pub(super) fn stream() -> (mpsc::Sender<Result<Encoded, Status>>, Self) {
+    pub(super) fn stream() -> (mpsc::Sender<Next>, Self) {
         // One slot: what is not yet taken by the connection is not yet made.
         let (messages, rest) = mpsc::channel(1);
         (messages, Self(Rest::Stream(rest)))
@@ -95,7 +98,7 @@ impl Body for Answer {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let status = match &mut self.0 {
-            Rest::Stream(messages) => match ready!(messages.poll_recv(cx)) {
+            Rest::Stream(messages) => match ready!(messages.poll_recv(cx)).map(|next| *next) {
                 Some(Ok(Encoded(message))) => return Poll::Ready(Some(Ok(Frame::data(message)))),
                 Some(Err(status)) => status,
                 None => Status::ok(""),
@@ -150,12 +153,12 @@ mod tests {
         let (messages, mut answer) = Answer::stream();
         let ack = Ack { resources: vec![outrigger_proto::wire::Held { key: "k".into(), version: 0 }] };
 
-        messages.try_send(Ok(Encoded::new(&ack))).unwrap();
+        messages.try_send(Box::new(Ok(Encoded::new(&ack)))).unwrap();
         let (frames, status) = read(&mut answer);
         assert_eq!(frames, [&b"\0\0\0\0\x05\x0a\x03\x0a\x01k"[..]]);
         assert!(status.is_none() && !answer.is_end_stream());
 
-        messages.try_send(Err(Status::unavailable("gone: 100%"))).unwrap();
+        messages.try_send(Box::new(Err(Status::unavailable("gone: 100%")))).unwrap();
         let (frames, status) = read(&mut answer);
         let status = status.unwrap();
         assert_eq!((status.code(), status.message()), (tonic::Code::Unavailable, "gone: 100%"));

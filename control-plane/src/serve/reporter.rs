@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 use tracing::debug;
 
-use super::call::{Answer, Encoded};
+use super::call::{Answer, Encoded, Next};
 use super::caller::Caller;
 use super::progress::Progress;
 use crate::ca::control_plane_identity;
@@ -53,7 +53,7 @@ impl Reporter {
         Ok(answer)
     }
 
-    async fn tell(mut self, request: wire::ProgressRequest, responses: &mpsc::Sender<Result<Encoded, Status>>) {
+    async fn tell(mut self, request: wire::ProgressRequest, responses: &mpsc::Sender<Next>) {
         let mut changes = self.progress.changes();
         let mut told = None;
         loop {
@@ -61,7 +61,7 @@ impl Reporter {
             let snapshot = self.latest.take();
             let report = self.report(&snapshot, &request);
             if told.as_ref() != Some(&report) {
-                if responses.send(Ok(Encoded::new(&report))).await.is_err() {
+                if responses.send(Box::new(Ok(Encoded::new(&report)))).await.is_err() {
                     return;
                 }
                 told = Some(report);

@@ -9,12 +9,35 @@ use crate::resource::{closure, resource};
 use crate::snapshot::Snapshot;
 use crate::state::Reading;
 
+/// Keys with their versions, in order and in no more memory than they need: there are thousands of streams.
+#[derive(Debug, Default)]
+struct Held(Box<[(Key, u64)]>);
+
+impl Held {
+    fn get(&self, key: &Key) -> Option<u64> {
+        let found = self.0.binary_search_by(|(held, _)| held.cmp(key)).ok()?;
+        Some(self.0[found].1)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.0.iter().map(|(key, _)| key)
+    }
+}
+
+impl From<HashMap<Key, u64>> for Held {
+    fn from(all: HashMap<Key, u64>) -> Self {
+        let mut held: Box<[_]> = all.into_iter().collect();
+        held.sort_unstable();
+        Self(held)
+    }
+}
+
 /// The subscriptions of one stream.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     roots: BTreeSet<Key>,
     // Versions that the sidecar has, or will have once it has read what was sent.
-    held: HashMap<Key, u64>,
+    held: Held,
     // The snapshot of the last difference; `None` when something else was subscribed to since.
     seen: Option<u64>,
     // What the sidecar brought from before, while our own knowledge has holes: it may know better.
@@ -25,13 +48,15 @@ impl Subscriptions {
     /// Takes what a returning sidecar has kept.
     pub(super) fn resume(&mut self, held: impl IntoIterator<Item = (Key, u64)>) -> Result<(), TooMany> {
         self.seen = None;
+        let mut all: HashMap<Key, u64> = self.held.0.iter().cloned().collect();
         for (key, version) in held {
-            if self.held.len() >= MAX_HELD {
+            if all.len() >= MAX_HELD {
                 return Err(TooMany { what: "held resources", limit: MAX_HELD });
             }
-            self.held.insert(key.clone(), version);
+            all.insert(key.clone(), version);
             self.frozen.insert(key);
         }
+        self.held = all.into();
         Ok(())
     }
 
@@ -58,7 +83,7 @@ impl Subscriptions {
     }
 
     pub(super) fn held(&self) -> usize {
-        self.held.len()
+        self.held.0.len()
     }
 
     /// Returns what the sidecar lacks of this snapshot, and counts it as sent. No part is larger than the limit.
@@ -68,18 +93,18 @@ impl Subscriptions {
             return Vec::new(); // most changes concern few
         }
         if snapshot.state.reading() == Reading::Wholly {
-            self.frozen.clear();
+            self.frozen = HashSet::new();
         }
-        let mut wanted: HashMap<Key, u64> = HashMap::with_capacity(self.held.len());
+        let mut wanted: HashMap<Key, u64> = HashMap::with_capacity(self.held.0.len());
         // A file that is broken since our start must not take away what it said before.
-        wanted.extend(self.frozen.iter().filter_map(|key| Some((key.clone(), *self.held.get(key)?))));
+        wanted.extend(self.frozen.iter().filter_map(|key| Some((key.clone(), self.held.get(key)?))));
         let mut updates = Parts::default();
         for key in self.roots.iter().flat_map(|root| closure(snapshot, root)) {
             if wanted.contains_key(&key) {
                 continue; // another root leads to it too, or it is frozen
             }
             let Some(resource) = resource(snapshot, &key) else { continue };
-            if self.held.get(&key) != Some(&resource.version) {
+            if self.held.get(&key) != Some(resource.version) {
                 updates.resource(wire::Resource {
                     key: key.to_string(),
                     version: resource.version,
@@ -92,7 +117,7 @@ impl Subscriptions {
             self.held.keys().filter(|key| !wanted.contains_key(key)).map(ToString::to_string).collect();
         removed.sort_unstable();
         removed.into_iter().for_each(|key| updates.removed(key));
-        self.held = wanted;
+        self.held = wanted.into();
         updates.finish()
     }
 }
@@ -201,7 +226,7 @@ mod tests {
         let after = fixture::next(&before, &workload("web-2", "web", "10.1.0.2"));
 
         let mut second = Subscriptions::default();
-        second.resume(first.held.clone()).unwrap();
+        second.resume(first.held.0.iter().cloned()).unwrap();
         second.resume([("service/shop/old/80".parse().unwrap(), 1)]).unwrap();
         second.subscribe(keys(&WEB[..1])).unwrap();
 

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
-use super::call::{Answer, Encoded};
+use super::call::{Answer, Encoded, Next};
 use super::caller::Caller;
 use super::metrics::Metrics;
 use super::sidecars::{Connected, Sidecars};
@@ -49,7 +49,7 @@ impl Streams {
         self.drain.spawn(async move {
             if let Err(status) = streams.run(peer, requests, &responses).await {
                 // The sidecar may be gone; then nobody needs to know.
-                let _ = responses.send(Err(status)).await;
+                let _ = responses.send(Box::new(Err(status))).await;
             }
         });
         Ok(answer)
@@ -59,7 +59,7 @@ impl Streams {
         &self,
         peer: Peer,
         mut requests: Streaming<wire::SyncRequest>,
-        responses: &mpsc::Sender<Result<Encoded, Status>>,
+        responses: &mpsc::Sender<Next>,
     ) -> Result<(), Status> {
         // Boxed, and gone when it is done: what is kept for hours is the stream alone.
         let mut stream = Box::pin(self.greet(peer, &mut requests)).await?;
@@ -72,7 +72,7 @@ impl Streams {
             () = self.drain.started() => return Err(going_away()),
         }
         let welcome = wire::Welcome { control_plane_version: VERSION.to_owned(), capabilities: Vec::new() };
-        if responses.send(Ok(response(Response::Welcome(welcome)))).await.is_err() {
+        if responses.send(Box::new(Ok(response(Response::Welcome(welcome))))).await.is_err() {
             return Ok(());
         }
         tokio::select! {
@@ -141,7 +141,7 @@ impl Stream {
     async fn serve(
         &mut self,
         requests: &mut Streaming<wire::SyncRequest>,
-        responses: &mpsc::Sender<Result<Encoded, Status>>,
+        responses: &mpsc::Sender<Next>,
     ) -> Result<(), Status> {
         loop {
             tokio::select! {
@@ -158,7 +158,7 @@ impl Stream {
                     let Ok(permit) = permit else { return Ok(()) };
                     if let Some(update) = self.next_part() {
                         self.metrics.sent(update.resources.len());
-                        permit.send(Ok(response(Response::Update(update))));
+                        permit.send(Box::new(Ok(response(Response::Update(update)))));
                     }
                 }
             }
