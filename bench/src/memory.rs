@@ -8,13 +8,16 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::contender::{Contender, PairMemory};
 
+/// How long connections are left idle, and then the sidecars without them, before memory counts.
+const IDLE: Duration = Duration::from_secs(10);
+
 /// Memory of one contender's sidecars.
 #[derive(Debug, Serialize)]
 pub(crate) struct IdleCost {
     pub(crate) connections: usize,
     /// Before them; after the other cases.
     pub(crate) before: PairMemory,
-    /// While they are open, each used once.
+    /// While they are open, each used once and idle since.
     pub(crate) open: PairMemory,
     /// Some seconds after they were closed.
     pub(crate) after: PairMemory,
@@ -30,11 +33,11 @@ pub(crate) async fn measure(contender: &Contender, connections: usize) -> Result
     let mut stdout = BufReader::new(client.stdout.take().context("no stdout")?);
     stdout.read_line(&mut said).await?;
     anyhow::ensure!(said.trim() == "\"open\"", "the idle client could not open {connections} connections");
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(IDLE).await;
     let open = contender.memory()?.context("the sidecars are gone")?;
     drop(client.stdin.take());
     client.wait().await?;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(IDLE).await;
     let after = contender.memory()?.context("the sidecars are gone")?;
     #[expect(clippy::cast_precision_loss, reason = "some MiB over some thousand connections")]
     let kib_each = open.resident_kib().saturating_sub(before.resident_kib()) as f64 / connections as f64;

@@ -70,7 +70,7 @@ pub(crate) struct Acceptor {
 impl Acceptor {
     pub(crate) async fn run<F, S>(self, listener: TcpListener, serve: S)
     where
-        S: Fn(TcpStream) -> F,
+        S: Fn(TcpStream) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), ProxyError>> + Send + 'static,
     {
         loop {
@@ -92,10 +92,11 @@ impl Acceptor {
             };
             let telemetry = self.telemetry.clone();
             let direction = self.direction;
-            let serving = serve(stream);
-            // Boxed by the runtime; the permit and the drain hold it to the end.
+            let serve = serve.clone();
+            // Boxed by the runtime; the permit and the drain hold it to the end. What serves is made inside: a future that is
+            // moved in takes its room twice.
             self.drain.spawn(async move {
-                if let Err(error) = serving.await {
+                if let Err(error) = serve(stream).await {
                     telemetry.connection_failed(direction, peer, &error);
                 }
                 drop(permit);

@@ -100,20 +100,15 @@ impl Pool {
         joined
     }
 
-    /// Closes what has been idle for `limit`; returns how many are gone.
-    pub(crate) fn reap(&self, limit: Duration) -> usize {
+    /// Closes what has been idle for `limit`.
+    pub(crate) fn reap(&self, limit: Duration) {
         let mut idle = self.http1.lock();
-        let before = idle.len();
         idle.retain(|idle| !idle.connection.sender.is_closed() && idle.since.elapsed() < limit);
         if idle.is_empty() {
             idle.shrink_to_fit();
         }
-        let gone = before - idle.len();
         drop(idle);
-        let mut shared = self.http2.lock();
-        let before = shared.len();
-        shared.retain(|connection| !connection.sender.is_closed());
-        gone + before - shared.len()
+        self.http2.lock().retain(|connection| !connection.sender.is_closed());
     }
 
     /// Closes one connection that is not in use; says whether there was one.

@@ -10,6 +10,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::balance::Lease;
+use crate::http::idle::Unread;
 use crate::http::mirror::{Copied, Progress, Tee};
 use crate::http::observe::Record;
 use crate::http::retry::Replay;
@@ -21,6 +22,8 @@ pub(crate) struct Body {
     lease: Option<Lease>,
     /// What will be told about the request when its response has ended.
     record: Option<Box<Record>>,
+    /// Set as long as there is more of a request's body to be read from its connection.
+    unread: Option<Unread>,
 }
 
 enum Kind {
@@ -35,29 +38,29 @@ enum Kind {
 
 impl Body {
     pub(crate) fn empty() -> Self {
-        Self { kind: Kind::Empty, lease: None, record: None }
+        Self { kind: Kind::Empty, lease: None, record: None, unread: None }
     }
 
     pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
-        Self { kind: Kind::Full(bytes.into()), lease: None, record: None }
+        Self { kind: Kind::Full(bytes.into()), lease: None, record: None, unread: None }
     }
 
     pub(crate) fn incoming(body: Incoming) -> Self {
         if http_body::Body::is_end_stream(&body) {
             return Self::empty();
         }
-        Self { kind: Kind::Incoming(body), lease: None, record: None }
+        Self { kind: Kind::Incoming(body), lease: None, record: None, unread: None }
     }
 
     pub(crate) fn replay(replay: Replay) -> Self {
-        Self { kind: Kind::Replay(replay), lease: None, record: None }
+        Self { kind: Kind::Replay(replay), lease: None, record: None, unread: None }
     }
 
     /// Makes a copy of this body, which follows as this one is read.
     pub(crate) fn copied(&mut self) -> (Self, Progress) {
         let (tee, copied, progress) = Tee::new(std::mem::replace(self, Self::empty()));
         self.kind = Kind::Tee(Box::new(tee));
-        (Self { kind: Kind::Copied(copied), lease: None, record: None }, progress)
+        (Self { kind: Kind::Copied(copied), lease: None, record: None, unread: None }, progress)
     }
 
     #[must_use]
@@ -72,8 +75,17 @@ impl Body {
         self
     }
 
+    #[must_use]
+    pub(crate) fn with_unread(mut self, unread: Unread) -> Self {
+        self.unread = Some(unread);
+        self
+    }
+
     /// All is read: the connection can serve others.
     fn complete(&mut self) {
+        if let Some(unread) = self.unread.take() {
+            unread.read();
+        }
         if let Some(lease) = self.lease.take() {
             lease.give_back();
         }

@@ -13,6 +13,7 @@ use crate::balance::{Backend, Endpoint};
 use crate::error::ProxyError;
 use crate::http::Body;
 use crate::http::fault::Drawn;
+use crate::http::idle::Serving;
 use crate::inbound::Caller;
 use crate::outbound::{Rule, Target};
 use crate::route::Matched;
@@ -73,6 +74,8 @@ pub(crate) struct Flow {
     retry_denied: OnceLock<RetryOutcome>,
     /// Milliseconds that it was held back on purpose.
     delay: AtomicU32,
+    /// Keeps its HTTP/1 connection from counting as idle.
+    _serving: Option<Serving>,
 }
 
 /// One attempt of a sampled request.
@@ -110,7 +113,13 @@ impl Flow {
             spans: Mutex::default(),
             retry_denied: OnceLock::new(),
             delay: AtomicU32::new(0),
+            _serving: None,
         }
+    }
+
+    #[must_use]
+    pub(crate) fn with_serving(self, serving: Option<Serving>) -> Self {
+        Self { _serving: serving, ..self }
     }
 
     /// A rule matched, and which of its matches.

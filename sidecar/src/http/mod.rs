@@ -5,6 +5,7 @@ mod call;
 mod dispatch;
 mod fault;
 mod hygiene;
+mod idle;
 mod mirror;
 mod observe;
 mod respond;

@@ -18,6 +18,7 @@ use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::http::call::{Call, Direction, Flow, To};
 use crate::http::dispatch::{CONNECTION_WINDOW, MAX_HEAD, MAX_READ, STREAM_WINDOW};
+use crate::http::idle::{self, Activity};
 use crate::inbound::Caller;
 use crate::worker::Worker;
 
@@ -54,13 +55,14 @@ impl Server {
     {
         let Self { worker, direction, to, caller, version } = self;
         let unmeshed = caller.as_ref().is_some_and(|caller| caller.peer.is_none());
+        let activity = (version == Version::Http1).then(Arc::<Activity>::default);
         let service = service_fn(|request: Request<Incoming>| {
             let grpc = is_grpc(&request);
-            let flow = Arc::new(Flow::new(direction, grpc, caller.clone()));
+            let (request, serving) = idle::begun(request, activity.as_ref());
+            let flow = Arc::new(Flow::new(direction, grpc, caller.clone()).with_serving(serving));
             // A stack is a few pointers; the clone takes no allocation.
-            stack.clone().call(Call { request: request.map(Body::incoming), to: to.clone(), flow, fault: None })
+            stack.clone().call(Call { request, to: to.clone(), flow, fault: None })
         });
-        let io = TokioIo::new(io);
         let result = match version {
             Version::Http1 => {
                 let mut builder = http1::Builder::new();
@@ -68,10 +70,12 @@ impl Server {
                 builder.auto_date_header(false).half_close(true);
                 builder.timer(TokioTimer::new()).header_read_timeout(unmeshed.then_some(UNMESHED_IDLE));
                 // A drain tells the client with the next answer (see `respond`), which no request can cross.
-                builder.serve_connection(io, service).with_upgrades().await
+                let activity = activity.clone().unwrap_or_default();
+                let limit = unmeshed.then_some(UNMESHED_IDLE);
+                idle::serve(&builder, io, service, activity, limit).await
             }
             Version::Http2 => {
-                let mut connection = std::pin::pin!(
+                let mut connection = Box::pin(
                     http2::Builder::new(TokioExecutor::new())
                         .timer(TokioTimer::new())
                         .initial_stream_window_size(STREAM_WINDOW)
@@ -82,7 +86,7 @@ impl Server {
                         .keep_alive_interval(Duration::from_secs(10))
                         .keep_alive_timeout(Duration::from_secs(20))
                         .auto_date_header(false)
-                        .serve_connection(io, service)
+                        .serve_connection(TokioIo::new(io), service),
                 );
                 tokio::select! {
                     result = connection.as_mut() => result,
