@@ -92,7 +92,7 @@ pub(crate) const IDLE_CONNECTIONS: usize = 8000;
 /// What ours may take of the CPU time of bare hyper over rustls, in cases that have a limit.
 pub(crate) const FLOOR_LIMIT: f64 = 1.25;
 /// Memory that one of them may cost both our sidecars together, in KiB.
-pub(crate) const IDLE_LIMIT_KIB: f64 = 20.0;
+pub(crate) const IDLE_LIMIT_KIB: f64 = 10.0;
 /// Connections at which memory is looked at on the way.
 pub(crate) const SOME_CONNECTIONS: usize = 1000;
 /// What a sidecar may take when idle, MiB.

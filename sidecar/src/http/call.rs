@@ -75,7 +75,7 @@ pub(crate) struct Flow {
     /// Milliseconds that it was held back on purpose.
     delay: AtomicU32,
     /// Keeps its HTTP/1 connection from counting as idle.
-    _serving: Option<Serving>,
+    pub(crate) serving: Option<Serving>,
 }
 
 /// One attempt of a sampled request.
@@ -113,13 +113,8 @@ impl Flow {
             spans: Mutex::default(),
             retry_denied: OnceLock::new(),
             delay: AtomicU32::new(0),
-            _serving: None,
+            serving: None,
         }
-    }
-
-    #[must_use]
-    pub(crate) fn with_serving(self, serving: Option<Serving>) -> Self {
-        Self { _serving: serving, ..self }
     }
 
     /// A rule matched, and which of its matches.

@@ -59,7 +59,9 @@ impl Server {
         let service = service_fn(|request: Request<Incoming>| {
             let grpc = is_grpc(&request);
             let (request, serving) = idle::begun(request, activity.as_ref());
-            let flow = Arc::new(Flow::new(direction, grpc, caller.clone()).with_serving(serving));
+            let mut flow = Flow::new(direction, grpc, caller.clone());
+            flow.serving = serving;
+            let flow = Arc::new(flow);
             // A stack is a few pointers; the clone takes no allocation.
             stack.clone().call(Call { request, to: to.clone(), flow, fault: None })
         });
