@@ -1,0 +1,1 @@
+//! TLS streams that hold no buffer when they have nothing to say.
