@@ -1,1 +1,34 @@
-//! HTTP/1.1 (RFC 9112).
+//! HTTP/1.1 (RFC 9112) as a proxy needs it: a head is parsed where it was read, its fields are slices of it, and what comes in is handed
+//! on in the same turn of the same task: no task, no channel and no buffer stands between the two connections of a request.
+//!
+//! ```text
+//!  client ─▶ read ▸ head ▸ body ─▶ serve ─▶ (routes, policy, … and the choice of a connection) ─▶ Connection ▸ write ─▶ server
+//! ```
+//!
+//! What is ambiguous is refused or made plain (RFC 9112 section 11.2): a message leaves with one framing, whatever it came with.
+
+mod body;
+mod client;
+mod connection;
+mod decode;
+mod error;
+mod framing;
+mod head;
+mod read;
+mod serve;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::Incoming;
+pub use client::Connection;
+pub use error::Error;
+pub use head::Reason;
+pub use serve::{Options, Served, serve};
+
+/// The longest head of a request or response, bytes.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// Fields of one head, at most.
+const MAX_FIELDS: usize = 100;

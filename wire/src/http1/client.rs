@@ -1,0 +1,157 @@
+//! The client's side of a connection. Whoever sends a request reads its response in the same task; between requests nobody watches the
+//! connection, and whoever takes it up again looks whether the peer is still there.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, response};
+use http_body::Body;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::body::Incoming;
+use super::connection::Shared;
+use super::decode::{Decoder, take};
+use super::error::Error;
+use super::framing::Length;
+use super::head::{self, Head, Progress};
+use super::write::Outgoing;
+
+/// A connection to a server, which carries one request at a time.
+pub struct Connection<I>(Arc<Shared<I>>);
+
+impl<I> Connection<I>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    /// Begins with a fresh stream.
+    pub fn new(io: I) -> Self {
+        Self(Arc::new(Shared::new(io)))
+    }
+
+    /// Says whether the last exchange has ended so that another may follow.
+    #[must_use]
+    pub fn is_reusable(&self) -> bool {
+        let state = self.0.lock();
+        state.reusable && !state.sending && !state.ended && state.decoder.is_done() && state.read.is_empty()
+    }
+
+    /// Says whether another request may be sent, after a look whether the peer has closed, or spoken out of turn. The look takes no system
+    /// call: the event loop knows whether there is something to read.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_reusable() && self.0.lock().poll_read(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
+    /// Sends a request and returns its response, whose body is read from the connection. A body that is not sent when the response comes goes on
+    /// beside it, and ends with it.
+    ///
+    /// # Errors
+    /// When the connection fails or the response is malformed; [`Error::Unsent`] when the server has got nothing of the request.
+    pub async fn send<B>(&mut self, request: Request<B>) -> Result<Response<Incoming>, Error>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: fmt::Display,
+    {
+        let method = request.method().clone();
+        let (parts, body) = request.into_parts();
+        let mut message = Outgoing::request(parts, body);
+        self.0.lock().reusable = false;
+        let (mut sending, mut failed) = (true, None);
+        let mut progress = Progress::default();
+        let head = poll_fn(|cx| {
+            if sending && let Poll::Ready(sent) = message.poll_send(cx, &self.0) {
+                sending = false;
+                failed = sent.err();
+                if matches!(failed, Some(Error::Body(_))) {
+                    return Poll::Ready(Err(failed.take().unwrap_or(Error::Incomplete)));
+                }
+            }
+            // A server may answer and close without reading all: its answer counts for more than our failure.
+            let head = ready!(self.poll_head(cx, &mut progress, &method));
+            Poll::Ready(head.map_err(|error| failed.take().unwrap_or(error)))
+        });
+        let head = head.await.map_err(|error| match error {
+            Error::Io(error) if message.is_unsent() => Error::Unsent(error),
+            other => other,
+        })?;
+        let Head { parts, length, keep_alive, .. } = head;
+        let mut state = self.0.lock();
+        state.reusable = keep_alive && failed.is_none();
+        if sending {
+            state.sending = true;
+            // Ends with the body that it sends, or with the response.
+            tokio::spawn(send_rest(self.0.clone(), message));
+        }
+        let body = match length {
+            Length::Exact(0) => Incoming::empty(),
+            Length::Exact(length) if length <= state.read.len() as u64 => {
+                Incoming::whole(take(&mut state.read, usize::try_from(length).unwrap_or(usize::MAX)))
+            }
+            length => {
+                state.begin(Decoder::new(length), false);
+                Incoming::stream(self.0.clone(), state.decoder.left())
+            }
+        };
+        drop(state);
+        Ok(Response::from_parts(parts, body))
+    }
+
+    /// Returns the stream of a connection that has left HTTP, and what has been read of it; `None` while a body is still being read or sent.
+    #[must_use]
+    pub fn into_parts(self) -> Option<(I, Bytes)> {
+        Arc::into_inner(self.0).map(Shared::into_parts)
+    }
+
+    fn poll_head(
+        &self,
+        cx: &mut Context<'_>,
+        progress: &mut Progress,
+        method: &Method,
+    ) -> Poll<Result<Head<response::Parts>, Error>> {
+        let mut state = self.0.lock();
+        let state = &mut *state;
+        loop {
+            if !state.read.is_empty()
+                && let Some(head) = head::response(&mut state.read, progress, method)?
+            {
+                return Poll::Ready(Ok(head));
+            }
+            if state.ended {
+                return Poll::Ready(Err(if state.read.is_empty() { Error::Closed } else { Error::Incomplete }));
+            }
+            ready!(state.poll_read(cx))?;
+        }
+    }
+}
+
+/// Sends the rest of a request while its response is being read.
+async fn send_rest<I, B>(shared: Arc<Shared<I>>, mut message: Outgoing<B>)
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: fmt::Display,
+{
+    let sent = poll_fn(|cx| {
+        {
+            let mut state = shared.lock();
+            if state.abandoned {
+                return Poll::Ready(false);
+            }
+            state.wait(cx.waker());
+        }
+        message.poll_send(cx, &shared).map(|sent| sent.is_ok())
+    });
+    let sent = sent.await;
+    let mut state = shared.lock();
+    state.sending = false;
+    state.reusable &= sent;
+}
+
+impl<I> fmt::Debug for Connection<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connection")
+    }
+}

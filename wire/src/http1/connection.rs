@@ -1,0 +1,199 @@
+//! One connection, as the two sides of a message share it: who reads a body, and who writes what comes next.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::Frame;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::decode::{Decoder, Step};
+use super::error::Error;
+use super::read::poll_fill;
+
+/// What a server says to a client that waits before it sends a body (RFC 9110 section 10.1.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Bytes that are read ahead of a message that is still being answered.
+const AHEAD: usize = 64 * 1024;
+
+/// A connection that several hold. The lock is held for one step at a time and never met by another: all holders are tasks of one thread.
+pub(crate) struct Shared<I>(Mutex<State<I>>);
+
+pub(crate) struct State<I> {
+    pub(crate) io: I,
+    /// Read, and not yet understood.
+    pub(crate) read: BytesMut,
+    /// The peer will send nothing more.
+    pub(crate) ended: bool,
+    pub(crate) decoder: Decoder,
+    /// What is to be said before the body is waited for.
+    owed: &'static [u8],
+    /// Whoever read the body has let go of it before its end.
+    pub(crate) abandoned: bool,
+    /// A request's body is still being sent by a task of its own.
+    pub(crate) sending: bool,
+    /// The connection may carry another message.
+    pub(crate) reusable: bool,
+    /// Told when the body has been read, or let go.
+    waits: Option<Waker>,
+}
+
+impl<I> Shared<I> {
+    pub(crate) fn new(io: I) -> Self {
+        Self(Mutex::new(State {
+            io,
+            read: BytesMut::new(),
+            ended: false,
+            decoder: Decoder::Done,
+            owed: &[],
+            abandoned: false,
+            sending: false,
+            reusable: true,
+            waits: None,
+        }))
+    }
+
+    pub(crate) fn lock(&self) -> parking_lot::MutexGuard<'_, State<I>> {
+        self.0.lock()
+    }
+
+    /// Returns the stream, and what was read of it and not used.
+    pub(crate) fn into_parts(self) -> (I, Bytes) {
+        let state = self.0.into_inner();
+        (state.io, state.read.freeze())
+    }
+}
+
+impl<I> State<I> {
+    /// A message with a body has begun.
+    pub(crate) fn begin(&mut self, decoder: Decoder, expects_continue: bool) {
+        self.decoder = decoder;
+        self.abandoned = false;
+        self.owed = if expects_continue { CONTINUE } else { &[] };
+    }
+
+    /// The answer comes before its turn: a client that waits for a word will not send the body any more.
+    pub(crate) fn answers(&mut self) {
+        if !std::mem::take(&mut self.owed).is_empty() {
+            self.reusable = false;
+        }
+    }
+
+    /// Says whether the peer still waits to be told to go on.
+    pub(crate) fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Has the waker told when the body is over.
+    pub(crate) fn wait(&mut self, waker: &Waker) {
+        if !self.waits.as_ref().is_some_and(|waits| waits.will_wake(waker)) {
+            self.waits = Some(waker.clone());
+        }
+    }
+
+    pub(crate) fn body_is_over(&mut self) {
+        if let Some(waits) = self.waits.take() {
+            waits.wake();
+        }
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> State<I> {
+    /// Returns the next part of the body.
+    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        loop {
+            let frame = match self.decoder.step(&mut self.read) {
+                Ok(Step::Data(data)) => Some(Ok(Frame::data(data))),
+                Ok(Step::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
+                Ok(Step::End) => None,
+                Err(error) => Some(Err(error)),
+                Ok(Step::More) if !self.ended => {
+                    if let Err(error) = ready!(self.poll_more(cx)) {
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    continue;
+                }
+                Ok(Step::More) if matches!(self.decoder, Decoder::UntilClose) => {
+                    self.decoder = Decoder::Done;
+                    None
+                }
+                Ok(Step::More) => Some(Err(Error::Incomplete)),
+            };
+            if self.decoder.is_done() {
+                self.body_is_over();
+            }
+            return Poll::Ready(frame);
+        }
+    }
+
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if !self.owed.is_empty() {
+            while !self.owed.is_empty() {
+                let written = ready!(Pin::new(&mut self.io).poll_write(cx, self.owed))?;
+                self.owed = self
+                    .owed
+                    .get(written..)
+                    .filter(|_| written > 0)
+                    .ok_or(io::ErrorKind::WriteZero)
+                    .map_err(io::Error::from)?;
+            }
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        }
+        ready!(self.poll_read(cx))?;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads what is there.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if ready!(poll_fill(&mut self.io, cx, &mut self.read))? == 0 {
+            self.ended = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Never ready but with the connection's failure: the peer is gone, and nobody waits for the answer. A peer that has only ended its side
+    /// still reads.
+    pub(crate) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        loop {
+            if !self.decoder.is_done() {
+                // Who reads the body will see.
+                self.wait(cx.waker());
+                return Poll::Pending;
+            }
+            if self.ended || self.read.len() >= AHEAD {
+                return Poll::Pending;
+            }
+            if let Err(error) = ready!(self.poll_read(cx)) {
+                return Poll::Ready(error);
+            }
+        }
+    }
+}
+
+/// A body's source, whatever stream it comes from.
+pub(crate) trait Source: Send + Sync {
+    fn poll_body(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>>;
+    /// Says whether the body has been read to its end.
+    fn is_done(&self) -> bool;
+    /// Nobody will read the rest.
+    fn abandon(&self);
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin + Send> Source for Shared<I> {
+    fn poll_body(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.lock().poll_body(cx)
+    }
+
+    fn is_done(&self) -> bool {
+        self.lock().decoder.is_done()
+    }
+
+    fn abandon(&self) {
+        let mut state = self.lock();
+        state.abandoned = true;
+        state.body_is_over();
+    }
+}

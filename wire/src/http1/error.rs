@@ -1,0 +1,49 @@
+//! What can go wrong with a message.
+
+use std::io;
+
+/// Why a message could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What came is not HTTP/1, or could be read in more than one way.
+    #[error("malformed message: {0}")]
+    Malformed(&'static str),
+    /// The head is longer than is accepted, or has too many fields.
+    #[error("the head is too large")]
+    HeadTooLarge,
+    /// The request's target is longer than is accepted.
+    #[error("the request's target is too long")]
+    TargetTooLong,
+    /// The peer closed before the first byte of a response.
+    #[error("connection closed before a response")]
+    Closed,
+    /// The peer closed in the middle of a message.
+    #[error("connection closed before message completed")]
+    Incomplete,
+    /// No head came in time.
+    #[error("no request within {} s", .0.as_secs())]
+    Idle(std::time::Duration),
+    /// The body that was to be sent broke off, or is not as long as was said.
+    #[error("the body broke off: {0}")]
+    Body(String),
+    /// Writing failed before the first byte had left: the peer has got nothing.
+    #[error("{0}")]
+    Unsent(io::Error),
+    /// Reading or writing failed.
+    #[error("{0}")]
+    Io(io::Error),
+}
+
+impl Error {
+    /// Says whether the peer's message was at fault, and not the connection.
+    #[must_use]
+    pub fn is_malformed(&self) -> bool {
+        matches!(self, Self::Malformed(_) | Self::HeadTooLarge | Self::TargetTooLong)
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}

@@ -1,0 +1,283 @@
+//! Serves one connection: reads a request, has it answered, writes the answer, and waits for the next. All of it is one task, and
+//! between requests it holds no buffer.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::TE;
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, request};
+use http_body::Body;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use super::body::Incoming;
+use super::connection::Shared;
+use super::decode::{Decoder, take};
+use super::error::Error;
+use super::framing::Length;
+use super::head::{self, Head, Progress};
+use super::write::{Asked, Outgoing};
+
+/// How long, and for how many bytes, a client may go on after an answer that ends the connection: closing at once could destroy the
+/// answer on its way.
+const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 * 1024);
+
+/// What is the same for all connections of a kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// How long a client may take for a request's head, the time between requests included; `None`: as long as it likes.
+    pub idle: Option<Duration>,
+}
+
+/// How serving has ended.
+#[derive(Debug)]
+pub enum Served<I> {
+    /// The connection is closed.
+    Ended,
+    /// Both sides have agreed to speak something else (101, or 2xx to `CONNECT`).
+    Switched {
+        /// The connection.
+        io: I,
+        /// What has been read of it already.
+        read: Bytes,
+        /// Those of the response.
+        extensions: Extensions,
+    },
+}
+
+/// Serves until either side closes or leaves HTTP. A client that ends its side still gets its answers; one that is gone has its request dropped.
+///
+/// # Errors
+/// When the client breaks the protocol (it has been told), is too slow, or the connection fails.
+pub async fn serve<I, S, F, B>(io: I, options: &Options, mut service: S) -> Result<Served<I>, Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: FnMut(Request<Incoming>) -> F,
+    F: Future<Output = Response<B>>,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let shared = Arc::new(Shared::new(io));
+    loop {
+        let head = match next_head(&shared, options.idle).await {
+            Ok(Some(head)) => head,
+            Ok(None) => {
+                close(&shared).await;
+                return Ok(Served::Ended);
+            }
+            Err(error) => {
+                refuse(&shared, &error).await;
+                return Err(error);
+            }
+        };
+        let Head { parts, length, keep_alive, expects_continue } = head;
+        let asked = Asked {
+            method: parts.method.clone(),
+            version: parts.version,
+            keep_alive,
+            trailers: takes_trailers(&parts.headers),
+        };
+        let request = Request::from_parts(parts, body(&shared, length, expects_continue));
+        let (parts, body) = answer(&shared, service(request)).await?.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS
+            || (asked.method == Method::CONNECT && parts.status.is_success())
+        {
+            let extensions = parts.extensions.clone();
+            let (mut message, _) = Outgoing::response(parts, body, &asked);
+            poll_fn(|cx| message.poll_send(cx, &shared)).await?;
+            drop(message);
+            let Some(shared) = Arc::into_inner(shared) else {
+                return Err(Error::Malformed("a body before the protocol was switched"));
+            };
+            let (io, read) = shared.into_parts();
+            return Ok(Served::Switched { io, read, extensions });
+        }
+        let keep_alive = {
+            let (mut message, keep_alive) = Outgoing::response(parts, body, &asked);
+            shared.lock().answers();
+            send(&shared, &mut message).await?;
+            keep_alive
+        };
+        let read = poll_fn(|cx| poll_body_over(&shared, cx)).await;
+        let reusable = shared.lock().reusable;
+        if !read || !keep_alive || !reusable {
+            close(&shared).await;
+            if !read || !reusable {
+                linger(&shared).await;
+            }
+            return Ok(Served::Ended);
+        }
+    }
+}
+
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers.get(TE).is_some_and(|te| te.as_bytes().to_ascii_lowercase().windows(8).any(|word| word == b"trailers"))
+}
+
+async fn next_head<I>(shared: &Shared<I>, limit: Option<Duration>) -> Result<Option<Head<request::Parts>>, Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut progress = Progress::default();
+    let read = poll_fn(|cx| poll_head(shared, cx, &mut progress));
+    match limit {
+        None => read.await,
+        Some(limit) => timeout(limit, read).await.unwrap_or(Err(Error::Idle(limit))),
+    }
+}
+
+fn poll_head<I>(
+    shared: &Shared<I>,
+    cx: &mut Context<'_>,
+    progress: &mut Progress,
+) -> Poll<Result<Option<Head<request::Parts>>, Error>>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut state = shared.lock();
+    let state = &mut *state;
+    loop {
+        if !state.read.is_empty()
+            && let Some(head) = head::request(&mut state.read, progress)?
+        {
+            return Poll::Ready(Ok(Some(head)));
+        }
+        if state.ended {
+            return Poll::Ready(if state.read.is_empty() { Ok(None) } else { Err(Error::Incomplete) });
+        }
+        ready!(state.poll_read(cx))?;
+    }
+}
+
+/// Makes the request's body: what is here already, or the connection to read it from.
+fn body<I>(shared: &Arc<Shared<I>>, length: Length, expects_continue: bool) -> Incoming
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut state = shared.lock();
+    if let Length::Exact(length) = length
+        && length <= state.read.len() as u64
+    {
+        return match usize::try_from(length) {
+            Ok(0) | Err(_) => Incoming::empty(),
+            Ok(length) => Incoming::whole(take(&mut state.read, length)),
+        };
+    }
+    state.begin(Decoder::new(length), expects_continue);
+    Incoming::stream(shared.clone(), state.decoder.left())
+}
+
+/// Waits for the answer as long as there is somebody to be answered.
+async fn answer<I, F, B>(shared: &Shared<I>, service: F) -> Result<Response<B>, Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = Response<B>>,
+{
+    let mut service = pin!(service);
+    poll_fn(|cx| {
+        if let Poll::Ready(response) = service.as_mut().poll(cx) {
+            return Poll::Ready(Ok(response));
+        }
+        shared.lock().poll_broken(cx).map(|error| Err(Error::Io(error)))
+    })
+    .await
+}
+
+/// Sends the answer; a client that is gone is noticed while the body has nothing to say.
+async fn send<I, B>(shared: &Shared<I>, message: &mut Outgoing<B>) -> Result<(), Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    poll_fn(|cx| {
+        if let Poll::Ready(sent) = message.poll_send(cx, shared) {
+            return Poll::Ready(sent);
+        }
+        shared.lock().poll_broken(cx).map(|error| Err(Error::Io(error)))
+    })
+    .await
+}
+
+/// Completes when the request's body is over: `false` when nobody reads it to its end and it is not here.
+fn poll_body_over<I>(shared: &Shared<I>, cx: &mut Context<'_>) -> Poll<bool>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut state = shared.lock();
+    if state.decoder.is_done() {
+        return Poll::Ready(true);
+    }
+    if !state.abandoned {
+        state.wait(cx.waker());
+        return Poll::Pending;
+    }
+    let mut most = LINGER.1;
+    while !state.owes() && most > 0 {
+        match state.poll_body(cx) {
+            Poll::Ready(Some(Ok(frame))) => most = most.saturating_sub(frame.data_ref().map_or(0, Bytes::len)),
+            Poll::Ready(None) => return Poll::Ready(true),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => break,
+        }
+        if state.decoder.is_done() {
+            return Poll::Ready(true);
+        }
+    }
+    Poll::Ready(false)
+}
+
+/// Tells a client that what it sent is not HTTP/1; one that has sent nothing is told nothing.
+async fn refuse<I: AsyncRead + AsyncWrite + Unpin>(shared: &Shared<I>, error: &Error) {
+    let status = match error {
+        Error::Malformed(_) => "400 Bad Request",
+        Error::HeadTooLarge => "431 Request Header Fields Too Large",
+        Error::TargetTooLong => "414 URI Too Long",
+        Error::Closed | Error::Incomplete | Error::Idle(_) | Error::Body(_) | Error::Unsent(_) | Error::Io(_) => {
+            close(shared).await;
+            return;
+        }
+    };
+    let answer = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    let mut left = answer.as_bytes();
+    let written = poll_fn(|cx| {
+        let io = &mut shared.lock().io;
+        while !left.is_empty() {
+            let written = ready!(Pin::new(&mut *io).poll_write(cx, left))?;
+            left = left.get(written..).filter(|_| written > 0).ok_or(std::io::ErrorKind::WriteZero)?;
+        }
+        Pin::new(io).poll_flush(cx)
+    });
+    // Whether it can be told or not, the connection ends.
+    if timeout(LINGER.0, written).await.is_ok_and(|written| written.is_ok()) {
+        close(shared).await;
+        linger(shared).await;
+    }
+}
+
+/// Ends our side.
+async fn close<I: AsyncRead + AsyncWrite + Unpin>(shared: &Shared<I>) {
+    // What shutting down says about a connection that is over is of no use to anyone.
+    let _ = timeout(LINGER.0, poll_fn(|cx| Pin::new(&mut shared.lock().io).poll_shutdown(cx))).await;
+}
+
+/// Reads and forgets what the client still sends, within bounds.
+async fn linger<I: AsyncRead + AsyncWrite + Unpin>(shared: &Shared<I>) {
+    let mut most = LINGER.1;
+    let rest = poll_fn(|cx| {
+        let mut state = shared.lock();
+        while most > 0 && !state.ended {
+            state.read.clear();
+            if ready!(state.poll_read(cx)).is_err() {
+                break;
+            }
+            most = most.saturating_sub(state.read.len());
+        }
+        Poll::Ready(())
+    });
+    // The bound on time is the point of it.
+    let _ = timeout(LINGER.0, rest).await;
+}
