@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use http::StatusCode;
 use outrigger_identity::{PeerError, verify_failure};
 use outrigger_proto::ErrorCode;
+use outrigger_wire::http1;
 
 /// What is known about the fate of a failed attempt. It decides whether the attempt may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +96,19 @@ impl ProxyError {
             None => format!("TLS with {endpoint}: {error}"),
         };
         Self::new(code, detail)
+    }
+
+    /// Makes the error of a request that failed on an open HTTP/1 connection before its response.
+    #[must_use]
+    pub(crate) fn http1(endpoint: SocketAddr, error: &http1::Error, reused: bool) -> Self {
+        let code = if error.is_malformed() { ErrorCode::HttpProtocol } else { ErrorCode::ConnectionTerminated };
+        let fate = match error {
+            http1::Error::Unsent(_) => Fate::NotProcessed,
+            http1::Error::Closed | http1::Error::Io(_) if reused => Fate::Unknown,
+            _ => Fate::MayHaveBeenProcessed,
+        };
+        let connection = if reused { "a reused" } else { "a fresh" };
+        Self::new(code, format!("{endpoint} on {connection} connection: {error}")).fate(fate)
     }
 
     /// Makes the error of a request that failed on an open connection.

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
+use outrigger_wire::http1;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::balance::endpoint::InFlight;
 use crate::balance::{Connection, Permit};
+use crate::connect::Io;
 use crate::http::Body;
 
 /// HTTP/1 connections kept idle at most; more are closed when their request is done.
@@ -34,15 +36,15 @@ struct Idle {
 
 /// An HTTP/1 connection.
 pub(crate) struct Http1 {
-    pub(crate) sender: http1::SendRequest<Body>,
+    pub(crate) connection: http1::Connection<Io>,
     _counted: Connection,
     /// Requests before the present one.
     used: u32,
 }
 
 impl Http1 {
-    pub(crate) fn new(sender: http1::SendRequest<Body>, counted: Connection) -> Self {
-        Self { sender, _counted: counted, used: 0 }
+    pub(crate) fn new(connection: http1::Connection<Io>, counted: Connection) -> Self {
+        Self { connection, _counted: counted, used: 0 }
     }
 }
 
@@ -75,7 +77,7 @@ impl Pool {
     pub(crate) fn take_http1(&self) -> Option<Sender> {
         let mut idle = self.http1.lock();
         while let Some(Idle { connection, .. }) = idle.pop() {
-            if !connection.sender.is_closed() {
+            if connection.connection.is_open() {
                 return Some(Sender::Http1(connection));
             }
         }
@@ -103,7 +105,7 @@ impl Pool {
     /// Closes what has been idle for `limit`.
     pub(crate) fn reap(&self, limit: Duration) {
         let mut idle = self.http1.lock();
-        idle.retain(|idle| !idle.connection.sender.is_closed() && idle.since.elapsed() < limit);
+        idle.retain(|idle| idle.since.elapsed() < limit && idle.connection.connection.is_open());
         if idle.is_empty() {
             idle.shrink_to_fit();
         }
@@ -132,7 +134,7 @@ impl Pool {
 
     fn put_http1(&self, connection: Http1) {
         let mut idle = self.http1.lock();
-        if idle.len() < MAX_IDLE && !connection.sender.is_closed() {
+        if idle.len() < MAX_IDLE && connection.connection.is_reusable() {
             idle.push(Idle { connection, since: Instant::now() });
         }
     }
@@ -170,6 +172,14 @@ impl Lease {
 
     pub(crate) fn sender(&mut self) -> Option<&mut Sender> {
         self.sender.as_mut()
+    }
+
+    /// Returns the stream of an HTTP/1 connection that has left HTTP, and what has been read of it.
+    pub(crate) fn take_stream(&mut self) -> Option<(Io, bytes::Bytes)> {
+        match self.sender.take()? {
+            Sender::Http1(http1) => http1.connection.into_parts(),
+            Sender::Http2 { .. } => None,
+        }
     }
 
     pub(crate) fn answered(&self) {

@@ -23,6 +23,11 @@ impl<T> Prefixed<T> {
         Self { inner, seen: Vec::new(), read: 0 }
     }
 
+    /// Makes a stream of which `seen` has been read already.
+    pub(crate) fn with(inner: T, seen: bytes::Bytes) -> Self {
+        Self { inner, seen: seen.into(), read: 0 }
+    }
+
     /// Returns the bytes that have been looked at and not read.
     pub(crate) fn seen(&self) -> &[u8] {
         &self.seen[self.read..]

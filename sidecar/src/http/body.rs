@@ -7,10 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
+use outrigger_wire::http1;
 
 use crate::balance::Lease;
-use crate::http::idle::Unread;
 use crate::http::mirror::{Copied, Progress, Tee};
 use crate::http::observe::Record;
 use crate::http::retry::Replay;
@@ -22,14 +21,13 @@ pub(crate) struct Body {
     lease: Option<Lease>,
     /// What will be told about the request when its response has ended.
     record: Option<Box<Record>>,
-    /// Set as long as there is more of a request's body to be read from its connection.
-    unread: Option<Unread>,
 }
 
 enum Kind {
     Empty,
     Full(Bytes),
-    Incoming(Incoming),
+    Http1(http1::Incoming),
+    Http2(hyper::body::Incoming),
     Replay(Replay),
     // Boxed: few bodies are copied, and all would be larger.
     Tee(Box<Tee>),
@@ -38,29 +36,38 @@ enum Kind {
 
 impl Body {
     pub(crate) fn empty() -> Self {
-        Self { kind: Kind::Empty, lease: None, record: None, unread: None }
+        Self { kind: Kind::Empty, lease: None, record: None }
     }
 
     pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
-        Self { kind: Kind::Full(bytes.into()), lease: None, record: None, unread: None }
+        Self { kind: Kind::Full(bytes.into()), lease: None, record: None }
     }
 
-    pub(crate) fn incoming(body: Incoming) -> Self {
+    /// Makes the body of a message that came over HTTP/1.
+    pub(crate) fn http1(body: http1::Incoming) -> Self {
         if http_body::Body::is_end_stream(&body) {
             return Self::empty();
         }
-        Self { kind: Kind::Incoming(body), lease: None, record: None, unread: None }
+        Self { kind: Kind::Http1(body), lease: None, record: None }
+    }
+
+    /// Makes the body of a message that came over HTTP/2.
+    pub(crate) fn http2(body: hyper::body::Incoming) -> Self {
+        if http_body::Body::is_end_stream(&body) {
+            return Self::empty();
+        }
+        Self { kind: Kind::Http2(body), lease: None, record: None }
     }
 
     pub(crate) fn replay(replay: Replay) -> Self {
-        Self { kind: Kind::Replay(replay), lease: None, record: None, unread: None }
+        Self { kind: Kind::Replay(replay), lease: None, record: None }
     }
 
     /// Makes a copy of this body, which follows as this one is read.
     pub(crate) fn copied(&mut self) -> (Self, Progress) {
         let (tee, copied, progress) = Tee::new(std::mem::replace(self, Self::empty()));
         self.kind = Kind::Tee(Box::new(tee));
-        (Self { kind: Kind::Copied(copied), lease: None, record: None, unread: None }, progress)
+        (Self { kind: Kind::Copied(copied), lease: None, record: None }, progress)
     }
 
     #[must_use]
@@ -75,17 +82,8 @@ impl Body {
         self
     }
 
-    #[must_use]
-    pub(crate) fn with_unread(mut self, unread: Unread) -> Self {
-        self.unread = Some(unread);
-        self
-    }
-
     /// All is read: the connection can serve others.
     fn complete(&mut self) {
-        if let Some(unread) = self.unread.take() {
-            unread.read();
-        }
         if let Some(lease) = self.lease.take() {
             lease.give_back();
         }
@@ -115,7 +113,8 @@ impl http_body::Body for Body {
                 this.kind = Kind::Empty;
                 (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
             }
-            Kind::Incoming(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BodyError::Peer)),
+            Kind::Http1(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BodyError::Http1)),
+            Kind::Http2(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BodyError::Http2)),
             Kind::Replay(replay) => ready!(replay.poll_frame(cx)),
             Kind::Tee(tee) => ready!(tee.poll_frame(cx)),
             Kind::Copied(copied) => ready!(copied.poll_frame(cx)),
@@ -139,7 +138,8 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Empty => true,
             Kind::Full(bytes) => bytes.is_empty(),
-            Kind::Incoming(body) => body.is_end_stream(),
+            Kind::Http1(body) => body.is_end_stream(),
+            Kind::Http2(body) => body.is_end_stream(),
             Kind::Replay(replay) => replay.is_end_stream(),
             Kind::Tee(tee) => tee.is_end_stream(),
             Kind::Copied(copied) => copied.is_end_stream(),
@@ -150,7 +150,8 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Incoming(body) => body.size_hint(),
+            Kind::Http1(body) => body.size_hint(),
+            Kind::Http2(body) => body.size_hint(),
             Kind::Replay(replay) => replay.size_hint(),
             Kind::Tee(tee) => tee.size_hint(),
             Kind::Copied(copied) => copied.size_hint(),
@@ -173,7 +174,9 @@ impl Drop for Body {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
     #[error("the peer broke off")]
-    Peer(#[source] hyper::Error),
+    Http1(#[source] http1::Error),
+    #[error("the peer broke off")]
+    Http2(#[source] hyper::Error),
     #[error("the request body is gone: a former attempt took more of it than is kept for a retry")]
     NotReplayable,
     #[error("the copy of the request is given up: it fell behind, or the request broke off")]

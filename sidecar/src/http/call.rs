@@ -13,7 +13,6 @@ use crate::balance::{Backend, Endpoint};
 use crate::error::ProxyError;
 use crate::http::Body;
 use crate::http::fault::Drawn;
-use crate::http::idle::Serving;
 use crate::inbound::Caller;
 use crate::outbound::{Rule, Target};
 use crate::route::Matched;
@@ -74,8 +73,6 @@ pub(crate) struct Flow {
     retry_denied: OnceLock<RetryOutcome>,
     /// Milliseconds that it was held back on purpose.
     delay: AtomicU32,
-    /// Keeps its HTTP/1 connection from counting as idle.
-    pub(crate) serving: Option<Serving>,
 }
 
 /// One attempt of a sampled request.
@@ -113,7 +110,6 @@ impl Flow {
             spans: Mutex::default(),
             retry_denied: OnceLock::new(),
             delay: AtomicU32::new(0),
-            serving: None,
         }
     }
 

@@ -88,8 +88,7 @@ fn clean_request(request: &mut Request<Body>) -> Result<(), ProxyError> {
     Ok(())
 }
 
-/// hyper has settled the framing (`Transfer-Encoding` wins over `Content-Length`, which it takes away); what is left is
-/// what an app behind us could read in another way.
+/// The framing is settled (see `outrigger_wire::http1`); what is left is what an app behind us could read in another way.
 fn check_http1(request: &Request<Body>, version: Version) -> Result<(), ProxyError> {
     let headers = request.headers();
     let mut hosts = headers.get_all(HOST).iter();

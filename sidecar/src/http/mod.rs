@@ -5,7 +5,6 @@ mod call;
 mod dispatch;
 mod fault;
 mod hygiene;
-mod idle;
 mod mirror;
 mod observe;
 mod respond;

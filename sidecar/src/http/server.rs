@@ -4,21 +4,23 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use outrigger_proto::ErrorCode;
+use outrigger_wire::http1;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service;
 
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::http::call::{Call, Direction, Flow, To};
-use crate::http::dispatch::{CONNECTION_WINDOW, MAX_HEAD, MAX_READ, STREAM_WINDOW};
-use crate::http::idle::{self, Activity};
+use crate::http::dispatch::{CONNECTION_WINDOW, MAX_HEAD, STREAM_WINDOW};
+use crate::http::upgrade;
 use crate::inbound::Caller;
 use crate::worker::Worker;
 
@@ -55,28 +57,28 @@ impl Server {
     {
         let Self { worker, direction, to, caller, version } = self;
         let unmeshed = caller.as_ref().is_some_and(|caller| caller.peer.is_none());
-        let activity = (version == Version::Http1).then(Arc::<Activity>::default);
-        let service = service_fn(|request: Request<Incoming>| {
-            let grpc = is_grpc(&request);
-            let (request, serving) = idle::begun(request, activity.as_ref());
-            let mut flow = Flow::new(direction, grpc, caller.clone());
-            flow.serving = serving;
-            let flow = Arc::new(flow);
+        let call = move |request: Request<Body>| {
+            let flow = Arc::new(Flow::new(direction, is_grpc(&request), caller.clone()));
             // A stack is a few pointers; the clone takes no allocation.
             stack.clone().call(Call { request, to: to.clone(), flow, fault: None })
-        });
-        let result = match version {
+        };
+        match version {
             Version::Http1 => {
-                let mut builder = http1::Builder::new();
-                builder.max_header_size(MAX_HEAD).max_buf_size(MAX_READ);
-                builder.auto_date_header(false).half_close(true);
-                builder.timer(TokioTimer::new()).header_read_timeout(unmeshed.then_some(UNMESHED_IDLE));
                 // A drain tells the client with the next answer (see `respond`), which no request can cross.
-                let activity = activity.clone().unwrap_or_default();
-                let limit = unmeshed.then_some(UNMESHED_IDLE);
-                idle::serve(&builder, io, service, activity, limit).await
+                let options = http1::Options { idle: unmeshed.then_some(UNMESHED_IDLE) };
+                let service =
+                    |request: Request<http1::Incoming>| call(request.map(Body::http1)).map(|Ok(response)| response);
+                let served = http1::serve(io, &options, service).await.map_err(|error| {
+                    let code = if error.is_malformed() { ErrorCode::HttpProtocol } else { ErrorCode::ClientClosed };
+                    failed(direction, code, &error)
+                })?;
+                if let http1::Served::Switched { io, read, mut extensions } = served {
+                    upgrade::join(io, read, &mut extensions).await;
+                }
+                Ok(())
             }
             Version::Http2 => {
+                let service = service_fn(|request: Request<Incoming>| call(request.map(Body::http2)));
                 let mut connection = Box::pin(
                     http2::Builder::new(TokioExecutor::new())
                         .timer(TokioTimer::new())
@@ -90,24 +92,28 @@ impl Server {
                         .auto_date_header(false)
                         .serve_connection(TokioIo::new(io), service),
                 );
-                tokio::select! {
+                let result = tokio::select! {
                     result = connection.as_mut() => result,
                     () = worker.drain.started() => {
                         // GOAWAY: what is in flight ends, and what is not processed may go elsewhere.
                         connection.as_mut().graceful_shutdown();
                         connection.await
                     }
-                }
+                };
+                result.map_err(|error| {
+                    let code = if error.is_parse() { ErrorCode::HttpProtocol } else { ErrorCode::ClientClosed };
+                    failed(direction, code, &error)
+                })
             }
-        };
-        result.map_err(|error| {
-            let code = if error.is_parse() { ErrorCode::HttpProtocol } else { ErrorCode::ClientClosed };
-            ProxyError::new(code, format!("{direction:?} connection: {error}")).fate(Fate::MayHaveBeenProcessed)
-        })
+        }
     }
 }
 
-fn is_grpc(request: &Request<Incoming>) -> bool {
+fn failed(direction: Direction, code: ErrorCode, error: &dyn std::error::Error) -> ProxyError {
+    ProxyError::new(code, format!("{direction:?} connection: {error}")).fate(Fate::MayHaveBeenProcessed)
+}
+
+fn is_grpc(request: &Request<Body>) -> bool {
     let content_type = request.headers().get(CONTENT_TYPE);
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

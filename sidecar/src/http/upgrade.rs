@@ -1,41 +1,66 @@
 //! Connections that leave HTTP: `Upgrade` (WebSocket, RFC 9110 section 7.8) and `CONNECT`.
 //!
-//! No byte of the client's goes to the app before the app has agreed with 101 or, for `CONNECT`, 2xx: hyper holds
-//! back what follows the request until the response is written. An upgraded connection never returns to a pool.
+//! No byte of the client's goes to the app before the app has agreed with 101 or, for `CONNECT`, 2xx: what follows the request stays
+//! unread until the answer is written. An upgraded connection never returns to a pool.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use http::header::UPGRADE;
-use http::{Method, Request, Response, Version};
+use http::{Extensions, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, on};
 use hyper_util::rt::TokioIo;
 use outrigger_proto::ErrorCode;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::balance::Lease;
+use crate::detect::Prefixed;
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::tcp;
-
-/// Says whether the request asks to leave HTTP, and takes hold of its connection if so.
-pub(crate) fn requested(request: &mut Request<Body>) -> Option<OnUpgrade> {
-    is_upgrade(request).then(|| on(request))
-}
 
 pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
     let upgrade = request.version() == Version::HTTP_11 && request.headers().contains_key(UPGRADE);
     upgrade || request.method() == Method::CONNECT
 }
 
-/// Joins both sides once the app has agreed.
-pub(crate) fn join(
-    client: Option<OnUpgrade>,
-    mut response: Response<Incoming>,
-    lease: Lease,
-) -> Result<Response<Body>, ProxyError> {
-    let Some(client) = client else {
+/// The app's side of a connection that leaves HTTP; travels with the answer that says so.
+#[derive(Clone)]
+struct AppSide(Arc<Mutex<Option<Lease>>>);
+
+/// The app has agreed: its connection goes with the answer.
+pub(crate) fn agreed(asked: bool, mut response: Response<Body>, lease: Lease) -> Result<Response<Body>, ProxyError> {
+    if !asked {
         let detail = "the app switched protocols without being asked to";
         return Err(ProxyError::new(ErrorCode::HttpProtocol, detail).fate(Fate::MayHaveBeenProcessed));
-    };
-    let app = on(&mut response);
+    }
+    response.extensions_mut().insert(AppSide(Arc::new(Mutex::new(Some(lease)))));
+    Ok(response)
+}
+
+/// Joins both sides, once the client has its answer.
+pub(crate) async fn join<I>(client: I, read: Bytes, extensions: &mut Extensions)
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let app = extensions.remove::<AppSide>().and_then(|AppSide(lease)| lease.lock().take());
+    let Some(mut lease) = app else { return };
+    let Some((app, app_read)) = lease.take_stream() else { return };
+    let copied = tcp::copy(Prefixed::with(client, read), Prefixed::with(app, app_read), |_, _| {}).await;
+    tracing::debug!(?copied, "upgraded connection ended");
+}
+
+/// Takes hold of the stream of an HTTP/2 `CONNECT`.
+pub(crate) fn of_http2(request: &mut Request<Body>) -> Option<OnUpgrade> {
+    (request.version() == Version::HTTP_2 && request.method() == Method::CONNECT).then(|| on(request))
+}
+
+/// Joins the streams of an HTTP/2 `CONNECT` on both sides.
+pub(crate) fn join_http2(client: Option<OnUpgrade>, response: &mut Response<Incoming>, lease: Lease) {
+    let Some(client) = client else { return };
+    let app = on(response);
     // Ends when either side closes, or when the client never takes up the upgrade and its connection ends.
     tokio::spawn(async move {
         match tokio::try_join!(client, app) {
@@ -47,5 +72,4 @@ pub(crate) fn join(
         }
         drop(lease);
     });
-    Ok(response.map(|_| Body::empty()))
 }

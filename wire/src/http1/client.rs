@@ -122,7 +122,10 @@ where
             if state.ended {
                 return Poll::Ready(Err(if state.read.is_empty() { Error::Closed } else { Error::Incomplete }));
             }
-            ready!(state.poll_read(cx))?;
+            match ready!(state.poll_read(cx)) {
+                Err(_) if !state.read.is_empty() => return Poll::Ready(Err(Error::Incomplete)),
+                read => read?,
+            }
         }
     }
 }

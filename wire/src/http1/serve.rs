@@ -126,7 +126,11 @@ where
     let read = poll_fn(|cx| poll_head(shared, cx, &mut progress));
     match limit {
         None => read.await,
-        Some(limit) => timeout(limit, read).await.unwrap_or(Err(Error::Idle(limit))),
+        Some(limit) => match timeout(limit, read).await {
+            Ok(head) => head,
+            Err(_) if shared.lock().read.is_empty() => Ok(None),
+            Err(_) => Err(Error::Idle(limit)),
+        },
     }
 }
 
@@ -149,7 +153,11 @@ where
         if state.ended {
             return Poll::Ready(if state.read.is_empty() { Ok(None) } else { Err(Error::Incomplete) });
         }
-        ready!(state.poll_read(cx))?;
+        match ready!(state.poll_read(cx)) {
+            // Between requests a client may leave as it likes.
+            Err(_) if state.read.is_empty() => return Poll::Ready(Ok(None)),
+            read => read?,
+        }
     }
 }
 
