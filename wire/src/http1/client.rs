@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, response};
+use http::{Method, Response, request, response};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -45,23 +45,21 @@ where
         self.is_reusable() && self.0.lock().poll_read(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
-    /// Sends a request and returns its response, whose body is read from the connection. A body that is not sent when the response comes goes on
+    /// Sends a request, whose head may be used again, and returns its response, whose body is read from the connection. A body that is not sent when the response comes goes on
     /// beside it, and ends with it.
     ///
     /// # Errors
     /// When the connection fails or the response is malformed; [`Error::Unsent`] when the server has got nothing of the request.
-    pub async fn send<B>(&mut self, request: Request<B>) -> Result<Response<Incoming>, Error>
+    pub async fn send<B>(&mut self, head: &request::Parts, body: B) -> Result<Response<Incoming>, Error>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: fmt::Display,
     {
-        let method = request.method().clone();
-        let (parts, body) = request.into_parts();
-        let mut message = Outgoing::request(parts, body);
+        let mut message = Outgoing::request(head, body);
         self.0.lock().reusable = false;
         let (mut sending, mut failed) = (true, None);
         let mut progress = Progress::default();
-        let head = poll_fn(|cx| {
+        let answer = poll_fn(|cx| {
             if sending && let Poll::Ready(sent) = message.poll_send(cx, &self.0) {
                 sending = false;
                 failed = sent.err();
@@ -70,14 +68,14 @@ where
                 }
             }
             // A server may answer and close without reading all: its answer counts for more than our failure.
-            let head = ready!(self.poll_head(cx, &mut progress, &method));
-            Poll::Ready(head.map_err(|error| failed.take().unwrap_or(error)))
+            let answer = ready!(self.poll_head(cx, &mut progress, &head.method));
+            Poll::Ready(answer.map_err(|error| failed.take().unwrap_or(error)))
         });
-        let head = head.await.map_err(|error| match error {
+        let answer = answer.await.map_err(|error| match error {
             Error::Io(error) if message.is_unsent() => Error::Unsent(error),
             other => other,
         })?;
-        let Head { parts, length, keep_alive, .. } = head;
+        let Head { parts, length, keep_alive, .. } = answer;
         let mut state = self.0.lock();
         state.reusable = keep_alive && failed.is_none();
         if sending {
@@ -112,21 +110,12 @@ where
         method: &Method,
     ) -> Poll<Result<Head<response::Parts>, Error>> {
         let mut state = self.0.lock();
-        let state = &mut *state;
-        loop {
-            if !state.read.is_empty()
-                && let Some(head) = head::response(&mut state.read, progress, method)?
-            {
-                return Poll::Ready(Ok(head));
-            }
-            if state.ended {
-                return Poll::Ready(Err(if state.read.is_empty() { Error::Closed } else { Error::Incomplete }));
-            }
-            match ready!(state.poll_read(cx)) {
-                Err(_) if !state.read.is_empty() => return Poll::Ready(Err(Error::Incomplete)),
-                read => read?,
-            }
-        }
+        let head = ready!(state.poll_head(cx, |read| head::response(read, progress, method)));
+        Poll::Ready(match head {
+            Ok(head) => head.ok_or(Error::Closed),
+            Err(Error::Io(_)) if !state.read.is_empty() => Err(Error::Incomplete),
+            Err(error) => Err(error),
+        })
     }
 }
 

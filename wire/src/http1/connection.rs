@@ -9,9 +9,9 @@ use http_body::Frame;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::decode::{Decoder, Step};
+use super::decode::{Decoder, Step, take};
 use super::error::Error;
-use super::read::poll_fill;
+use super::read::poll_read_with;
 
 /// What a server says to a client that waits before it sends a body (RFC 9110 section 10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -148,10 +148,46 @@ impl<I: AsyncRead + AsyncWrite + Unpin> State<I> {
 
     /// Reads what is there.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if ready!(poll_fill(&mut self.io, cx, &mut self.read))? == 0 {
-            self.ended = true;
-        }
+        let read = ready!(poll_read_with(&mut self.io, cx, |bytes| self.read.extend_from_slice(bytes)))?;
+        self.ended |= read == 0;
         Poll::Ready(Ok(()))
+    }
+
+    /// Reads until there is a whole head, which `parse` finds, most of the time where it was read; `None`: the stream has ended before.
+    pub(crate) fn poll_head<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut parse: impl FnMut(&[u8]) -> Result<Option<(T, usize)>, Error>,
+    ) -> Poll<Result<Option<T>, Error>> {
+        if !self.read.is_empty()
+            && let Some((head, used)) = parse(&self.read)?
+        {
+            drop(take(&mut self.read, used));
+            return Poll::Ready(Ok(Some(head)));
+        }
+        while !self.ended {
+            let mut found = Ok(None);
+            let kept = &mut self.read;
+            let look = |bytes: &[u8]| {
+                if kept.is_empty() {
+                    found = parse(bytes);
+                    let used = found.as_ref().ok().and_then(Option::as_ref).map_or(0, |(_, used)| *used);
+                    kept.extend_from_slice(&bytes[used..]);
+                } else {
+                    kept.extend_from_slice(bytes);
+                    found = parse(kept);
+                    if let Ok(Some((_, used))) = &found {
+                        drop(take(kept, *used));
+                    }
+                }
+            };
+            let read = ready!(poll_read_with(&mut self.io, cx, look))?;
+            self.ended |= read == 0;
+            if let Some((head, _)) = found? {
+                return Poll::Ready(Ok(Some(head)));
+            }
+        }
+        Poll::Ready(if self.read.is_empty() { Ok(None) } else { Err(Error::Incomplete) })
     }
 
     /// Never ready but with the connection's failure: the peer is gone, and nobody waits for the answer. A peer that has only ended its side

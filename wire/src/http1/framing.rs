@@ -66,7 +66,7 @@ pub(crate) fn may_have_body(method: &Method, status: StatusCode) -> bool {
 }
 
 /// Reads `Content-Length`; several that agree become one.
-pub(crate) fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Error> {
+fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Error> {
     let mut values = headers.get_all(CONTENT_LENGTH).iter();
     let Some(first) = values.next() else { return Ok(None) };
     let length = decimal(first.as_bytes()).ok_or(Error::Malformed("Content-Length is not a number"))?;
@@ -84,7 +84,7 @@ pub(crate) fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Err
 }
 
 /// Digits and nothing else: no sign, no space, no list.
-fn decimal(text: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }

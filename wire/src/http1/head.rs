@@ -2,13 +2,13 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, EXPECT, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Uri, Version, request, response};
 
 use super::error::Error;
 use super::framing::{self, Length};
-use super::{MAX_FIELDS, MAX_HEAD, decode};
+use super::{MAX_FIELDS, MAX_HEAD};
 
 /// The longest target of a request, bytes; what `http::Uri` can hold is a little more.
 const MAX_TARGET: usize = 65_000;
@@ -45,16 +45,16 @@ impl Progress {
     }
 }
 
-/// Takes a request's head off `read`; `None`: it is not complete.
-pub(crate) fn request(read: &mut BytesMut, progress: &mut Progress) -> Result<Option<Head<request::Parts>>, Error> {
-    skip_line_breaks(read);
+/// Reads a request's head at the beginning of `read`; returns how long it is, too. `None`: it is not complete.
+pub(crate) fn request(read: &[u8], progress: &mut Progress) -> Result<Option<(Head<request::Parts>, usize)>, Error> {
+    let breaks = line_breaks(read);
+    let read = &read[breaks..];
     if read.is_empty() || !progress.worth(read) {
         return incomplete(read);
     }
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
-    let parsed_bytes = parsed.parse_with_uninit_headers(read, &mut fields);
-    let length = match parsed_bytes {
+    let length = match parsed.parse_with_uninit_headers(read, &mut fields) {
         Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
         Ok(httparse::Status::Complete(_)) => return Err(Error::HeadTooLarge),
         Ok(httparse::Status::Partial) => return incomplete(read),
@@ -66,41 +66,42 @@ pub(crate) fn request(read: &mut BytesMut, progress: &mut Progress) -> Result<Op
     if target.len() > MAX_TARGET {
         return Err(Error::TargetTooLong);
     }
-    let method = Method::from_bytes(method.as_bytes()).map_err(|_| Error::Malformed("method"))?;
-    let target = range(read, target.as_bytes());
-    let places = Places::of(read, parsed.headers);
-    let bytes = decode::take(read, length);
-    let uri = Uri::from_maybe_shared(bytes.slice(target)).map_err(|_| Error::Malformed("request target"))?;
-    let mut headers = places.headers(&bytes)?;
+    let bytes = Bytes::copy_from_slice(&read[..length]);
     let version = version(minor);
-    let (length, spent) = framing::of_request(&mut headers, version)?;
-    let expects_continue = version == Version::HTTP_11
-        && length != Length::NONE
-        && headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let keep_alive = !spent && keeps_alive(&headers, version);
     let mut parts = http::Request::new(()).into_parts().0;
-    parts.method = method;
-    parts.uri = uri;
     parts.version = version;
-    parts.headers = headers;
-    Ok(Some(Head { parts, length, keep_alive, expects_continue }))
+    parts.method = Method::from_bytes(method.as_bytes()).map_err(|_| Error::Malformed("method"))?;
+    let target = bytes.slice(range(read, target.as_bytes()));
+    parts.uri = Uri::from_maybe_shared(target).map_err(|_| Error::Malformed("request target"))?;
+    let noted;
+    (parts.headers, noted) = headers(read, parsed.headers, &bytes)?;
+    let (body, spent) =
+        if noted.framing { framing::of_request(&mut parts.headers, version)? } else { (Length::NONE, false) };
+    let expects_continue = noted.expect
+        && version == Version::HTTP_11
+        && body != Length::NONE
+        && parts.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let keep_alive = !spent && noted.keeps_alive(&parts.headers, version);
+    Ok(Some((Head { parts, length: body, keep_alive, expects_continue }, breaks + length)))
 }
 
-/// Takes the head of the response to a request with this method off `read`; `None`: it is not complete. What only informs is passed over.
+/// Reads the head of the response to a request with this method at the beginning of `read`; returns how long it is, too. `None`: it is not
+/// complete. What only informs is passed over.
 pub(crate) fn response(
-    read: &mut BytesMut,
+    read: &[u8],
     progress: &mut Progress,
     method: &Method,
-) -> Result<Option<Head<response::Parts>>, Error> {
+) -> Result<Option<(Head<response::Parts>, usize)>, Error> {
+    let mut before = 0;
     loop {
+        let read = &read[before..];
         if read.is_empty() || !progress.worth(read) {
             return incomplete(read);
         }
         let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut parsed = httparse::Response::new(&mut []);
-        let parsed_bytes =
-            httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, read, &mut fields);
-        let length = match parsed_bytes {
+        let config = httparse::ParserConfig::default();
+        let length = match config.parse_response_with_uninit_headers(&mut parsed, read, &mut fields) {
             Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
             Ok(httparse::Status::Complete(_)) => return Err(Error::HeadTooLarge),
             Ok(httparse::Status::Partial) => return incomplete(read),
@@ -110,34 +111,29 @@ pub(crate) fn response(
             return Err(Error::Malformed("status line"));
         };
         let status = StatusCode::from_u16(code).map_err(|_| Error::Malformed("status"))?;
-        let unusual = (status.canonical_reason() != Some(reason)).then(|| range(read, reason.as_bytes()));
-        let places = Places::of(read, parsed.headers);
-        let bytes = decode::take(read, length);
+        before += length;
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
             *progress = Progress::default();
             continue;
         }
-        let mut headers = places.headers(&bytes)?;
+        let bytes = Bytes::copy_from_slice(&read[..length]);
         let version = version(minor);
-        let length = framing::of_response(&mut headers, version, status, method)?;
-        let keep_alive = length != Length::UntilClose && keeps_alive(&headers, version);
         let mut parts = http::Response::new(()).into_parts().0;
         parts.status = status;
         parts.version = version;
-        parts.headers = headers;
-        if let Some(reason) = unusual {
-            parts.extensions.insert(Reason(bytes.slice(reason)));
+        if status.canonical_reason() != Some(reason) {
+            parts.extensions.insert(Reason(bytes.slice(range(read, reason.as_bytes()))));
         }
-        return Ok(Some(Head { parts, length, keep_alive, expects_continue: false }));
+        let noted;
+        (parts.headers, noted) = headers(read, parsed.headers, &bytes)?;
+        let length = framing::of_response(&mut parts.headers, version, status, method)?;
+        let keep_alive = length != Length::UntilClose && noted.keeps_alive(&parts.headers, version);
+        return Ok(Some((Head { parts, length, keep_alive, expects_continue: false }, before)));
     }
 }
 
 /// Says whether the message's sender keeps the connection open (RFC 9112 section 9.3).
 pub(crate) fn keeps_alive(headers: &HeaderMap, version: Version) -> bool {
-    // Most messages say nothing.
-    if !headers.contains_key(CONNECTION) {
-        return version == Version::HTTP_11;
-    }
     let says = |word: &str| {
         let mut options = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
         options.any(|option| option.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
@@ -149,16 +145,13 @@ fn version(minor: u8) -> Version {
     if minor == 1 { Version::HTTP_11 } else { Version::HTTP_10 }
 }
 
-fn incomplete<T>(read: &BytesMut) -> Result<Option<T>, Error> {
+fn incomplete<T>(read: &[u8]) -> Result<Option<T>, Error> {
     if read.len() > MAX_HEAD { Err(Error::HeadTooLarge) } else { Ok(None) }
 }
 
 /// Empty lines may come before a request (RFC 9112 section 2.2).
-fn skip_line_breaks(read: &mut BytesMut) {
-    let breaks = read.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-    if breaks > 0 {
-        drop(decode::take(read, breaks));
-    }
+fn line_breaks(read: &[u8]) -> usize {
+    read.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
 }
 
 fn malformed(error: httparse::Error) -> Error {
@@ -173,33 +166,33 @@ fn malformed(error: httparse::Error) -> Error {
     }
 }
 
-/// Where the fields are. Ends of the borrow of what was read: the fields themselves become slices of the head.
-struct Places {
-    places: [[u32; 4]; MAX_FIELDS],
-    count: usize,
+/// Which fields that matter here are there at all: a look at each name as it comes is cheaper than asking the map for each later.
+#[derive(Clone, Copy, Debug, Default)]
+struct Noted {
+    framing: bool,
+    connection: bool,
+    expect: bool,
 }
 
-impl Places {
-    #[expect(clippy::cast_possible_truncation, reason = "a head is at most MAX_HEAD long")]
-    fn of(bytes: &[u8], fields: &[httparse::Header<'_>]) -> Self {
-        let mut places = [[0; 4]; MAX_FIELDS];
-        for (place, field) in places.iter_mut().zip(fields) {
-            let (name, value) = (range(bytes, field.name.as_bytes()), range(bytes, field.value));
-            *place = [name.start as u32, name.end as u32, value.start as u32, value.end as u32];
-        }
-        Self { places, count: fields.len() }
+impl Noted {
+    fn keeps_alive(self, headers: &HeaderMap, version: Version) -> bool {
+        if self.connection { keeps_alive(headers, version) } else { version == Version::HTTP_11 }
     }
+}
 
-    fn headers(&self, head: &Bytes) -> Result<HeaderMap, Error> {
-        let mut headers = HeaderMap::with_capacity(self.count);
-        for [name, name_end, value, value_end] in self.places[..self.count].iter().map(|p| p.map(|p| p as usize)) {
-            let name =
-                HeaderName::from_bytes(&head[name..name_end]).map_err(|_| Error::Malformed("name of a field"))?;
-            let value = HeaderValue::from_maybe_shared(head.slice(value..value_end));
-            headers.append(name, value.map_err(|_| Error::Malformed("value of a field"))?);
-        }
-        Ok(headers)
+/// Makes the fields, parsed from `read`, slices of `head`, its copy.
+fn headers(read: &[u8], fields: &[httparse::Header<'_>], head: &Bytes) -> Result<(HeaderMap, Noted), Error> {
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    let mut noted = Noted::default();
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Error::Malformed("name of a field"))?;
+        noted.framing |= name == CONTENT_LENGTH || name == TRANSFER_ENCODING;
+        noted.connection |= name == CONNECTION;
+        noted.expect |= name == EXPECT;
+        let value = HeaderValue::from_maybe_shared(head.slice(range(read, field.value)));
+        headers.append(name, value.map_err(|_| Error::Malformed("value of a field"))?);
     }
+    Ok((headers, noted))
 }
 
 /// Where `part` lies in `whole`, which it is a part of.
@@ -215,18 +208,18 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Option<Head<request::Parts>>, Error> {
-        request(&mut BytesMut::from(text), &mut Progress::default())
+        Ok(request(text.as_bytes(), &mut Progress::default())?.map(|(head, _)| head))
     }
 
     fn answer(text: &str) -> Result<Option<Head<response::Parts>>, Error> {
-        response(&mut BytesMut::from(text), &mut Progress::default(), &Method::GET)
+        Ok(response(text.as_bytes(), &mut Progress::default(), &Method::GET)?.map(|(head, _)| head))
     }
 
     #[test]
     fn a_head_is_read_however_it_is_split() {
         let text = "\r\nPOST /a?b=c HTTP/1.1\r\nHost: example.com\r\nX-Many: 1\r\nx-many:\t2 \r\nContent-Length: 3\r\n\r\nabcGET";
         for piece in 1..text.len() {
-            let (mut read, mut progress) = (BytesMut::new(), Progress::default());
+            let (mut read, mut progress) = (Vec::new(), Progress::default());
             let mut head = None;
             for bytes in text.as_bytes().chunks(piece) {
                 read.extend_from_slice(bytes);
@@ -234,12 +227,16 @@ mod tests {
                     head = request(&mut read, &mut progress).unwrap();
                 }
             }
-            let Head { parts, length, keep_alive, .. } = head.expect("a whole head");
+            let (Head { parts, length, keep_alive, .. }, used) = head.expect("a whole head");
             assert_eq!((parts.method, parts.uri.to_string()), (Method::POST, "/a?b=c".to_owned()));
             assert_eq!((parts.headers["host"].as_bytes(), parts.headers.len()), (&b"example.com"[..], 4));
             let many: Vec<_> = parts.headers.get_all("x-many").iter().collect();
             assert_eq!(many, ["1", "2"]);
-            assert_eq!((length, keep_alive, &read[..]), (Length::Exact(3), true, &b"abcGET"[..]), "pieces of {piece}");
+            assert_eq!(
+                (length, keep_alive, &read[used..]),
+                (Length::Exact(3), true, &b"abcGET"[..]),
+                "pieces of {piece}"
+            );
         }
     }
 
@@ -313,8 +310,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_end_in_a_head_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            let _ = request(&mut BytesMut::from(&bytes[..]), &mut Progress::default());
-            let _ = response(&mut BytesMut::from(&bytes[..]), &mut Progress::default(), &Method::GET);
+            let _ = request(&bytes, &mut Progress::default());
+            let _ = response(&bytes, &mut Progress::default(), &Method::GET);
         }
     }
 }

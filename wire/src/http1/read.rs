@@ -6,7 +6,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// Read at once: a head and 64 KiB of body in one system call.
@@ -16,16 +15,16 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
 }
 
-/// Reads what is there to the end of `read`; returns how much, 0 at the end of the stream.
-pub(crate) fn poll_fill<I: AsyncRead + Unpin>(
+/// Reads what is there and has `with` look at it; returns how much there was, 0 at the end of the stream.
+pub(crate) fn poll_read_with<I: AsyncRead + Unpin>(
     io: &mut I,
     cx: &mut Context<'_>,
-    read: &mut BytesMut,
+    with: impl FnOnce(&[u8]),
 ) -> Poll<io::Result<usize>> {
     SCRATCH.with_borrow_mut(|scratch| {
         let mut buffer = ReadBuf::new(scratch);
         ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
-        read.extend_from_slice(buffer.filled());
+        with(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))
     })
 }

@@ -86,18 +86,17 @@ where
         if parts.status == StatusCode::SWITCHING_PROTOCOLS
             || (asked.method == Method::CONNECT && parts.status.is_success())
         {
-            let extensions = parts.extensions.clone();
-            let (mut message, _) = Outgoing::response(parts, body, &asked);
+            let (mut message, _) = Outgoing::response(&parts, body, &asked);
             poll_fn(|cx| message.poll_send(cx, &shared)).await?;
             drop(message);
             let Some(shared) = Arc::into_inner(shared) else {
                 return Err(Error::Malformed("a body before the protocol was switched"));
             };
             let (io, read) = shared.into_parts();
-            return Ok(Served::Switched { io, read, extensions });
+            return Ok(Served::Switched { io, read, extensions: parts.extensions });
         }
         let keep_alive = {
-            let (mut message, keep_alive) = Outgoing::response(parts, body, &asked);
+            let (mut message, keep_alive) = Outgoing::response(&parts, body, &asked);
             shared.lock().answers();
             send(&shared, &mut message).await?;
             keep_alive
@@ -143,21 +142,10 @@ where
     I: AsyncRead + AsyncWrite + Unpin,
 {
     let mut state = shared.lock();
-    let state = &mut *state;
-    loop {
-        if !state.read.is_empty()
-            && let Some(head) = head::request(&mut state.read, progress)?
-        {
-            return Poll::Ready(Ok(Some(head)));
-        }
-        if state.ended {
-            return Poll::Ready(if state.read.is_empty() { Ok(None) } else { Err(Error::Incomplete) });
-        }
-        match ready!(state.poll_read(cx)) {
-            // Between requests a client may leave as it likes.
-            Err(_) if state.read.is_empty() => return Poll::Ready(Ok(None)),
-            read => read?,
-        }
+    match ready!(state.poll_head(cx, |read| head::request(read, progress))) {
+        // Between requests a client may leave as it likes.
+        Err(Error::Io(_)) if state.read.is_empty() => Poll::Ready(Ok(None)),
+        head => Poll::Ready(head),
     }
 }
 

@@ -266,6 +266,17 @@ async fn a_request_whose_client_is_gone_is_dropped() {
     assert_eq!(dropped.load(Ordering::Relaxed), 1);
 }
 
+/// Sends a request whole.
+async fn send<I, B>(connection: &mut Connection<I>, request: Request<B>) -> Result<Response<Incoming>, Error>
+where
+    I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: std::fmt::Display,
+{
+    let (head, body) = request.into_parts();
+    connection.send(&head, body).await
+}
+
 /// A connection to a server that the test plays.
 fn dialled() -> (Connection<DuplexStream>, Client) {
     let (ours, server) = duplex(1000);
@@ -283,7 +294,7 @@ async fn a_connection_carries_one_request_after_another() {
     let (mut connection, mut server) = dialled();
     for body in ["one", "two"] {
         assert!(connection.is_open());
-        let (response, ()) = tokio::join!(connection.send(get()), async {
+        let (response, ()) = tokio::join!(send(&mut connection, get()), async {
             server.hear(GET).await;
             server.say("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n").await;
         });
@@ -311,7 +322,7 @@ async fn a_connection_that_ends_with_its_response_is_not_used_again() {
         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
     ] {
         let (mut connection, mut server) = dialled();
-        let (got, ()) = tokio::join!(connection.send(get()), server.say(response));
+        let (got, ()) = tokio::join!(send(&mut connection, get()), server.say(response));
         assert_eq!(got.unwrap().into_body().collect().await.unwrap().to_bytes(), "");
         assert!(!connection.is_reusable(), "{response:?}");
     }
@@ -320,13 +331,14 @@ async fn a_connection_that_ends_with_its_response_is_not_used_again() {
 #[tokio::test(start_paused = true)]
 async fn a_body_ends_with_the_connection_where_nothing_else_says_so() {
     let (mut connection, mut server) = dialled();
-    let (got, ()) = tokio::join!(connection.send(get()), server.say("HTTP/1.1 200 OK\r\n\r\nabc"));
+    let (got, ()) = tokio::join!(send(&mut connection, get()), server.say("HTTP/1.1 200 OK\r\n\r\nabc"));
     drop(server);
     assert_eq!(got.unwrap().into_body().collect().await.unwrap().to_bytes(), "abc");
     assert!(!connection.is_reusable());
 
     let (mut connection, mut server) = dialled();
-    let (got, ()) = tokio::join!(connection.send(get()), server.say("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabc"));
+    let (got, ()) =
+        tokio::join!(send(&mut connection, get()), server.say("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabc"));
     drop(server);
     assert!(matches!(got.unwrap().into_body().collect().await, Err(Error::Incomplete)));
 }
@@ -335,10 +347,10 @@ async fn a_body_ends_with_the_connection_where_nothing_else_says_so() {
 async fn it_is_known_whether_the_server_has_got_anything() {
     let (mut connection, server) = dialled();
     drop(server);
-    assert!(matches!(connection.send(get()).await, Err(Error::Unsent(_))));
+    assert!(matches!(send(&mut connection, get()).await, Err(Error::Unsent(_))));
 
     let (mut connection, mut server) = dialled();
-    let (got, ()) = tokio::join!(connection.send(get()), async move {
+    let (got, ()) = tokio::join!(send(&mut connection, get()), async move {
         server.hear(GET).await;
     });
     assert!(matches!(got, Err(Error::Closed)), "{got:?}");
@@ -350,7 +362,7 @@ async fn an_answer_before_the_end_of_the_request_is_an_answer_and_the_rest_is_se
     let (chunks, body) = fed();
     let request = Request::builder().method("POST").uri("/").body(body).unwrap();
     chunks.send(data("ab")).await.unwrap();
-    let (got, ()) = tokio::join!(connection.send(request), async {
+    let (got, ()) = tokio::join!(send(&mut connection, request), async {
         server.hear("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n").await;
         server.say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n").await;
     });
@@ -371,7 +383,7 @@ async fn whoever_lets_go_of_an_answer_ends_its_request() {
     let (mut connection, mut server) = dialled();
     let (chunks, body) = fed();
     let request = Request::builder().method("POST").uri("/").body(body).unwrap();
-    let (got, ()) = tokio::join!(connection.send(request), async {
+    let (got, ()) = tokio::join!(send(&mut connection, request), async {
         server.say("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").await;
     });
     drop(got);
@@ -391,7 +403,7 @@ async fn large_bodies_pass_both_ways_through_small_pipes() {
     let mut connection = Connection::new(ours);
     for _ in 0..2 {
         let request = Request::builder().method("POST").uri("/").body(Full::new(large.clone())).unwrap();
-        let response = connection.send(request).await.unwrap();
+        let response = send(&mut connection, request).await.unwrap();
         assert_eq!(response.headers()["content-length"], "300000");
         assert!(response.into_body().collect().await.unwrap().to_bytes() == large, "bytes differ");
         assert!(connection.is_open());
@@ -413,7 +425,7 @@ async fn hyper_is_served_and_serves() {
         let connection = Arc::new(tokio::sync::Mutex::new(&mut connection));
         let service = |request: Request<Incoming>| {
             let connection = connection.clone();
-            async move { connection.lock().await.send(request).await.unwrap() }
+            async move { send(*connection.lock().await, request).await.unwrap() }
         };
         serve(between, &Options::default(), service).await.map(drop)
     });
@@ -456,7 +468,8 @@ async fn both_sides_may_leave_http() {
     assert_eq!((&read[..], extensions.get()), (&b"early"[..], Some(&7_u8)));
 
     let (mut connection, mut server) = dialled();
-    let (got, ()) = tokio::join!(connection.send(get()), server.say("HTTP/1.1 101 Switching Protocols\r\n\r\nfirst"));
+    let (got, ()) =
+        tokio::join!(send(&mut connection, get()), server.say("HTTP/1.1 101 Switching Protocols\r\n\r\nfirst"));
     assert_eq!(got.unwrap().status(), StatusCode::SWITCHING_PROTOCOLS);
     assert_eq!(connection.into_parts().unwrap().1, "first");
 }
@@ -469,7 +482,7 @@ async fn a_connection_between_requests_holds_no_buffer() {
     client.say("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let mut progress = head::Progress::default();
     std::future::poll_fn(|cx| shared.lock().poll_read(cx)).await.unwrap();
-    let head = head::request(&mut shared.lock().read, &mut progress).unwrap();
-    assert!(head.is_some());
+    let head = std::future::poll_fn(|cx| shared.lock().poll_head(cx, |read| head::request(read, &mut progress))).await;
+    assert!(head.unwrap().is_some());
     assert_eq!(shared.lock().read.capacity(), 0);
 }

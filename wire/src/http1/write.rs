@@ -70,59 +70,56 @@ pub(crate) struct Asked {
 
 impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
     /// Begins a request.
-    pub(crate) fn request(parts: request::Parts, body: B) -> Self {
-        let request::Parts { method, uri, mut headers, .. } = parts;
+    pub(crate) fn request(head: &request::Parts, body: B) -> Self {
         let mut gathered = spare();
-        gathered.extend_from_slice(method.as_str().as_bytes());
+        gathered.extend_from_slice(head.method.as_str().as_bytes());
         gathered.push(b' ');
-        target(&mut gathered, &uri, &method);
+        target(&mut gathered, &head.uri, &head.method);
         gathered.extend_from_slice(b" HTTP/1.1\r\n");
-        let framing = match framing::content_length(&mut headers) {
-            Ok(Some(length)) => Framing::Exact(length),
-            _ if body.is_end_stream() => Framing::Absent,
-            _ => announce(&mut gathered, &body, Version::HTTP_11),
+        let said = fields(&mut gathered, &head.headers, true);
+        let framing = match said.length {
+            Some(length) => Framing::Exact(length),
+            None if body.is_end_stream() => Framing::Absent,
+            None => announce(&mut gathered, &body, Version::HTTP_11),
         };
-        fields(&mut gathered, &headers, matches!(framing, Framing::Exact(_)));
         gathered.extend_from_slice(b"\r\n");
         Self::new(gathered, body, framing, true)
     }
 
     /// Begins an answer; says whether the connection may carry another one after it.
-    pub(crate) fn response(parts: response::Parts, body: B, asked: &Asked) -> (Self, bool) {
-        let response::Parts { status, mut headers, extensions, .. } = parts;
+    pub(crate) fn response(head: &response::Parts, body: B, asked: &Asked) -> (Self, bool) {
+        let status = head.status;
         let mut gathered = spare();
         let http11 = asked.version == Version::HTTP_11;
         gathered.extend_from_slice(if http11 { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
         gathered.extend_from_slice(status.as_str().as_bytes());
         gathered.push(b' ');
-        match extensions.get::<Reason>() {
+        match head.extensions.get::<Reason>() {
             Some(Reason(reason)) => gathered.extend_from_slice(reason),
             None => gathered.extend_from_slice(status.canonical_reason().unwrap_or("").as_bytes()),
         }
         gathered.extend_from_slice(b"\r\n");
 
-        let length = framing::content_length(&mut headers).ok().flatten();
         // No word of a length where there cannot be a body; what a HEAD would have had may be said.
-        let mut with_length = !(status.is_informational()
+        let with_length = !(status.is_informational()
             || status == StatusCode::NO_CONTENT
             || (asked.method == Method::CONNECT && status.is_success()));
+        let said = fields(&mut gathered, &head.headers, with_length);
         let framing = if !framing::may_have_body(&asked.method, status) {
             Framing::Absent
-        } else if let Some(length) = length {
+        } else if let Some(length) = said.length {
             Framing::Exact(length)
         } else {
-            with_length = false;
             announce(&mut gathered, &body, asked.version)
         };
         let mut keep_alive = asked.keep_alive && framing != Framing::UntilClose;
-        if headers.contains_key(CONNECTION) {
-            keep_alive &= keeps_alive(&headers, Version::HTTP_11);
+        if said.connection {
+            keep_alive &= keeps_alive(&head.headers, Version::HTTP_11);
         } else if !keep_alive {
             gathered.extend_from_slice(b"connection: close\r\n");
         } else if !http11 {
             gathered.extend_from_slice(b"connection: keep-alive\r\n");
         }
-        fields(&mut gathered, &headers, with_length);
         gathered.extend_from_slice(b"\r\n");
         (Self::new(gathered, body, framing, asked.trailers), keep_alive)
     }
@@ -313,14 +310,31 @@ fn announce<B: Body>(gathered: &mut Vec<u8>, body: &B, version: Version) -> Fram
     }
 }
 
-/// Writes all fields but those of the framing, which is ours to say.
-fn fields(gathered: &mut Vec<u8>, headers: &HeaderMap, with_length: bool) {
+/// What the fields say of the framing.
+#[derive(Default)]
+struct Said {
+    length: Option<u64>,
+    connection: bool,
+}
+
+/// Writes all fields but those of the framing that are ours to say.
+fn fields(gathered: &mut Vec<u8>, headers: &HeaderMap, with_length: bool) -> Said {
+    let mut said = Said::default();
     for (name, value) in headers {
-        if *name == TRANSFER_ENCODING || (*name == CONTENT_LENGTH && !with_length) {
+        if *name == CONTENT_LENGTH {
+            // The first one counts: who parsed the message has seen to it that there is one.
+            let first = said.length.is_none() && with_length;
+            said.length = said.length.or_else(|| framing::decimal(value.as_bytes()));
+            if !first || said.length.is_none() {
+                continue;
+            }
+        } else if *name == TRANSFER_ENCODING {
             continue;
         }
+        said.connection |= *name == CONNECTION;
         field(gathered, name, value.as_bytes());
     }
+    said
 }
 
 fn field(gathered: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
