@@ -79,6 +79,10 @@ impl Conn {
         }
     }
 
+    pub(super) fn is_client(&self) -> bool {
+        matches!(self, Self::Client(_))
+    }
+
     /// What rustls knows of the connection.
     pub(super) fn common(&self) -> &CommonState {
         match self {

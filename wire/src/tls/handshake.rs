@@ -48,12 +48,16 @@ async fn shake_hands<I: AsyncRead + AsyncWrite + Unpin>(mut stream: TlsStream<I>
 impl<I: AsyncRead + AsyncWrite + Unpin> TlsStream<I> {
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            // Also what ends the handshake: without our last flight the peer would wait for it.
-            ready!(self.poll_send_kept(cx))?;
-            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            let sent = match self.poll_send_kept(cx)? {
+                Poll::Ready(()) => Pin::new(&mut self.io).poll_flush(cx)?,
+                Poll::Pending => Poll::Pending,
+            };
             if !self.conn.common().is_handshaking() {
-                return Poll::Ready(Ok(()));
+                // A client's last flight is what the server waits for. A server's are session tickets, which a client reads when it
+                // likes: they may leave with the first answer.
+                return if self.conn.is_client() { sent.map(Ok) } else { Poll::Ready(Ok(())) };
             }
+            ready!(sent);
             // No room: the first plaintext that comes with the end of the handshake is kept.
             ready!(self.poll_receive(cx, &mut ReadBuf::new(&mut [])))?;
         }

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use rustls::InvalidMessage;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::conn::Stopped;
@@ -41,7 +42,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> TlsStream<I> {
         let held = self.incoming.len();
         let end = read_until(&self.incoming, buf.remaining());
         if held >= end {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "TLS handshake message too long")));
+            return Poll::Ready(Err(tls_error(InvalidMessage::HandshakePayloadTooLarge.into())));
         }
         // What is held is copied in front only when it is of use.
         let mut into = ReadBuf::new(&mut scratch[held..end]);
@@ -104,8 +105,9 @@ fn read_until(held: &[u8], room: usize) -> usize {
     let records = room.div_ceil(RECORD).clamp(1, MOST_RECORDS);
     let first = match record_length(held) {
         Some(length) if held.len() < length => length,
-        Some(_) => held.len() + FULL_RECORD,
-        None => FULL_RECORD,
+        None if held.len() < HEADER => FULL_RECORD,
+        // The start of a handshake message whose rest is in further records.
+        _ => held.len() + FULL_RECORD,
     };
     (first + (records - 1) * FULL_RECORD).min(scratch::LEN)
 }
@@ -114,8 +116,8 @@ fn read_until(held: &[u8], room: usize) -> usize {
 fn record_length(bytes: &[u8]) -> Option<usize> {
     let [ENCRYPTED, 3, 3, high, low, ..] = *bytes else { return None };
     let length = usize::from(u16::from_be_bytes([high, low]));
-    // Longer is an error (RFC 8446 §5.2), for rustls to say.
-    (length <= RECORD + 256).then_some(HEADER + length)
+    // More than 256 bytes on top of the plaintext are an error, for rustls to say; it looks at records of up to this length.
+    (length <= RECORD + 2048).then_some(HEADER + length)
 }
 
 fn truncated() -> io::Error {

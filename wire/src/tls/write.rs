@@ -98,9 +98,12 @@ impl<I: AsyncWrite + Unpin> TlsStream<I> {
     fn seal(&mut self, bufs: &[IoSlice<'_>], scratch: &mut [u8]) -> io::Result<(usize, usize)> {
         let (out, stage) = scratch.split_at_mut(scratch::LEN - RECORD);
         let last = bufs.iter().rposition(|buf| !buf.is_empty()).unwrap_or(0);
+        let offered: usize = bufs.iter().map(|buf| buf.len()).sum();
+        // Whoever has more than that will write again: no small record between full ones.
+        let most = if offered > MOST_PLAIN { MOST_PLAIN - MOST_PLAIN % RECORD } else { MOST_PLAIN };
         let (mut accepted, mut sealed, mut staged) = (0, 0, 0);
         for (index, buf) in bufs.iter().enumerate() {
-            let mut rest = &buf[..buf.len().min(MOST_PLAIN - accepted)];
+            let mut rest = &buf[..buf.len().min(most - accepted)];
             accepted += rest.len();
             while !rest.is_empty() {
                 // Full records, and what no other slice could fill up, are encrypted from where they are.

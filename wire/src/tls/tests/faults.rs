@@ -59,15 +59,17 @@ async fn the_alert_of_a_reader_leaves_by_the_writer_that_waits() {
 
 #[tokio::test]
 async fn a_record_of_a_forbidden_length_is_refused() {
-    let (a, b) = duplex(100_000);
-    let (client, mut server) = our_pair(a, b).await;
-    let mut raw = client.io;
-    raw.write_all(&[23, 3, 3, 0x41, 1]).await.expect("write");
-    raw.write_all(&[0; 100]).await.expect("write");
+    for length in [0x4101_u16, 0x47ff, 0x4801, 0xffff] {
+        let (a, b) = duplex(100_000);
+        let (client, mut server) = our_pair(a, b).await;
+        let mut raw = client.io;
+        raw.write_all(&[23, 3, 3, (length >> 8) as u8, length as u8]).await.expect("write");
+        raw.write_all(&vec![0; usize::from(length)]).await.expect("write");
 
-    let error = server.read(&mut [0; 10]).await.expect_err("too long");
+        let error = server.read(&mut [0; 10]).await.expect_err("too long");
 
-    tls_error_of(&error);
+        tls_error_of(&error);
+    }
 }
 
 #[tokio::test]

@@ -29,10 +29,7 @@ async fn shakes_hands_when_messages_are_cut_into_small_records() {
         server_config.max_fragment_size = Some(64);
         let (a, b) = duplex(7);
 
-        let (mut client, mut server) =
-            tokio::try_join!(connect(who.0, client_config, a), accept(who.1, server_config, b)).expect("handshake");
-
-        exchange(&mut client, &mut server).await;
+        exchange(connect(who.0, client_config, a), accept(who.1, server_config, b)).await;
     }
 }
 
@@ -44,10 +41,7 @@ async fn reads_past_many_session_tickets() {
         server_config.max_fragment_size = Some(100);
         let (a, b) = duplex(200_000);
 
-        let (mut client, mut server) =
-            tokio::try_join!(connect(who.0, client_config(), a), accept(who.1, server_config, b)).expect("handshake");
-
-        exchange(&mut client, &mut server).await;
+        exchange(connect(who.0, client_config(), a), accept(who.1, server_config, b)).await;
     }
 }
 
@@ -57,12 +51,11 @@ async fn resumes_a_session() {
     let mut kinds = Vec::new();
     for _ in 0..2 {
         let (a, b) = duplex(100_000);
-        let (mut client, mut server) = tokio::try_join!(
+        let (client, server) = exchange(
             super::super::connect(client_config.clone(), name(), a),
-            super::super::accept(server_config.clone(), b)
+            super::super::accept(server_config.clone(), b),
         )
-        .expect("handshake");
-        exchange(&mut client, &mut server).await;
+        .await;
         assert!(client.peer_certificates().is_some() && server.peer_certificates().is_some());
         kinds.extend(client.conn.common().handshake_kind());
     }
@@ -70,30 +63,34 @@ async fn resumes_a_session() {
     assert_eq!(kinds, [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed]);
 }
 
-async fn exchange(client: &mut (impl Io + ?Sized), server: &mut (impl Io + ?Sized)) {
-    let mut buf = [0; 4];
-    for _ in 0..3 {
-        let (sent, received) = tokio::join!(
-            async {
-                server.write_all(b"ping").await?;
-                server.flush().await
-            },
-            client.read_exact(&mut buf)
-        );
-        sent.expect("write");
-        received.expect("read");
-        assert_eq!(&buf, b"ping");
-        let (sent, received) = tokio::join!(
-            async {
-                client.write_all(b"pong").await?;
-                client.flush().await
-            },
-            server.read_exact(&mut buf)
-        );
-        sent.expect("write");
-        received.expect("read");
-        assert_eq!(&buf, b"pong");
-    }
+/// Shakes hands and talks, each side in a future of its own: a server of tokio-rustls waits until its tickets have been read.
+async fn exchange<C: Io, S: Io>(
+    client: impl Future<Output = io::Result<C>>,
+    server: impl Future<Output = io::Result<S>>,
+) -> (C, S) {
+    let client = async {
+        let mut client = client.await?;
+        for _ in 0..3 {
+            let mut buf = [0; 4];
+            client.read_exact(&mut buf).await?;
+            assert_eq!(&buf, b"ping");
+            client.write_all(b"pong").await?;
+            client.flush().await?;
+        }
+        io::Result::Ok(client)
+    };
+    let server = async {
+        let mut server = server.await?;
+        for _ in 0..3 {
+            let mut buf = [0; 4];
+            server.write_all(b"ping").await?;
+            server.flush().await?;
+            server.read_exact(&mut buf).await?;
+            assert_eq!(&buf, b"pong");
+        }
+        io::Result::Ok(server)
+    };
+    tokio::try_join!(client, server).expect("an exchange")
 }
 
 #[tokio::test]

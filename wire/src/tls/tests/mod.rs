@@ -100,11 +100,12 @@ fn server_config() -> ServerConfig {
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
-static MESH: LazyLock<Authority> = LazyLock::new(authority);
-static STRANGER: LazyLock<Authority> = LazyLock::new(authority);
+static MESH: LazyLock<Authority> = LazyLock::new(|| authority("mesh"));
+static STRANGER: LazyLock<Authority> = LazyLock::new(|| authority("stranger"));
 
-fn authority() -> Authority {
+fn authority(name: &str) -> Authority {
     let mut params = CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a root")
 }
