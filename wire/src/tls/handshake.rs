@@ -57,7 +57,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> TlsStream<I> {
                 // likes: they may leave with the first answer.
                 return if self.conn.is_client() { sent.map(Ok) } else { Poll::Ready(Ok(())) };
             }
-            ready!(sent);
+            // Also while the peer takes nothing: it may wait for us to read. What we owe it is bounded by the handshake.
             // No room: the first plaintext that comes with the end of the handshake is kept.
             ready!(self.poll_receive(cx, &mut ReadBuf::new(&mut [])))?;
         }
