@@ -1,5 +1,6 @@
 use std::future::poll_fn;
 use std::io::ErrorKind;
+use std::task::Wake;
 
 use rustls::{AlertDescription, Error};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
@@ -43,18 +44,52 @@ async fn the_alert_of_a_reader_leaves_by_the_writer_that_waits() {
     let (mut client, mut server) = our_pair(a, b).await;
     server.write_all(b"forged").await.expect("write");
     seen.tamper.store(true, Ordering::Relaxed);
-    let accepted = client.write(&pattern(5000)).await.expect("accepted");
+    client.write_all(&pattern(5000)).await.expect("accepted");
+    let (writer, reader) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
+    let waits = Pin::new(&mut client).poll_flush(&mut Context::from_waker(&writer.clone().into()));
+    assert!(waits.is_pending());
     let kept = client.outgoing.as_slice().len();
 
-    client.read(&mut [0; 10]).await.expect_err("forged");
+    let mut buf = [0; 10];
+    let failed =
+        Pin::new(&mut client).poll_read(&mut Context::from_waker(&reader.clone().into()), &mut ReadBuf::new(&mut buf));
+    assert!(matches!(failed, Poll::Ready(Err(_))));
 
     assert_eq!(client.outgoing.as_slice().len(), kept + 24, "an alert behind what waits");
+    server.get_mut().read_exact(&mut [0; 1]).await.expect("room for the writer");
+    assert!(
+        writer.0.load(Ordering::Relaxed) && !reader.0.load(Ordering::Relaxed),
+        "the writer is still the one to be woken"
+    );
+}
+
+#[tokio::test]
+async fn the_alert_of_a_reader_comes_after_what_was_written() {
+    let (a, b) = duplex(1000);
+    let (a, seen) = watched(a);
+    let (mut client, mut server) = our_pair(a, b).await;
+    server.write_all(b"forged").await.expect("write");
+    seen.tamper.store(true, Ordering::Relaxed);
+    let accepted = client.write(&pattern(5000)).await.expect("accepted");
+    client.read(&mut [0; 10]).await.expect_err("forged");
+
     let mut received = vec![0; accepted];
     let (flushed, read) = tokio::join!(client.flush(), server.read_exact(&mut received));
+
     flushed.expect("flush");
     read.expect("what was written before");
     let error = server.read(&mut [0; 10]).await.expect_err("told");
     assert_eq!(tls_error_of(&error), &Error::AlertReceived(AlertDescription::BadRecordMac));
+}
+
+/// Whether a task was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[tokio::test]
