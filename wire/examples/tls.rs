@@ -162,7 +162,7 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut there, mut back) = ([0; 8192], [0; 8192]);
+    let (mut there, mut back) = (vec![0; 8192], vec![0; 8192]);
     for _ in 0..rounds {
         client.write_all(&[1; 64]).await?;
         received(server.read(&mut there).await?, 64)?;
@@ -178,7 +178,7 @@ where
     C: AsyncWrite + Unpin,
     S: AsyncRead + Unpin,
 {
-    let mut buf = [0; 8192];
+    let mut buf = vec![0; 8192];
     for _ in 0..rounds {
         let slices = [io::IoSlice::new(&[1; 200]), io::IoSlice::new(&[2; 1000])];
         received(client.write_vectored(&slices).await?, 1200)?;

@@ -8,7 +8,6 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, Unbuffered
 use rustls::{CommonState, Error};
 
 /// One connection's keys and protocol state.
-#[expect(clippy::large_enum_variant, reason = "both are of one size but for some bytes, and the whole is boxed")]
 pub(super) enum Conn {
     Client(UnbufferedClientConnection),
     Server(UnbufferedServerConnection),
