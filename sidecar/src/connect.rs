@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use outrigger_identity::{Alpn, client_config};
 use outrigger_proto::ErrorCode;
+use outrigger_wire::tls::{self, TlsStream};
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::balance::Endpoint;
 use crate::error::ProxyError;
@@ -50,21 +49,21 @@ impl Connector {
         let Some(identity) = &endpoint.identity else {
             return Ok(Io::Plain(self.tcp(endpoint.address).await?));
         };
-        let tls = self.tls.ready().await?;
-        let config = client_config(&tls.credentials, &tls.bundle, identity, alpn)
+        let own = self.tls.ready().await?;
+        let config = client_config(&own.credentials, &own.bundle, identity, alpn)
             .map_err(|error| ProxyError::new(ErrorCode::Internal, error.to_string()))?;
         let tcp = self.tcp(endpoint.address).await?;
         if self.captured && reaches_own_workload(&tcp).unwrap_or(false) {
             return Ok(Io::Plain(tcp));
         }
         let name = ServerName::IpAddress(endpoint.address.ip().into());
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
+        let stream = tls::connect(Arc::new(config), name, tcp).await;
         let stream = stream.map_err(|error| ProxyError::handshake(endpoint.address, &error))?;
-        if stream.get_ref().1.alpn_protocol() != Some(alpn.id()) {
+        if stream.alpn() != Some(alpn.id()) {
             let detail = format!("{} did not agree to carry {alpn:?}", endpoint.address);
             return Err(ProxyError::new(ErrorCode::TlsProtocol, detail));
         }
-        Ok(Io::Tls(Box::new(stream)))
+        Ok(Io::Tls(stream))
     }
 
     /// Opens a plain TCP connection that the capture rules let through.
@@ -92,8 +91,7 @@ pub(crate) fn tune(socket: &Socket) {
 /// A connection to an endpoint.
 pub(crate) enum Io {
     Plain(TcpStream),
-    // Boxed: ten times the size of the other.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(TlsStream<TcpStream>),
 }
 
 impl AsyncRead for Io {

@@ -14,11 +14,10 @@ use std::time::Duration;
 use outrigger_identity::{Alpn, Peer, peer_of};
 use outrigger_proto::ErrorCode;
 use outrigger_proto::model::{InboundMode, Protocol};
+use outrigger_wire::tls::{self, TlsStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tower::ServiceBuilder;
 
 use crate::detect::{self, Detected, Prefixed, Sides};
@@ -105,18 +104,17 @@ async fn accept_tls(
     worker: &Worker,
     io: Prefixed<TcpStream>,
     address: SocketAddr,
-) -> Result<(Box<TlsStream<Prefixed<TcpStream>>>, Peer, Alpn), ProxyError> {
-    let tls = worker.tls.ready().await?;
+) -> Result<(TlsStream<Prefixed<TcpStream>>, Peer, Alpn), ProxyError> {
+    let own = worker.tls.ready().await?;
     // Boxed: a connection's task is as large as all that it ever holds, and keeps that size as long as it lives.
-    let accepted = timeout(HANDSHAKE, Box::pin(TlsAcceptor::from(tls.server.clone()).accept(io))).await;
+    let accepted = timeout(HANDSHAKE, Box::pin(tls::accept(own.server.clone(), io))).await;
     let accepted = accepted.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
     let io = accepted.map_err(|error| ProxyError::handshake(address, &error))?;
-    let (_, session) = io.get_ref();
     let refused = |why: &str| ProxyError::new(ErrorCode::TlsProtocol, format!("{address}: {why}"));
-    let leaf = session.peer_certificates().and_then(<[_]>::first).ok_or_else(|| refused("no certificate"))?;
+    let leaf = io.peer_certificates().and_then(<[_]>::first).ok_or_else(|| refused("no certificate"))?;
     let peer = peer_of(leaf).map_err(|error| refused(&error.to_string()))?;
-    let alpn = session.alpn_protocol().and_then(Alpn::from_id).ok_or_else(|| refused("no mesh protocol"))?;
-    Ok((Box::new(io), peer, alpn))
+    let alpn = io.alpn().and_then(Alpn::from_id).ok_or_else(|| refused("no mesh protocol"))?;
+    Ok((io, peer, alpn))
 }
 
 /// Serves HTTP; each request passes the stack. First line is outermost: requests go down, responses up.

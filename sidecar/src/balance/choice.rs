@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::Request;
+use http::request;
 use outrigger_proto::WorkloadName;
 use outrigger_proto::model::LoadBalancer;
 
 use super::hash::{self, Key};
 use super::{Endpoint, random};
-use crate::http::Body;
 
 /// How an endpoint is chosen.
 pub(crate) enum Choice {
@@ -36,7 +35,7 @@ impl Choice {
         &self,
         many: &'e [Arc<Endpoint>],
         avoid: Option<&Arc<Endpoint>>,
-        request: Option<&Request<Body>>,
+        request: Option<&request::Parts>,
     ) -> &'e Arc<Endpoint> {
         match self {
             Self::LeastRequest => least_request(many, avoid),

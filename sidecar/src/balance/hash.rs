@@ -6,13 +6,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::Request;
 use http::header::{COOKIE, HeaderName};
+use http::request;
 use outrigger_proto::WorkloadName;
 use outrigger_proto::model::HashKey;
 
 use super::Endpoint;
-use crate::http::Body;
 
 /// What of a request decides.
 pub(crate) enum Key {
@@ -34,15 +33,15 @@ impl Key {
     }
 
     /// Returns the hash of a request's value; `None` when it has none.
-    pub(super) fn of(&self, request: Option<&Request<Body>>) -> Option<u64> {
+    pub(super) fn of(&self, request: Option<&request::Parts>) -> Option<u64> {
         let text = match self {
             Self::Source(hash) => return Some(*hash),
-            Self::Header(name) => request?.headers().get(name)?.as_bytes(),
+            Self::Header(name) => request?.headers.get(name)?.as_bytes(),
             Self::Cookie(name) => {
-                let cookies = request?.headers().get_all(COOKIE).iter();
+                let cookies = request?.headers.get_all(COOKIE).iter();
                 cookies.filter_map(|cookie| cookie.to_str().ok()).find_map(|line| cookie(line, name))?.as_bytes()
             }
-            Self::Path => request?.uri().path().as_bytes(),
+            Self::Path => request?.uri.path().as_bytes(),
         };
         Some(of_bytes(text))
     }
@@ -103,13 +102,13 @@ mod tests {
         highest(many, key, |_| true).address
     }
 
-    fn request(headers: &[(&'static str, &'static str)]) -> Request<Body> {
-        let mut request = Request::new(Body::empty());
+    fn request(headers: &[(&'static str, &'static str)]) -> request::Parts {
+        let mut request = http::Request::new(());
         *request.uri_mut() = "/a/b?c=d".parse().unwrap();
         for (name, value) in headers {
             request.headers_mut().append(*name, value.parse().unwrap());
         }
-        request
+        request.into_parts().0
     }
 
     fn of(key: HashKey, headers: &[(&'static str, &'static str)]) -> Option<u64> {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::Request;
+use http::request;
 use outrigger_proto::model::TrafficPolicy;
 use outrigger_proto::{ErrorCode, ServicePort, WorkloadName};
 
@@ -26,7 +26,7 @@ pub(crate) use limit::{Connection, Limits, Permit, reached};
 pub(crate) use pool::{Http1, Lease, Pool, Sender};
 
 use crate::error::ProxyError;
-use crate::http::{Body, Budget};
+use crate::http::Budget;
 use limit::Counts;
 
 /// The endpoints of one service's port (or one workload's), with what is known of them.
@@ -132,7 +132,7 @@ impl Backend {
     pub(crate) fn pick(
         &self,
         avoid: Option<&Arc<Endpoint>>,
-        request: Option<&Request<Body>>,
+        request: Option<&request::Parts>,
     ) -> Result<Picked, ProxyError> {
         let members = self.members.load();
         let endpoint = match &members.endpoints[..] {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, Response, StatusCode, Uri, Version as HttpVersion};
+use http::{Method, Request, Response, StatusCode, Uri, Version as HttpVersion, request};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use outrigger_identity::Alpn;
@@ -47,22 +47,24 @@ impl Dispatch {
 }
 
 impl Dispatch {
-    /// Makes one attempt of a request; `avoid` is where the last one failed.
+    /// Makes one attempt of a request, whose head may be sent again; `avoid` is where the last one failed.
     pub(crate) async fn attempt(
         &self,
-        request: Request<Body>,
+        head: &mut request::Parts,
+        body: Body,
         to: &To,
         flow: &Flow,
         avoid: Option<&Arc<Endpoint>>,
     ) -> Result<Response<Body>, ProxyError> {
-        let result = self.exchange(request, to, flow, avoid).await;
+        let result = self.exchange(head, body, to, flow, avoid).await;
         flow.attempted(result.as_ref().map(Response::status));
         result
     }
 
     async fn exchange(
         &self,
-        mut request: Request<Body>,
+        head: &mut request::Parts,
+        body: Body,
         to: &To,
         flow: &Flow,
         avoid: Option<&Arc<Endpoint>>,
@@ -71,7 +73,7 @@ impl Dispatch {
             To::Backend(backend, _) => {
                 let picked = match flow.pinned(avoid) {
                     Some(endpoint) => Picked { endpoint: endpoint.clone(), policy: backend.policy() },
-                    None => backend.pick(avoid, Some(&request))?,
+                    None => backend.pick(avoid, Some(head))?,
                 };
                 (Some(backend), picked)
             }
@@ -88,9 +90,8 @@ impl Dispatch {
         };
         let limited = backend.zip(policy.as_ref().map(|policy| &policy.limits));
         let permit = limited.map(|(backend, limits)| backend.admit(limits)).transpose()?.flatten();
-        flow.attempt(&endpoint, request.headers_mut());
-        let upgrade = upgrade::is_upgrade(&request);
-        let tunnel = upgrade::of_http2(&mut request);
+        flow.attempt(&endpoint, &mut head.headers);
+        let upgrade = upgrade::is_upgrade(&head.method, head.version, &head.headers);
         let alpn = self.alpn(&endpoint, upgrade);
         // From here on it counts: requests that come while this one dials go elsewhere.
         let mut in_flight = endpoint.begin();
@@ -108,21 +109,24 @@ impl Dispatch {
             in_flight.connected();
         }
         let mut lease = Lease::new(in_flight, self.worker, sender).limited(most, permit);
-        address(&mut request, alpn)?;
-        let method = request.method().clone();
+        address(head, alpn)?;
         let sent = match lease.sender() {
-            Some(Sender::Http1(http1)) => match http1.connection.send(request).await {
+            Some(Sender::Http1(http1)) => match http1.connection.send(head, body).await {
                 Ok(response) => Ok(response.map(Body::http1)),
                 Err(error) => Err(ProxyError::http1(endpoint.address, &error, reused)),
             },
-            Some(Sender::Http2 { sender, .. }) => match sender.send_request(request).await {
-                Ok(mut response) if method == Method::CONNECT && response.status().is_success() => {
-                    upgrade::join_http2(tunnel, &mut response, lease);
-                    return Ok(response.map(|_| Body::empty()));
+            Some(Sender::Http2 { sender, .. }) => {
+                let mut request = Request::from_parts(head.clone(), body);
+                let tunnel = upgrade::of_http2(&mut request);
+                match sender.send_request(request).await {
+                    Ok(mut response) if head.method == Method::CONNECT && response.status().is_success() => {
+                        upgrade::join_http2(tunnel, &mut response, lease);
+                        return Ok(response.map(|_| Body::empty()));
+                    }
+                    Ok(response) => Ok(response.map(Body::http2)),
+                    Err(error) => Err(ProxyError::exchange(endpoint.address, &error, reused, true)),
                 }
-                Ok(response) => Ok(response.map(Body::http2)),
-                Err(error) => Err(ProxyError::exchange(endpoint.address, &error, reused, true)),
-            },
+            }
             None => return Err(ProxyError::new(ErrorCode::Internal, "a lease without a connection")),
         };
         let response = match sent {
@@ -147,7 +151,7 @@ impl Dispatch {
             endpoint.succeeded();
         }
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS
-            || (method == Method::CONNECT && response.status().is_success());
+            || (head.method == Method::CONNECT && response.status().is_success());
         if switched {
             return upgrade::agreed(upgrade, response, lease);
         }
@@ -175,7 +179,17 @@ impl Dispatch {
         if let Some(found) = self.try_connection(endpoint, alpn, limits).await? {
             return Ok(found);
         }
-        // There is a limit, and it is reached.
+        Box::pin(self.freed_connection(endpoint, alpn, limited)).await
+    }
+
+    /// Waits for a connection: there is a limit, and it is reached.
+    async fn freed_connection(
+        &self,
+        endpoint: &Endpoint,
+        alpn: Alpn,
+        limited: Option<(&Arc<Backend>, &Limits)>,
+    ) -> Result<(Sender, bool), ProxyError> {
+        let limits = limited.map_or(&UNLIMITED, |(_, limits)| limits);
         let _place = limited.map(|(backend, limits)| backend.wait(limits)).transpose()?;
         let waiting = endpoint.connections().wait();
         loop {
@@ -206,20 +220,21 @@ impl Dispatch {
                     return Ok(Some((sender, true)));
                 }
                 let Some(connection) = open() else { return Ok(None) };
-                Ok(Some((self.open_http1(endpoint, connection).await?, false)))
+                // Boxed: rare, and the room that a handshake takes would be every request's.
+                Ok(Some((Box::pin(self.open_http1(endpoint, connection)).await?, false)))
             }
             Alpn::Http2 | Alpn::Http1InHttp2 => {
                 let join = || pool.join_http2(alpn == Alpn::Http1InHttp2, limits.max_requests_per_connection);
                 if let Some(sender) = join() {
                     return Ok(Some((sender, true)));
                 }
-                let _opening = pool.opening.lock().await;
+                let _opening = Box::pin(pool.opening.lock()).await;
                 // Somebody else may have opened one meanwhile.
                 if let Some(sender) = join() {
                     return Ok(Some((sender, true)));
                 }
                 let Some(connection) = open() else { return Ok(None) };
-                Ok(Some((self.open_http2(endpoint, connection, alpn).await?, false)))
+                Ok(Some((Box::pin(self.open_http2(endpoint, connection, alpn)).await?, false)))
             }
         }
     }
@@ -269,51 +284,50 @@ pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
 pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Writes the request's target in the form that the connection's protocol wants.
-fn address(request: &mut Request<Body>, alpn: Alpn) -> Result<(), ProxyError> {
+fn address(head: &mut request::Parts, alpn: Alpn) -> Result<(), ProxyError> {
     match alpn {
         Alpn::Http1 | Alpn::Opaque => {
-            if request.version() == HttpVersion::HTTP_2 {
-                to_http1(request)?;
+            if head.version == HttpVersion::HTTP_2 {
+                to_http1(head)?;
             }
-            *request.version_mut() = HttpVersion::HTTP_11;
+            head.version = HttpVersion::HTTP_11;
         }
         Alpn::Http2 | Alpn::Http1InHttp2 => {
-            if request.version() != HttpVersion::HTTP_2 {
-                to_http2(request)?;
+            if head.version != HttpVersion::HTTP_2 {
+                to_http2(head)?;
             }
-            *request.version_mut() = HttpVersion::HTTP_2;
+            head.version = HttpVersion::HTTP_2;
         }
     }
     Ok(())
 }
 
-fn to_http1(request: &mut Request<Body>) -> Result<(), ProxyError> {
-    if let Some(authority) = request.uri().authority()
-        && !request.headers().contains_key(HOST)
+fn to_http1(head: &mut request::Parts) -> Result<(), ProxyError> {
+    if let Some(authority) = head.uri.authority()
+        && !head.headers.contains_key(HOST)
     {
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| malformed("authority"))?;
-        request.headers_mut().insert(HOST, host);
+        head.headers.insert(HOST, host);
     }
-    if request.method() != Method::CONNECT {
-        let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        *request.uri_mut() = Uri::from(path);
+    if head.method != Method::CONNECT {
+        let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        head.uri = Uri::from(path);
     }
     Ok(())
 }
 
-fn to_http2(request: &mut Request<Body>) -> Result<(), ProxyError> {
-    let host = request.headers_mut().remove(HOST);
-    let headers = request.headers_mut();
-    headers.remove(CONNECTION);
-    headers.remove(UPGRADE);
-    if request.uri().authority().is_none() {
+fn to_http2(head: &mut request::Parts) -> Result<(), ProxyError> {
+    let host = head.headers.remove(HOST);
+    head.headers.remove(CONNECTION);
+    head.headers.remove(UPGRADE);
+    if head.uri.authority().is_none() {
         let host = host.ok_or_else(|| malformed("Host: missing"))?;
         let authority = Authority::try_from(host.as_bytes()).map_err(|_| malformed("Host"))?;
-        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        let mut parts = std::mem::take(&mut head.uri).into_parts();
         parts.scheme = Some(Scheme::HTTP);
         parts.authority = Some(authority);
         parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
-        *request.uri_mut() = Uri::from_parts(parts).map_err(|_| malformed("request target"))?;
+        head.uri = Uri::from_parts(parts).map_err(|_| malformed("request target"))?;
     }
     Ok(())
 }

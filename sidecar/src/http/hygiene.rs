@@ -78,7 +78,7 @@ fn clean_request(request: &mut Request<Body>) -> Result<(), ProxyError> {
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = path.map_or_else(|| http::Uri::from_static("/"), Into::into);
     }
-    let upgrade = upgrade::is_upgrade(request);
+    let upgrade = upgrade::is_upgrade(request.method(), request.version(), request.headers());
     let trailers_wanted = request.headers().get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
     let headers = request.headers_mut();
     remove_hop_by_hop(headers, upgrade);

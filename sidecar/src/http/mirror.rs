@@ -63,18 +63,18 @@ impl Mirrors {
                 (copied, Some(progress))
             };
             // Not the extensions: among them is the hold on the client's connection.
-            let mut request = Request::new(copied);
-            *request.method_mut() = parts.method.clone();
-            *request.uri_mut() = parts.uri.clone();
-            *request.version_mut() = parts.version;
-            *request.headers_mut() = parts.headers.clone();
+            let mut head = Request::new(()).into_parts().0;
+            head.method = parts.method.clone();
+            head.uri = parts.uri.clone();
+            head.version = parts.version;
+            head.headers = parts.headers.clone();
             let flow = Flow::new(Direction::Outbound, grpc, None);
             let to = To::Backend(mirror.to.clone(), None);
             let dispatch = Dispatch::new(&self.worker, self.version);
             let worker = self.worker.clone();
             // Detached: it ends by itself within a bounded time of the request's end.
             tokio::spawn(async move {
-                let outcome = exchange(dispatch.attempt(request, &to, &flow, None), progress).await;
+                let outcome = exchange(dispatch.attempt(&mut head, copied, &to, &flow, None), progress).await;
                 worker.telemetry.mirrored(outcome);
                 drop(place);
             });

@@ -12,7 +12,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http::{Method, Response};
 use http_body::Body as _;
 use outrigger_proto::{ErrorCode, model};
 use tower::{Layer, Service};
@@ -73,15 +73,6 @@ impl Service<Call> for Retry {
     }
 }
 
-/// The head of a request, kept for the next attempt. The clone costs three allocations; without it a request that an
-/// idle connection's end has swallowed could not be sent again.
-struct Head {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    headers: HeaderMap,
-}
-
 async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<Body>, ProxyError> {
     let Call { request, to, flow, fault } = call;
     if let Some(fault) = fault {
@@ -100,23 +91,16 @@ async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<Body>, Prox
         }
         To::App(_) | To::Target(_) => None,
     };
-    let (parts, body) = request.into_parts();
-    let head = Head {
-        method: parts.method.clone(),
-        uri: parts.uri.clone(),
-        version: parts.version,
-        headers: parts.headers.clone(),
-    };
+    let (mut head, body) = request.into_parts();
     let mut replay = (!body.is_end_stream()).then(|| Replay::new(body));
-    let mut next = Some(Request::from_parts(parts, replay.as_mut().map_or_else(Body::empty, Replay::attempt)));
     let mut avoid = None;
     let mut causes: Vec<String> = Vec::new();
 
     for attempt in 0.. {
-        let request = next.take().unwrap_or_else(|| head.request(replay.as_mut()));
+        let body = replay.as_mut().map_or_else(Body::empty, Replay::attempt);
         let result = {
             // In one place for both ways to wait: the future is large.
-            let exchange = pin!(dispatch.attempt(request, &to, &flow, avoid.as_ref()));
+            let exchange = pin!(dispatch.attempt(&mut head, body, &to, &flow, avoid.as_ref()));
             match (attempt_timeout, rule.as_ref()) {
                 (Some(limit), Some(rule)) => match tokio::time::timeout(limit, exchange).await {
                     Ok(result) => result,
@@ -169,17 +153,6 @@ async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<Body>, Prox
     }
     // `0..` does not end; the compiler cannot know.
     Err(ProxyError::new(ErrorCode::Internal, "the retry loop ended"))
-}
-
-impl Head {
-    fn request(&self, replay: Option<&mut Replay>) -> Request<Body> {
-        let mut request = Request::new(replay.map_or_else(Body::empty, Replay::attempt));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers.clone();
-        request
-    }
 }
 
 fn repeats_status(policy: Option<&model::Retry>, status: u16) -> bool {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::UPGRADE;
-use http::{Extensions, Method, Request, Response, Version};
+use http::{Extensions, HeaderMap, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, on};
 use hyper_util::rt::TokioIo;
@@ -21,9 +21,8 @@ use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::tcp;
 
-pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
-    let upgrade = request.version() == Version::HTTP_11 && request.headers().contains_key(UPGRADE);
-    upgrade || request.method() == Method::CONNECT
+pub(crate) fn is_upgrade(method: &Method, version: Version, headers: &HeaderMap) -> bool {
+    *method == Method::CONNECT || (version == Version::HTTP_11 && headers.contains_key(UPGRADE))
 }
 
 /// The app's side of a connection that leaves HTTP; travels with the answer that says so.

@@ -14,7 +14,6 @@ use rustls_pki_types::ServerName;
 use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::sleep;
-use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 /// For one attempt.
@@ -54,7 +53,7 @@ impl ControlPlane {
             async move {
                 let tcp = this.tcp().await?;
                 let name = ServerName::IpAddress(tcp.peer_addr()?.ip().into());
-                Ok::<_, io::Error>(TokioIo::new(TlsConnector::from(config).connect(name, tcp).await?))
+                Ok::<_, io::Error>(TokioIo::new(outrigger_wire::tls::connect(config, name, tcp).await?))
             }
         });
         // The name is for HTTP/2's :authority only: the connector knows where to go.
