@@ -111,7 +111,7 @@ pub(crate) async fn accept(listener: TcpListener, tls: Arc<ArcSwap<rustls::Serve
 }
 
 /// The TLS handshake, and who has proved what in it; `None` when it has failed.
-async fn secure(io: TcpStream, address: SocketAddr, acceptor: TlsAcceptor) -> Option<(Tls, Caller)> {
+async fn secure(io: TcpStream, address: SocketAddr, acceptor: TlsAcceptor) -> Option<(Tls, Arc<Caller>)> {
     let _ = io.set_nodelay(true);
     let io = match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(io)).await {
         Ok(Ok(io)) => Box::new(io),
@@ -126,7 +126,7 @@ async fn secure(io: TcpStream, address: SocketAddr, acceptor: TlsAcceptor) -> Op
     };
     let leaf = io.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     match Caller::new(address, leaf) {
-        Ok(caller) => Some((io, caller)),
+        Ok(caller) => Some((io, Arc::new(caller))),
         Err(error) => {
             debug!(%address, %error, "the client's leaf names nobody"); // the handshake has refused it before
             None
@@ -137,11 +137,10 @@ async fn secure(io: TcpStream, address: SocketAddr, acceptor: TlsAcceptor) -> Op
 /// Boxed: hyper moves it through several states.
 type Tls = Box<TlsStream<TcpStream>>;
 
-async fn serve(io: Tls, caller: Caller, mesh: Arc<Mesh>, drain: Drain) {
+async fn serve(io: Tls, caller: Arc<Caller>, mesh: Arc<Mesh>, drain: Drain) {
     let address = caller.address;
     // A first certificate takes milliseconds; whoever has not proved anything does not get to keep a connection.
     let limit = if caller.leaf.is_some() { FOREVER } else { ANONYMOUS_LIMIT };
-    let caller = Arc::new(caller);
     let service = service_fn(move |request| {
         let (mesh, caller) = (mesh.clone(), caller.clone());
         Box::pin(async move { Ok::<_, Infallible>(response(mesh.answer(&caller, request).await)) })
