@@ -63,6 +63,7 @@ struct Call {
     stage: Stage,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a call is at the large one nearly all of its life")]
 enum Stage {
     Opened(Peer),
     Welcomed { stream: Stream, ends: Option<Instant> },
