@@ -115,13 +115,13 @@ pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> 
     let upkeep = Upkeep { authority: authority.clone(), own, tls: tls.clone(), bundles, leaf_lifetime };
     drain.spawn(upkeep.run(drain.clone()));
     drain.spawn(give_back_memory(drain.clone()));
-    let streams = Streams {
+    let streams = Arc::new(Streams {
         latest: latest.clone(),
         sidecars: sidecars.clone(),
         metrics: metrics.clone(),
         drain: drain.clone(),
         lifetime: stream_lifetime,
-    };
+    });
     let reporter = Reporter {
         latest: latest.clone(),
         progress: sidecars.progress(),

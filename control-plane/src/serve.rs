@@ -20,6 +20,7 @@ mod subscription;
 mod sync;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,10 +32,11 @@ use outrigger_daemon::Drain;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tonic::Status;
 use tracing::{debug, warn};
 
-use call::{Answer, message, messages, response};
+use call::{Answer, Request, response};
 use caller::Caller;
 
 pub(crate) use certify::Certifier;
@@ -53,7 +55,7 @@ pub(crate) use sync::Streams;
 #[derive(Debug)]
 pub(crate) struct Mesh {
     /// Answers `Sync`.
-    pub(crate) streams: Streams,
+    pub(crate) streams: Arc<Streams>,
     /// Answers `Certify`.
     pub(crate) certifier: Certifier,
     /// Answers `Progress`.
@@ -64,11 +66,12 @@ impl Mesh {
     async fn answer(&self, caller: &Caller, request: hyper::Request<Incoming>) -> Result<Answer, Status> {
         let (head, body) = request.into_parts();
         match head.uri.path().strip_prefix("/outrigger.mesh.v1.Mesh/") {
-            Some("Sync") => self.streams.open(caller, messages(body)),
+            Some("Sync") => self.streams.open(caller, Request::new(body)),
             Some("Certify") => {
-                self.certifier.certify(caller, message(body).await?).await.map(|chain| Answer::one(&chain))
+                let request = Request::new(body).only_message().await?;
+                self.certifier.certify(caller, request).await.map(|chain| Answer::one(&chain))
             }
-            Some("Progress") => self.reporter.open(caller, message(body).await?),
+            Some("Progress") => self.reporter.open(caller, Request::new(body).only_message().await?),
             _ => Err(Status::unimplemented("the control plane has no such call")),
         }
     }
@@ -89,8 +92,12 @@ pub(crate) async fn accept(listener: TcpListener, tls: Arc<ArcSwap<rustls::Serve
                 // The configuration of this moment: certificates change while the listener stays.
                 let acceptor = TlsAcceptor::from(tls.load_full());
                 let (mesh, drain_too) = (mesh.clone(), drain.clone());
+                // Boxed: a task is as large as all that it ever holds, and keeps that size as long as it lives.
+                let secured = Box::pin(secure(io, address, acceptor));
                 drain.spawn(async move {
-                    connection(io, address, acceptor, mesh, drain_too).await;
+                    if let Some((io, caller)) = secured.await {
+                        serve(io, caller, mesh, drain_too).await;
+                    }
                     drop(permit);
                 });
             }
@@ -103,37 +110,37 @@ pub(crate) async fn accept(listener: TcpListener, tls: Arc<ArcSwap<rustls::Serve
     }
 }
 
-async fn connection(
-    io: TcpStream,
-    address: std::net::SocketAddr,
-    acceptor: TlsAcceptor,
-    mesh: Arc<Mesh>,
-    drain: Drain,
-) {
+/// The TLS handshake, and who has proved what in it; `None` when it has failed.
+async fn secure(io: TcpStream, address: SocketAddr, acceptor: TlsAcceptor) -> Option<(Tls, Arc<Caller>)> {
     let _ = io.set_nodelay(true);
-    // Boxed, as is what reads from it: a task is as large as all that it ever holds, and keeps that size as long as it lives.
-    let io = match tokio::time::timeout(HANDSHAKE_LIMIT, Box::pin(acceptor.accept(io))).await {
+    let io = match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(io)).await {
         Ok(Ok(io)) => Box::new(io),
         Ok(Err(error)) => {
             debug!(%address, %error, "TLS handshake failed");
-            return;
+            return None;
         }
         Err(_) => {
             debug!(%address, limit = ?HANDSHAKE_LIMIT, "TLS handshake took too long");
-            return;
+            return None;
         }
     };
     let leaf = io.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    // A first certificate takes milliseconds; whoever has not proved anything does not get to keep a connection.
-    let limit = if leaf.is_some() { FOREVER } else { ANONYMOUS_LIMIT };
-    let caller = match Caller::new(address, leaf) {
-        Ok(caller) => caller,
+    match Caller::new(address, leaf) {
+        Ok(caller) => Some((io, Arc::new(caller))),
         Err(error) => {
             debug!(%address, %error, "the client's leaf names nobody"); // the handshake has refused it before
-            return;
+            None
         }
-    };
-    let caller = Arc::new(caller);
+    }
+}
+
+/// Boxed: hyper moves it through several states.
+type Tls = Box<TlsStream<TcpStream>>;
+
+async fn serve(io: Tls, caller: Arc<Caller>, mesh: Arc<Mesh>, drain: Drain) {
+    let address = caller.address;
+    // A first certificate takes milliseconds; whoever has not proved anything does not get to keep a connection.
+    let limit = if caller.leaf.is_some() { FOREVER } else { ANONYMOUS_LIMIT };
     let service = service_fn(move |request| {
         let (mesh, caller) = (mesh.clone(), caller.clone());
         Box::pin(async move { Ok::<_, Infallible>(response(mesh.answer(&caller, request).await)) })

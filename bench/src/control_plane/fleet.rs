@@ -114,6 +114,25 @@ impl Fleet {
         Ok((fleet, signed))
     }
 
+    /// Lets one sidecar that uses every service come and go: what is encoded once, for all, is there from then on.
+    pub(super) async fn ask_for_all(&self, services: usize) -> Result<()> {
+        let first = self.sidecars.first().context("there are no sidecars")?;
+        let uses = (0..services).collect();
+        let all = Sidecar {
+            tls: first.tls.clone(),
+            workload: first.workload.clone(),
+            uses,
+            held: parking_lot::Mutex::default(),
+        };
+        let complete = tokio::sync::Notify::new();
+        tokio::select! {
+            ended = all.follow(self.listen, &self.acks, &self.received, || complete.notify_one()) => {
+                ended.and_then(|()| anyhow::bail!("the control plane has ended the call"))
+            }
+            came = tokio::time::timeout(PATIENCE, complete.notified()) => came.context("a sidecar did not get everything"),
+        }
+    }
+
     /// Connects more, until there are so many.
     pub(super) async fn grow(&mut self, count: usize) -> Result<()> {
         let present = self.connected.len();

@@ -1,30 +1,81 @@
 //! gRPC calls over HTTP/2: the messages of a request, and the answer to it.
 //!
-//! Thousands of calls stay open for hours, and what each keeps counts. tonic's server keeps a buffer as large as the
-//! largest message that the call has ever sent; here an answer keeps nothing.
+//! Thousands of calls stay open for hours, and what each keeps counts. tonic's server keeps buffers as large as the
+//! largest message that the call has ever received and sent; here nothing is kept between two messages.
 
 use std::convert::Infallible;
+use std::fmt;
+use std::future::poll_fn;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use hyper::body::{Body, Frame, Incoming};
-use outrigger_proto::Codec;
 use prost::Message;
-use tokio::sync::mpsc;
-use tonic::codec::Codec as _;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
-/// Returns the messages of a request.
-pub(super) fn messages<T: Message + Default + 'static>(body: Incoming) -> Streaming<T> {
-    Streaming::new_request(Codec::<T, T>::default().decoder(), body, None, Some(MAX_MESSAGE))
+/// The messages of a request.
+#[derive(Debug)]
+pub(super) struct Request<T, B = Incoming> {
+    body: B,
+    /// What has come of the next message.
+    unread: BytesMut,
+    message: PhantomData<fn() -> T>,
 }
 
-/// Returns the one message of a request.
-pub(super) async fn message<T: Message + Default + 'static>(body: Incoming) -> Result<T, Status> {
-    let message = messages(body).message().await?;
-    message.ok_or_else(|| Status::invalid_argument("the request has no message"))
+impl<T, B> Request<T, B>
+where
+    T: Message + Default,
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+{
+    pub(super) fn new(body: B) -> Self {
+        Self { body, unread: BytesMut::new(), message: PhantomData }
+    }
+
+    /// Returns the next message; `None` when the caller sends no more. Nothing is lost when it is dropped before it completes.
+    pub(super) async fn message(&mut self) -> Result<Option<T>, Status> {
+        loop {
+            if let Some(message) = self.whole_message()? {
+                return Ok(Some(message));
+            }
+            match poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await {
+                // Trailers say nothing to a server.
+                Some(Ok(frame)) => frame.into_data().iter().for_each(|data| self.unread.extend_from_slice(data)),
+                Some(Err(error)) => return Err(Status::from_error(Box::new(error))),
+                None if self.unread.is_empty() => return Ok(None),
+                None => return Err(Status::invalid_argument("the request ends within a message")),
+            }
+        }
+    }
+
+    /// Returns the one message of a request.
+    pub(super) async fn only_message(mut self) -> Result<T, Status> {
+        let message = self.message().await?;
+        message.ok_or_else(|| Status::invalid_argument("the request has no message"))
+    }
+
+    fn whole_message(&mut self) -> Result<Option<T>, Status> {
+        let Some((&[compressed, a, b, c, d], rest)) = self.unread.split_first_chunk::<PREFIX>() else {
+            return Ok(None);
+        };
+        if compressed != 0 {
+            return Err(Status::unimplemented("compressed messages are not read here"));
+        }
+        let len = u32::from_be_bytes([a, b, c, d]) as usize;
+        if len > MAX_MESSAGE {
+            return Err(Status::out_of_range(format!("a message of {len} bytes: at most {MAX_MESSAGE} are read")));
+        }
+        let Some(message) = rest.get(..len) else { return Ok(None) };
+        let message = T::decode(message).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        self.unread.advance(PREFIX + len);
+        if self.unread.is_empty() {
+            self.unread = BytesMut::new(); // gives the buffer back
+        }
+        Ok(Some(message))
+    }
 }
 
 /// The response to a call.
@@ -40,20 +91,15 @@ pub(super) fn response(answer: Result<Answer, Status>) -> http::Response<Answer>
 }
 
 /// The messages of a response, and its end.
-#[derive(Debug)]
 pub(crate) struct Answer(Rest);
 
-#[derive(Debug)]
 enum Rest {
-    /// As they come; the answer ends well when nobody sends any more.
-    Stream(mpsc::Receiver<Next>),
+    /// As they come; the answer ends well when there are no more.
+    Stream(BoxStream<'static, Result<Encoded, Status>>),
     One(Encoded),
     Status(Status),
     Nothing,
 }
-
-/// The next message of a stream, or how the stream ends. Boxed: tokio's channel has room for 32 of them from the start.
-pub(super) type Next = Box<Result<Encoded, Status>>;
 
 /// A message as a response carries it.
 #[derive(Debug)]
@@ -78,11 +124,16 @@ impl Answer {
         Self(Rest::One(Encoded::new(message)))
     }
 
-    /// Makes an answer whose messages come one after the other: the next is taken when the connection is ready for it.
-    pub(super) fn stream() -> (mpsc::Sender<Next>, Self) {
-        // One slot: what is not yet taken by the connection is not yet made.
-        let (messages, rest) = mpsc::channel(1);
-        (messages, Self(Rest::Stream(rest)))
+    /// Makes an answer whose messages come one after the other: the next is made when the connection is ready for it. An
+    /// error is the last.
+    pub(super) fn stream(messages: impl Stream<Item = Result<Encoded, Status>> + Send + 'static) -> Self {
+        Self(Rest::Stream(messages.boxed()))
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answer")
     }
 }
 
@@ -98,7 +149,7 @@ impl Body for Answer {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let status = match &mut self.0 {
-            Rest::Stream(messages) => match ready!(messages.poll_recv(cx)).map(|next| *next) {
+            Rest::Stream(messages) => match ready!(messages.poll_next_unpin(cx)) {
                 Some(Ok(Encoded(message))) => return Poll::Ready(Some(Ok(Frame::data(message)))),
                 Some(Err(status)) => status,
                 None => Status::ok(""),
@@ -131,8 +182,11 @@ const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use futures_util::{FutureExt as _, future::poll_fn};
+    use futures_util::FutureExt as _;
+    use http_body_util::StreamBody;
     use outrigger_proto::wire::Ack;
+    use tokio::sync::mpsc;
+    use tokio_stream::wrappers::UnboundedReceiverStream;
 
     use super::*;
 
@@ -148,17 +202,58 @@ mod tests {
         (messages, status)
     }
 
+    fn ack() -> Ack {
+        Ack { resources: vec![outrigger_proto::wire::Held { key: "k".into(), version: 0 }] }
+    }
+
+    /// A request whose bytes come in pieces of this size.
+    fn request(bytes: &[u8], piece: usize) -> Request<Ack, impl Body<Data = Bytes, Error = Infallible> + Unpin> {
+        let frames: Vec<_> = bytes.chunks(piece).map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece)))).collect();
+        Request::new(StreamBody::new(futures_util::stream::iter(frames)))
+    }
+
+    #[tokio::test]
+    async fn messages_are_read_however_their_bytes_come_and_leave_nothing_behind() {
+        let Encoded(one) = Encoded::new(&ack());
+        let Encoded(empty) = Encoded::new(&Ack::default());
+        let bytes = [&one[..], &empty[..], &one[..]].concat();
+        for piece in 1..=bytes.len() {
+            let mut request = request(&bytes, piece);
+
+            assert_eq!(request.message().await.unwrap(), Some(ack()));
+            assert_eq!(request.message().await.unwrap(), Some(Ack::default()));
+            assert_eq!(request.message().await.unwrap(), Some(ack()));
+            assert_eq!(request.unread.capacity(), 0);
+            assert_eq!(request.message().await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_message_is_refused() {
+        let too_long = u32::try_from(MAX_MESSAGE + 1).unwrap().to_be_bytes();
+        let cases: [(&[u8], tonic::Code); 4] = [
+            (b"\0\0\0\0\x05\x0a\x03\x0a\x01", tonic::Code::InvalidArgument), // ends within the message
+            (b"\x01\0\0\0\0", tonic::Code::Unimplemented),                   // compressed
+            (&[&[0], &too_long[..]].concat(), tonic::Code::OutOfRange),
+            (b"\0\0\0\0\x01\x0a", tonic::Code::InvalidArgument), // a field without its value
+        ];
+        for (bytes, code) in cases {
+            assert_eq!(request(bytes, 64).message().await.unwrap_err().code(), code, "{bytes:?}");
+        }
+        assert_eq!(request(b"", 1).only_message().await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    }
+
     #[test]
     fn messages_come_with_their_length_and_the_status_comes_last() {
-        let (messages, mut answer) = Answer::stream();
-        let ack = Ack { resources: vec![outrigger_proto::wire::Held { key: "k".into(), version: 0 }] };
+        let (messages, made) = mpsc::unbounded_channel();
+        let mut answer = Answer::stream(UnboundedReceiverStream::new(made));
 
-        messages.try_send(Box::new(Ok(Encoded::new(&ack)))).unwrap();
+        messages.send(Ok(Encoded::new(&ack()))).unwrap();
         let (frames, status) = read(&mut answer);
         assert_eq!(frames, [&b"\0\0\0\0\x05\x0a\x03\x0a\x01k"[..]]);
         assert!(status.is_none() && !answer.is_end_stream());
 
-        messages.try_send(Box::new(Err(Status::unavailable("gone: 100%")))).unwrap();
+        messages.send(Err(Status::unavailable("gone: 100%"))).unwrap();
         let (frames, status) = read(&mut answer);
         let status = status.unwrap();
         assert_eq!((status.code(), status.message()), (tonic::Code::Unavailable, "gone: 100%"));
@@ -167,8 +262,7 @@ mod tests {
 
     #[test]
     fn an_answer_to_which_nothing_is_added_any_more_ends_well() {
-        let (messages, mut answer) = Answer::stream();
-        drop(messages);
+        let mut answer = Answer::stream(futures_util::stream::empty());
         assert_eq!(read(&mut answer).1.unwrap().code(), tonic::Code::Ok);
 
         let (frames, status) = read(&mut Answer::one(&Ack::default()));

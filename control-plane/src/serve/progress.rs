@@ -112,9 +112,12 @@ impl Follower {
         if !key.starts_with(FOLLOWED) {
             return;
         }
-        let key = self.keys.get(key).cloned().unwrap_or_else(|| key.into());
+        let mut all = self.progress.held.lock();
+        // All that hold it share the key.
+        let key = all.get_key_value(key).map_or_else(|| key.into(), |(key, _)| key.clone());
         self.keys.insert(key.clone());
-        change(self.progress.held.lock().entry(key).or_default().0.entry(self.sidecar).or_default());
+        change(all.entry(key).or_default().0.entry(self.sidecar).or_default());
+        drop(all);
         self.progress.changed.send_replace(());
     }
 }

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
+use futures_util::stream::unfold;
 use outrigger_daemon::Drain;
 use outrigger_identity::TrustDomain;
 use outrigger_proto::{Key, wire};
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tonic::Status;
 use tracing::debug;
 
-use super::call::{Answer, Encoded, Next};
+use super::call::{Answer, Encoded};
 use super::caller::Caller;
 use super::progress::Progress;
 use crate::ca::control_plane_identity;
@@ -41,41 +42,10 @@ impl Reporter {
             return Err(Status::resource_exhausted(format!("more than {MAX_CARRIERS} questions at once")));
         }
         debug!(questions = request.carriers.len(), address = %caller.address, "another replica asks for progress");
-        let (responses, answer) = Answer::stream();
-        let (reporter, drain) = (self.clone(), self.drain.clone());
-        self.drain.spawn(async move {
-            tokio::select! {
-                () = reporter.tell(request, &responses) => {}
-                () = responses.closed() => {}
-                () = drain.started() => {}
-            }
-        });
-        Ok(answer)
-    }
-
-    async fn tell(mut self, request: wire::ProgressRequest, responses: &mpsc::Sender<Next>) {
-        let mut changes = self.progress.changes();
-        let mut told = None;
-        loop {
-            changes.mark_unchanged();
-            let snapshot = self.latest.take();
-            let report = self.report(&snapshot, &request);
-            if told.as_ref() != Some(&report) {
-                if responses.send(Box::new(Ok(Encoded::new(&report)))).await.is_err() {
-                    return;
-                }
-                told = Some(report);
-            }
-            let changed = tokio::select! {
-                changed = changes.changed() => changed.is_ok(),
-                changed = self.latest.changed() => changed,
-            };
-            if !changed {
-                return;
-            }
-            // A thousand acks that come together are told together.
-            tokio::time::sleep(GATHER).await;
-        }
+        let telling = Telling { reporter: self.clone(), changes: self.progress.changes(), request, told: None };
+        Ok(Answer::stream(unfold(telling, |mut telling| async move {
+            Some((Ok(Encoded::new(&telling.next().await?)), telling))
+        })))
     }
 
     /// Answers from what is known now.
@@ -89,6 +59,48 @@ impl Reporter {
             ..self.progress.of(&carriers.resources)
         };
         wire::ProgressResponse { progress: request.carriers.iter().map(one).collect() }
+    }
+}
+
+/// One answer.
+struct Telling {
+    reporter: Reporter,
+    changes: watch::Receiver<()>,
+    request: wire::ProgressRequest,
+    told: Option<wire::ProgressResponse>,
+}
+
+impl Telling {
+    /// Waits until there is something new to tell; `None` when that is over.
+    async fn next(&mut self) -> Option<wire::ProgressResponse> {
+        let drain = self.reporter.drain.clone();
+        tokio::select! {
+            report = self.news() => report,
+            () = drain.started() => None,
+        }
+    }
+
+    async fn news(&mut self) -> Option<wire::ProgressResponse> {
+        loop {
+            if self.told.is_some() {
+                let changed = tokio::select! {
+                    changed = self.changes.changed() => changed.is_ok(),
+                    changed = self.reporter.latest.changed() => changed,
+                };
+                if !changed {
+                    return None;
+                }
+                // A thousand acks that come together are told together.
+                tokio::time::sleep(GATHER).await;
+            }
+            self.changes.mark_unchanged();
+            let snapshot = self.reporter.latest.take();
+            let report = self.reporter.report(&snapshot, &self.request);
+            if self.told.as_ref() != Some(&report) {
+                self.told = Some(report.clone());
+                return Some(report);
+            }
+        }
     }
 }
 

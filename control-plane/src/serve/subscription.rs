@@ -1,6 +1,6 @@
 //! What one sidecar wants, what it has, and the difference.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use outrigger_proto::{Key, MAX_UPDATE_BYTES, wire};
 use prost::Message;
@@ -35,7 +35,8 @@ impl From<HashMap<Key, u64>> for Held {
 /// The subscriptions of one stream.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    roots: BTreeSet<Key>,
+    // In order, and in no more memory than they need.
+    roots: Vec<Key>,
     // Versions that the sidecar has, or will have once it has read what was sent.
     held: Held,
     // The snapshot of the last difference; `None` when something else was subscribed to since.
@@ -63,19 +64,24 @@ impl Subscriptions {
     pub(super) fn subscribe(&mut self, keys: impl IntoIterator<Item = Key>) -> Result<(), TooMany> {
         self.seen = None;
         for key in keys {
-            if self.roots.len() >= MAX_ROOTS && !self.roots.contains(&key) {
+            let Err(place) = self.roots.binary_search(&key) else { continue };
+            if self.roots.len() >= MAX_ROOTS {
                 return Err(TooMany { what: "subscriptions", limit: MAX_ROOTS });
             }
-            self.roots.insert(key);
+            self.roots.insert(place, key);
         }
+        self.roots.shrink_to_fit();
         Ok(())
     }
 
     pub(super) fn unsubscribe(&mut self, keys: impl IntoIterator<Item = Key>) {
         self.seen = None;
         for key in keys {
-            self.roots.remove(&key);
+            if let Ok(place) = self.roots.binary_search(&key) {
+                self.roots.remove(place);
+            }
         }
+        self.roots.shrink_to_fit();
     }
 
     pub(super) fn roots(&self) -> usize {

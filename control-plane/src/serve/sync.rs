@@ -7,18 +7,20 @@
 //! outdated and nothing queues up.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::stream::unfold;
 use outrigger_daemon::{Drain, VERSION};
 use outrigger_identity::Peer;
-use outrigger_proto::wire::sync_request::Message as Request;
+use outrigger_proto::wire::sync_request::Message;
 use outrigger_proto::wire::sync_response::Message as Response;
 use outrigger_proto::{Key, wire};
-use tokio::sync::mpsc;
-use tonic::{Status, Streaming};
+use tokio::time::Instant;
+use tonic::Status;
 use tracing::{debug, info, warn};
 
-use super::call::{Answer, Encoded, Next};
+use super::call::{Answer, Encoded, Request};
 use super::caller::Caller;
 use super::metrics::Metrics;
 use super::sidecars::{Connected, Sidecars};
@@ -26,7 +28,7 @@ use super::subscription::{Subscriptions, TooMany};
 use crate::snapshot::Latest;
 
 /// Opens streams.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Streams {
     /// Where snapshots come from.
     pub(crate) latest: Latest,
@@ -42,51 +44,58 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn open(&self, caller: &Caller, requests: Streaming<wire::SyncRequest>) -> Result<Answer, Status> {
+    pub(super) fn open(self: &Arc<Self>, caller: &Caller, requests: Requests) -> Result<Answer, Status> {
         let peer = caller.valid_leaf(SystemTime::now())?.peer.clone();
-        let (responses, answer) = Answer::stream();
-        let streams = self.clone();
-        self.drain.spawn(async move {
-            if let Err(status) = streams.run(peer, requests, &responses).await {
-                // The sidecar may be gone; then nobody needs to know.
-                let _ = responses.send(Box::new(Err(status))).await;
+        let call = Call { streams: self.clone(), requests, stage: Stage::Opened(peer) };
+        Ok(Answer::stream(unfold(call, |mut call| async move {
+            call.next().await.transpose().map(|message| (message, call))
+        })))
+    }
+}
+
+/// What a sidecar sends.
+pub(super) type Requests = Request<wire::SyncRequest>;
+
+/// One call: it is at work when its sidecar is ready to read, and dropped when the sidecar is gone.
+struct Call {
+    streams: Arc<Streams>,
+    requests: Requests,
+    stage: Stage,
+}
+
+#[expect(clippy::large_enum_variant, reason = "a call is at the large one nearly all of its life")]
+enum Stage {
+    Opened(Peer),
+    Welcomed { stream: Stream, ends: Option<Instant> },
+}
+
+impl Call {
+    /// Returns what to send next; `None` when the call ends well.
+    async fn next(&mut self) -> Result<Option<Encoded>, Status> {
+        match &mut self.stage {
+            Stage::Opened(peer) => {
+                // Boxed, and gone when it is done: what is kept for hours is the stream alone.
+                let stream = Box::pin(self.streams.greet(peer.clone(), &mut self.requests)).await?;
+                let ends = self.streams.lifetime.map(|lifetime| Instant::now() + spread(lifetime));
+                self.stage = Stage::Welcomed { stream, ends };
+                let welcome = wire::Welcome { control_plane_version: VERSION.to_owned(), capabilities: Vec::new() };
+                Ok(Some(response(Response::Welcome(welcome))))
             }
-        });
-        Ok(answer)
-    }
-
-    async fn run(
-        &self,
-        peer: Peer,
-        mut requests: Streaming<wire::SyncRequest>,
-        responses: &mpsc::Sender<Next>,
-    ) -> Result<(), Status> {
-        // Boxed, and gone when it is done: what is kept for hours is the stream alone.
-        let mut stream = Box::pin(self.greet(peer, &mut requests)).await?;
-        // Before all objects are read, everything that the sidecar holds would seem to be gone.
-        let going_away = || Status::unavailable("the control plane is going away: connect anew");
-        let mut latest = self.latest.clone();
-        tokio::select! {
-            synced = latest.synced() => if !synced { return Err(going_away()) },
-            () = responses.closed() => return Ok(()),
-            () = self.drain.started() => return Err(going_away()),
-        }
-        let welcome = wire::Welcome { control_plane_version: VERSION.to_owned(), capabilities: Vec::new() };
-        if responses.send(Box::new(Ok(response(Response::Welcome(welcome))))).await.is_err() {
-            return Ok(());
-        }
-        tokio::select! {
-            ended = stream.serve(&mut requests, responses) => ended,
-            // No failure: the sidecar connects anew, to any replica.
-            () = old_age(self.lifetime) => Ok(()),
-            () = self.drain.started() => Err(going_away()),
+            Stage::Welcomed { stream, ends } => tokio::select! {
+                update = stream.next(&mut self.requests) => update,
+                // No failure: the sidecar connects anew, to any replica.
+                () = old_age(*ends) => Ok(None),
+                () = self.streams.drain.started() => Err(going_away()),
+            },
         }
     }
+}
 
-    async fn greet(&self, peer: Peer, requests: &mut Streaming<wire::SyncRequest>) -> Result<Stream, Status> {
+impl Streams {
+    async fn greet(&self, peer: Peer, requests: &mut Requests) -> Result<Stream, Status> {
         let late = |_| Status::deadline_exceeded("no Hello within 5 s");
         let first = tokio::time::timeout(HELLO_LIMIT, requests.message()).await.map_err(late)??;
-        let Some(Request::Hello(hello)) = first.and_then(|request| request.message) else {
+        let Some(Message::Hello(hello)) = first.and_then(|request| request.message) else {
             return Err(Status::invalid_argument("the first message must be a Hello"));
         };
         let workload = peer.workload.clone().unwrap_or_default();
@@ -104,13 +113,21 @@ impl Streams {
             asked: true,
         };
         stream.hello(hello)?;
-        Ok(stream)
+        // Before all objects are read, everything that the sidecar holds would seem to be gone.
+        tokio::select! {
+            synced = stream.latest.synced() => if synced { Ok(stream) } else { Err(going_away()) },
+            () = self.drain.started() => Err(going_away()),
+        }
     }
 }
 
-async fn old_age(lifetime: Option<Duration>) {
-    match lifetime {
-        Some(lifetime) => tokio::time::sleep(spread(lifetime)).await,
+fn going_away() -> Status {
+    Status::unavailable("the control plane is going away: connect anew")
+}
+
+async fn old_age(ends: Option<Instant>) {
+    match ends {
+        Some(ends) => tokio::time::sleep_until(ends).await,
         None => std::future::pending().await,
     }
 }
@@ -138,29 +155,23 @@ struct Stream {
 }
 
 impl Stream {
-    async fn serve(
-        &mut self,
-        requests: &mut Streaming<wire::SyncRequest>,
-        responses: &mpsc::Sender<Next>,
-    ) -> Result<(), Status> {
+    /// Follows the sidecar and the snapshots until there is something to send; `None` when the sidecar ends the call.
+    async fn next(&mut self, requests: &mut Requests) -> Result<Option<Encoded>, Status> {
         loop {
+            if let Some(update) = self.next_part() {
+                self.metrics.sent(update.resources.len());
+                return Ok(Some(response(Response::Update(update))));
+            }
             tokio::select! {
                 request = requests.message() => match request? {
                     Some(wire::SyncRequest { message: Some(message) }) => self.request(message)?,
                     Some(wire::SyncRequest { message: None }) => {} // of a newer sidecar
-                    None => return Ok(()),
+                    None => return Ok(None),
                 },
-                more = self.latest.changed(), if !self.behind => match more {
+                more = self.latest.changed() => match more {
                     true => self.behind = true,
-                    false => return Err(Status::unavailable("the control plane is going away: connect anew")),
+                    false => return Err(going_away()),
                 },
-                permit = responses.reserve(), if self.behind || !self.parts.is_empty() => {
-                    let Ok(permit) = permit else { return Ok(()) };
-                    if let Some(update) = self.next_part() {
-                        self.metrics.sent(update.resources.len());
-                        permit.send(Box::new(Ok(response(Response::Update(update)))));
-                    }
-                }
             }
         }
     }
@@ -174,15 +185,15 @@ impl Stream {
         self.subscribe(&hello.subscriptions)
     }
 
-    fn request(&mut self, request: Request) -> Result<(), Status> {
-        match request {
-            Request::Hello(_) => return Err(Status::invalid_argument("a second Hello")),
-            Request::Subscribe(wire::Subscribe { keys }) => self.subscribe(&keys)?,
-            Request::Unsubscribe(wire::Unsubscribe { keys }) => {
+    fn request(&mut self, message: Message) -> Result<(), Status> {
+        match message {
+            Message::Hello(_) => return Err(Status::invalid_argument("a second Hello")),
+            Message::Subscribe(wire::Subscribe { keys }) => self.subscribe(&keys)?,
+            Message::Unsubscribe(wire::Unsubscribe { keys }) => {
                 self.subscriptions.unsubscribe(keys.iter().filter_map(|key| key.parse().ok()));
                 self.behind = true;
             }
-            Request::Ack(wire::Ack { resources }) => {
+            Message::Ack(wire::Ack { resources }) => {
                 self.metrics.acked(resources.len());
                 self.connected.update(|status| {
                     for wire::Held { key, version } in &resources {
@@ -191,7 +202,7 @@ impl Stream {
                 });
                 resources.iter().for_each(|held| self.connected.follower.acked(&held.key, held.version));
             }
-            Request::Nack(wire::Nack { key, version, reason }) => {
+            Message::Nack(wire::Nack { key, version, reason }) => {
                 let (key, reason) = (short(&key), short(&reason));
                 warn!(key, version = format!("{version:016x}"), reason, "a sidecar refused a resource");
                 self.metrics.nacked();
@@ -239,7 +250,11 @@ impl Stream {
             self.parts.iter().flat_map(|part| &part.resources).for_each(|resource| follower.sent(&resource.key));
             self.parts.iter().flat_map(|part| &part.removed).for_each(|key| follower.removed(key));
         }
-        self.parts.pop_front()
+        let part = self.parts.pop_front();
+        if self.parts.is_empty() {
+            self.parts = VecDeque::new(); // gives its memory back
+        }
+        part
     }
 }
 
