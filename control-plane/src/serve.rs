@@ -29,10 +29,10 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use outrigger_daemon::Drain;
+use outrigger_wire::tls::{self, TlsStream};
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tonic::Status;
 use tracing::{debug, warn};
 
@@ -78,7 +78,7 @@ impl Mesh {
 }
 
 /// Accepts connections until the drain starts.
-pub(crate) async fn accept(listener: TcpListener, tls: Arc<ArcSwap<rustls::ServerConfig>>, mesh: Mesh, drain: Drain) {
+pub(crate) async fn accept(listener: TcpListener, tls: Arc<ArcSwap<ServerConfig>>, mesh: Mesh, drain: Drain) {
     let mesh = Arc::new(mesh);
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -90,10 +90,10 @@ pub(crate) async fn accept(listener: TcpListener, tls: Arc<ArcSwap<rustls::Serve
         match accepted {
             Ok((io, address)) => {
                 // The configuration of this moment: certificates change while the listener stays.
-                let acceptor = TlsAcceptor::from(tls.load_full());
+                let config = tls.load_full();
                 let (mesh, drain_too) = (mesh.clone(), drain.clone());
                 // Boxed: a task is as large as all that it ever holds, and keeps that size as long as it lives.
-                let secured = Box::pin(secure(io, address, acceptor));
+                let secured = Box::pin(secure(io, address, config));
                 drain.spawn(async move {
                     if let Some((io, caller)) = secured.await {
                         serve(io, caller, mesh, drain_too).await;
@@ -111,9 +111,9 @@ pub(crate) async fn accept(listener: TcpListener, tls: Arc<ArcSwap<rustls::Serve
 }
 
 /// The TLS handshake, and who has proved what in it; `None` when it has failed.
-async fn secure(io: TcpStream, address: SocketAddr, acceptor: TlsAcceptor) -> Option<(Tls, Arc<Caller>)> {
+async fn secure(io: TcpStream, address: SocketAddr, config: Arc<ServerConfig>) -> Option<(Tls, Arc<Caller>)> {
     let _ = io.set_nodelay(true);
-    let io = match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(io)).await {
+    let io = match tokio::time::timeout(HANDSHAKE_LIMIT, tls::accept(config, io)).await {
         Ok(Ok(io)) => Box::new(io),
         Ok(Err(error)) => {
             debug!(%address, %error, "TLS handshake failed");
@@ -124,7 +124,7 @@ async fn secure(io: TcpStream, address: SocketAddr, acceptor: TlsAcceptor) -> Op
             return None;
         }
     };
-    let leaf = io.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let leaf = io.peer_certificates().and_then(|chain| chain.first());
     match Caller::new(address, leaf) {
         Ok(caller) => Some((io, Arc::new(caller))),
         Err(error) => {
