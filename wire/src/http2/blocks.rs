@@ -57,7 +57,9 @@ impl State {
         }
         let length = fields.content_length();
         let request = match fields.request() {
-            Parsed::Head(_) if self_dependent || (end && length.is_some_and(|length| length > 0)) => return self.refuse(id),
+            Parsed::Head(_) if self_dependent || (end && length.is_some_and(|length| length > 0)) => {
+                return self.refuse(id);
+            }
             Parsed::Head(request) => request,
             Parsed::Malformed => return self.refuse(id),
             Parsed::TooLarge => return self.too_large(id, end),
@@ -114,7 +116,8 @@ impl State {
         }
         let Some(stream) = self.streams.get(key) else { return Ok(()) };
         // RFC 9110 §8.6: what the length of another response would be says nothing about this one.
-        let bodiless = stream.head_only || status == http::StatusCode::NOT_MODIFIED || status == http::StatusCode::NO_CONTENT;
+        let bodiless =
+            stream.head_only || status == http::StatusCode::NOT_MODIFIED || status == http::StatusCode::NO_CONTENT;
         stream.length_left = if bodiless { None } else { length };
         stream.receiving = Receiving::Body;
         stream.head = Some(response);

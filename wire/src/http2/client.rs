@@ -24,7 +24,10 @@ use super::stream::Key;
 
 /// Makes a connection of `io`: what sends requests over it, and the future that has to run for it. That ends when the peer goes away or
 /// fails, or when every sender was dropped and the last request is done.
-pub fn connect<I, B>(io: I, settings: &Settings) -> (Sender<B>, impl Future<Output = Result<(), Error>> + Send + use<I, B>)
+pub fn connect<I, B>(
+    io: I,
+    settings: &Settings,
+) -> (Sender<B>, impl Future<Output = Result<(), Error>> + Send + use<I, B>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send,
     B: Body<Data = Bytes> + Unpin + Send,

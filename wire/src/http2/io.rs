@@ -26,6 +26,13 @@ pub(super) struct Io<I> {
     write_waker: Waker,
 }
 
+impl<I> Io<I> {
+    /// Whether some of `out` has left since this was last asked.
+    pub(super) fn take_wrote(&mut self) -> bool {
+        std::mem::take(&mut self.wrote)
+    }
+}
+
 /// What a read brought.
 #[derive(Debug)]
 pub(super) enum Read {
@@ -99,10 +106,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Io<I> {
     pub(super) fn poll_shutdown(&mut self) -> Poll<io::Result<()>> {
         let mut cx = Context::from_waker(&self.write_waker);
         Pin::new(&mut self.io).poll_shutdown(&mut cx)
-    }
-
-    pub(super) fn take_wrote(&mut self) -> bool {
-        std::mem::take(&mut self.wrote)
     }
 
     pub(super) fn is_written(&self) -> bool {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use parking_lot::MutexGuard;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Settings;
@@ -140,15 +141,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
             }
             Poll::Ready(Ok(Read::Input)) => {}
             Poll::Ready(Ok(Read::Offence(fatal))) => {
-                self.shared.lock().offend(fatal);
+                lock(&self.shared, &mut self.io).offend(fatal);
                 self.end(Err(fatal.into()));
             }
             Poll::Ready(Ok(Read::End)) => {
-                let wrote = self.io.take_wrote();
-                let mut state = self.shared.lock();
-                if wrote {
-                    state.sent();
-                }
+                let mut state = lock(&self.shared, &mut self.io);
                 let clean = state.streams.open() == 0;
                 state.fail(&Error::Ended);
                 drop(state);
@@ -181,11 +178,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
     /// Takes what the workers and handles wrote, and writes it.
     fn settle(&mut self) -> Poll<Result<(), Error>> {
         loop {
-            let wrote = self.io.take_wrote();
-            let mut state = self.shared.lock();
-            if wrote {
-                state.sent();
-            }
+            let mut state = lock(&self.shared, &mut self.io);
             if self.io.is_written() {
                 state.take_output(&mut self.io.out);
             }
@@ -236,11 +229,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
 
     /// The transport is of no use any more.
     fn break_off(&mut self, error: &Error) {
-        let wrote = self.io.take_wrote();
-        let mut state = self.shared.lock();
-        if wrote {
-            state.sent();
-        }
+        let mut state = lock(&self.shared, &mut self.io);
         state.fail(error);
         drop(state);
         self.end(Err(error.clone()));
@@ -288,7 +277,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
 
 impl<I, W> Drop for Link<I, W> {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
+        let mut state = lock(&self.shared, &mut self.io);
         state.fail(&Error::Ended);
         let work = std::mem::take(&mut state.work);
         drop(state);
@@ -296,6 +285,15 @@ impl<I, W> Drop for Link<I, W> {
         work.wakes.into_iter().for_each(Waker::wake);
         std::mem::take(&mut self.work).wakes.into_iter().for_each(Waker::wake);
     }
+}
+
+/// Locks the state, which then knows what was sent: that decides which requests may be sent again.
+fn lock<'a, I>(shared: &'a Shared, io: &mut Io<I>) -> MutexGuard<'a, State> {
+    let mut state = shared.lock();
+    if io.take_wrote() {
+        state.sent();
+    }
+    state
 }
 
 /// After so many rounds other tasks have their turn.

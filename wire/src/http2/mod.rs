@@ -23,6 +23,8 @@ mod send;
 mod server;
 mod state;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod timer;
 
 use std::time::Duration;

@@ -72,7 +72,11 @@ impl Output {
     }
 
     /// Writes all there is, with as few calls as the transport allows.
-    pub(super) fn poll_write(&mut self, io: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_write(
+        &mut self,
+        io: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.frames_done < self.frames.len() || self.large_done < self.large.len() {
             let written = if self.large_done == self.large.len() {
                 ready!(Pin::new(&mut *io).poll_write(cx, &self.frames[self.frames_done..]))?

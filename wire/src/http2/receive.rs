@@ -346,7 +346,8 @@ impl State {
         }
         if !std::mem::replace(&mut self.input.settled, true) {
             // Until the peer says otherwise it allows as many as it likes (RFC 9113 §6.5.2).
-            let silent = !settings.iter().any(|[a, b, ..]| u16::from_be_bytes([*a, *b]) == frame::MAX_CONCURRENT_STREAMS);
+            let silent =
+                !settings.iter().any(|[a, b, ..]| u16::from_be_bytes([*a, *b]) == frame::MAX_CONCURRENT_STREAMS);
             if silent {
                 self.peer_streams = usize::MAX;
             }
@@ -446,7 +447,11 @@ impl State {
             return Ok(());
         }
         let Some((key, stream)) = self.streams.find(head.id) else {
-            return if self.is_idle(head.id) { Err(Fatal::protocol("WINDOW_UPDATE on no stream")) } else { self.glitch() };
+            return if self.is_idle(head.id) {
+                Err(Fatal::protocol("WINDOW_UPDATE on no stream"))
+            } else {
+                self.glitch()
+            };
         };
         if more == 0 {
             return self.offence(key, Reason::PROTOCOL_ERROR, "WINDOW_UPDATE by nothing");
@@ -463,7 +468,8 @@ impl State {
 /// The payload without its padding (RFC 9113 §6.1).
 fn unpad(payload: &[u8]) -> Result<&[u8], Fatal> {
     let (length, rest) = payload.split_first().ok_or(Fatal::size("padded frame is empty"))?;
-    let end = rest.len().checked_sub(usize::from(*length)).ok_or(Fatal::protocol("padding is longer than its frame"))?;
+    let end =
+        rest.len().checked_sub(usize::from(*length)).ok_or(Fatal::protocol("padding is longer than its frame"))?;
     Ok(&rest[..end])
 }
 
