@@ -30,7 +30,7 @@ impl State {
             (Some((key, Receiving::Body)), _) => self.trailers(key, fields, end),
             (Some((key, Receiving::Head)), _) => self.response(key, fields, end),
             (None, Role::Server) => self.request(head.id, fields, end, self_dependent),
-            (None, Role::Client) if head.id % 2 == 0 || head.id >= self.next_id => {
+            (None, Role::Client) if head.id.is_multiple_of(2) || head.id >= self.next_id => {
                 Err(Fatal::protocol("HEADERS on no stream"))
             }
             (None, Role::Client) => self.glitch(),
@@ -38,7 +38,7 @@ impl State {
     }
 
     fn request(&mut self, id: u32, fields: Fields, end: bool, self_dependent: bool) -> Result<(), Fatal> {
-        if id % 2 == 0 {
+        if id.is_multiple_of(2) {
             return Err(Fatal::protocol("stream of a client is even"));
         }
         if id <= self.last_peer {

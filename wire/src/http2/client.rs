@@ -33,7 +33,7 @@ where
     B: Body<Data = Bytes> + Unpin + Send,
 {
     let shared = Shared::new(Role::Client, settings);
-    let bodies = Arc::new(Mutex::new(Vec::new()));
+    let bodies = Arc::new(Handed(Mutex::new(Vec::new())));
     let sender = Sender { side: Arc::new(Side { shared: shared.clone(), bodies: bodies.clone() }) };
     let pumps = Pumps { handed: bodies, slots: Vec::new(), wakers: Vec::new() };
     let mut link = Link::new(io, shared, settings, pumps);
@@ -45,10 +45,12 @@ pub struct Sender<B> {
     side: Arc<Side<B>>,
 }
 
+/// Bodies that the connection's task shall take over.
+struct Handed<B>(Mutex<Vec<(Key, Pump<B>)>>);
+
 struct Side<B> {
     shared: Arc<Shared>,
-    /// Bodies that the connection's task shall take over.
-    bodies: Arc<Mutex<Vec<(Key, Pump<B>)>>>,
+    bodies: Arc<Handed<B>>,
 }
 
 impl<B> Sender<B> {
@@ -76,7 +78,7 @@ impl<B: Body<Data = Bytes> + Unpin> Sender<B> {
         drop(turn);
         let mut incoming = Incoming::new(shared.clone(), key, None);
         if wrote != Wrote::Over {
-            self.side.bodies.lock().push((key, pump));
+            self.side.bodies.0.lock().push((key, pump));
             shared.ready.notify();
         }
         let answer = poll_fn(|cx| match shared.with(|state| state.take_head(key, cx.waker())) {
@@ -161,7 +163,7 @@ impl Drop for Turn<'_> {
 
 /// The bodies on their way, by the slots of their streams.
 struct Pumps<B> {
-    handed: Arc<Mutex<Vec<(Key, Pump<B>)>>>,
+    handed: Arc<Handed<B>>,
     slots: Vec<Option<(Key, Pump<B>)>>,
     wakers: Vec<Option<Waker>>,
 }
@@ -170,7 +172,7 @@ impl<B: Body<Data = Bytes> + Unpin> Workers for Pumps<B> {
     fn start(&mut self, _: Arrived, _: &Arc<Shared>) {}
 
     fn collect(&mut self, shared: &Arc<Shared>, poll: &mut Vec<u32>) {
-        let handed = std::mem::take(&mut *self.handed.lock());
+        let handed = std::mem::take(&mut *self.handed.0.lock());
         for (key, pump) in handed {
             if !shared.lock().hand_over(key) {
                 continue;

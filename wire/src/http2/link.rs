@@ -93,6 +93,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
 
     /// Sees which parts have something to do.
     fn take_bits(&mut self) -> bool {
+        if !self.shared.ready.take_any() {
+            return false;
+        }
         let mut any = false;
         let mut word = 0;
         while let Some(mut bits) = self.shared.ready.take(word) {

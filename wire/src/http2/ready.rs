@@ -2,7 +2,7 @@
 //! task is woken only when it sleeps.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
 use parking_lot::Mutex;
@@ -13,6 +13,8 @@ pub(super) struct Ready {
     task: AtomicU8,
     waker: Mutex<Option<Waker>>,
     words: Box<[AtomicU64]>,
+    /// Some bit may be set.
+    any: AtomicBool,
 }
 
 impl Ready {
@@ -23,6 +25,7 @@ impl Ready {
             task: AtomicU8::new(AWAKE),
             waker: Mutex::new(None),
             words: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            any: AtomicBool::new(false),
         }
     }
 
@@ -66,7 +69,13 @@ impl Ready {
     pub(super) fn mark(&self, bit: usize) {
         if let Some(word) = self.words.get(bit / 64) {
             word.fetch_or(1 << (bit % 64), Ordering::AcqRel);
+            self.any.store(true, Ordering::Release);
         }
+    }
+
+    /// Whether bits were set since this was last asked.
+    pub(super) fn take_any(&self) -> bool {
+        self.any.load(Ordering::Acquire) && self.any.swap(false, Ordering::AcqRel)
     }
 
     /// Takes the bits of one word; `None` behind the last.
@@ -79,6 +88,7 @@ impl Ready {
         let Some(word) = self.words.get(bit / 64) else { return };
         let mask = 1 << (bit % 64);
         if word.fetch_or(mask, Ordering::AcqRel) & mask == 0 {
+            self.any.store(true, Ordering::Release);
             self.notify();
         }
     }

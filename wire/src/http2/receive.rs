@@ -128,8 +128,8 @@ impl State {
     /// Whether `id` is of a stream that was never opened.
     fn is_idle(&self, id: u32) -> bool {
         match self.role {
-            Role::Server => id % 2 == 0 || (id > self.last_peer && self.leaving != Leaving::Final),
-            Role::Client => id % 2 == 0 || id >= self.next_id,
+            Role::Server => id.is_multiple_of(2) || (id > self.last_peer && self.leaving != Leaving::Final),
+            Role::Client => id.is_multiple_of(2) || id >= self.next_id,
         }
     }
 
@@ -245,9 +245,9 @@ impl State {
         let mut fragment = if head.has(frame::PADDED) { unpad(payload)? } else { payload };
         let mut self_dependent = false;
         if head.has(frame::WITH_PRIORITY) {
-            let dependency = frame::word(fragment).ok_or(Fatal::size("HEADERS without their priority"))?;
+            let dependency = frame::word(fragment).ok_or_else(|| Fatal::size("HEADERS without their priority"))?;
             self_dependent = dependency & frame::MAX_ID == head.id;
-            fragment = fragment.get(5..).ok_or(Fatal::size("HEADERS without their priority"))?;
+            fragment = fragment.get(5..).ok_or_else(|| Fatal::size("HEADERS without their priority"))?;
         }
         if head.has(frame::END_HEADERS) {
             return self.header_block(head, fragment, self_dependent);
@@ -467,9 +467,11 @@ impl State {
 
 /// The payload without its padding (RFC 9113 §6.1).
 fn unpad(payload: &[u8]) -> Result<&[u8], Fatal> {
-    let (length, rest) = payload.split_first().ok_or(Fatal::size("padded frame is empty"))?;
-    let end =
-        rest.len().checked_sub(usize::from(*length)).ok_or(Fatal::protocol("padding is longer than its frame"))?;
+    let (length, rest) = payload.split_first().ok_or_else(|| Fatal::size("padded frame is empty"))?;
+    let end = rest
+        .len()
+        .checked_sub(usize::from(*length))
+        .ok_or_else(|| Fatal::protocol("padding is longer than its frame"))?;
     Ok(&rest[..end])
 }
 

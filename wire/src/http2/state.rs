@@ -241,6 +241,9 @@ impl State {
     /// Hands what there is to do to the connection's task.
     pub(super) fn add_work(&mut self, work: &mut Work) {
         self.stirred = false;
+        if self.work.is_empty() {
+            return;
+        }
         work.add(&mut self.work);
         work.arrived.retain(|arrived| {
             let live = self.streams.get(arrived.key).is_some_and(|stream| stream.open);

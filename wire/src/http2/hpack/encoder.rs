@@ -15,8 +15,8 @@ use super::{FIELD_OVERHEAD, TABLE_SIZE, integer};
 pub(in crate::http2) struct Encoder {
     /// The newest is at the back; of one place in all three are the entry, the tag of the field and the tag of its name.
     entries: VecDeque<Entry>,
-    fields: Vec<u16>,
-    names: Vec<u16>,
+    fields: Tags,
+    names: Tags,
     size: usize,
     limit: usize,
     /// Tags of fields that were seen once: at its second sight a field enters the table.
@@ -42,8 +42,8 @@ impl Encoder {
     pub(in crate::http2) fn new() -> Self {
         Self {
             entries: VecDeque::new(),
-            fields: Vec::new(),
-            names: Vec::new(),
+            fields: Tags::default(),
+            names: Tags::default(),
             size: 0,
             limit: TABLE_SIZE,
             seen: [0; SEEN],
@@ -133,7 +133,7 @@ impl Encoder {
         let name_tag = tag(mix(index as u64 + 1, b""));
         let field_tag = tag(mix(index as u64 + 1, value));
         let same = |entry: &Entry| matches!(entry.name, Name::Pseudo(other) if other == index) && entry.value == value;
-        if let Some(place) = find(&self.fields, field_tag, |place| same(&self.entries[place])) {
+        if let Some(place) = self.fields.find(field_tag, |place| same(&self.entries[place])) {
             integer::encode(out, 0x80, 7, self.index(place));
             return;
         }
@@ -166,7 +166,7 @@ impl Encoder {
             Entry { name: Name::Pseudo(_), .. } => false,
         };
         if !value.is_sensitive()
-            && let Some(place) = find(&self.fields, field_tag, same)
+            && let Some(place) = self.fields.find(field_tag, same)
         {
             integer::encode(out, 0x80, 7, self.index(place));
             return;
@@ -181,7 +181,7 @@ impl Encoder {
         let text = name.as_str();
         let known = static_index(text).or_else(|| {
             let same = |place: usize| matches!(&self.entries[place].name, Name::Header(other) if other == name);
-            find(&self.names, name_tag, same).map(|place| self.index(place))
+            self.names.find(name_tag, same).map(|place| self.index(place))
         });
         // A name of its own enters with its first value, so that the peer has not to read and check it each time.
         let enters = !value.is_sensitive()
@@ -214,7 +214,7 @@ impl Encoder {
     }
 
     fn second_sight(&mut self, tag: u16) -> bool {
-        let slot = &mut self.seen[usize::from(tag) % SEEN];
+        let slot = &mut self.seen[usize::from(tag >> 1) % SEEN];
         let again = *slot == tag;
         *slot = tag;
         again
@@ -240,25 +240,54 @@ impl Encoder {
             self.size -= name + oldest.value.len() + FIELD_OVERHEAD;
             gone += 1;
         }
-        self.fields.drain(..gone);
-        self.names.drain(..gone);
+        self.fields.forget(gone);
+        self.names.forget(gone);
     }
 }
 
-/// The place of `tag` in `tags` for which `same` holds. Whole lines are compared at once.
-fn find(tags: &[u16], tag: u16, same: impl Fn(usize) -> bool) -> Option<usize> {
-    for (line, tags) in tags.chunks(LINE).enumerate() {
-        let any = tags.iter().fold(false, |any, other| any | (*other == tag));
-        if !any {
-            continue;
+/// Tags in the order of the entries, in lines that are compared as a whole; what is empty is 0, which is no tag.
+#[derive(Debug, Default)]
+struct Tags {
+    lines: Vec<[u16; LINE]>,
+    count: usize,
+}
+
+impl Tags {
+    fn push(&mut self, tag: u16) {
+        if self.count == self.lines.len() * LINE {
+            self.lines.push([0; LINE]);
         }
-        for (at, other) in tags.iter().enumerate() {
-            if *other == tag && same(line * LINE + at) {
-                return Some(line * LINE + at);
+        self.lines[self.count / LINE][self.count % LINE] = tag;
+        self.count += 1;
+    }
+
+    /// The place of `tag` for which `same` holds.
+    fn find(&self, tag: u16, same: impl Fn(usize) -> bool) -> Option<usize> {
+        for (at, line) in self.lines.iter().enumerate() {
+            let any = line.iter().fold(false, |any, other| any | (*other == tag));
+            if !any {
+                continue;
+            }
+            let places = line.iter().enumerate().filter(|(_, other)| **other == tag);
+            let found = places.map(|(place, _)| at * LINE + place).find(|place| same(*place));
+            if found.is_some() {
+                return found;
             }
         }
+        None
     }
-    None
+
+    /// Forgets the oldest.
+    fn forget(&mut self, gone: usize) {
+        if gone == 0 {
+            return;
+        }
+        let tags = self.lines.as_flattened_mut();
+        tags.copy_within(gone..self.count, 0);
+        tags[self.count - gone..self.count].fill(0);
+        self.count -= gone;
+        self.lines.truncate(self.count.div_ceil(LINE));
+    }
 }
 
 /// A quick hash. Nobody gains by making two fields meet: they are compared, and the table is small.
@@ -268,16 +297,20 @@ fn mix(seed: u64, bytes: &[u8]) -> u64 {
     for word in words {
         hash = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(FACTOR).rotate_left(29);
     }
-    let mut last = 0;
-    for byte in rest {
-        last = (last << 8) | u64::from(*byte);
-    }
+    // The last octets, some of them twice if that makes a whole word.
+    let last = if let Some(word) = bytes.last_chunk::<8>() {
+        u64::from_le_bytes(*word)
+    } else if let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+    } else {
+        rest.iter().fold(0, |last, octet| last << 8 | u64::from(*octet))
+    };
     (hash ^ last).wrapping_mul(FACTOR)
 }
 
 fn tag(hash: u64) -> u16 {
     let [.., a, b] = hash.to_le_bytes();
-    u16::from_le_bytes([a, b])
+    u16::from_le_bytes([a, b]) | 1
 }
 
 fn string(value: &[u8], out: &mut Vec<u8>) {

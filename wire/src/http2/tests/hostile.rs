@@ -192,8 +192,8 @@ async fn a_table_that_shrinks_and_grows_is_followed() {
 
 #[tokio::test]
 async fn mistakes_with_a_connection_end_it() {
-    let long_padding = [9, 1, 2];
-    let cases: [(&str, u8, u8, u32, &[u8], Reason); 19] = [
+    type Mistake = (&'static str, u8, u8, u32, &'static [u8], Reason);
+    let cases: [Mistake; 19] = [
         ("window beyond bounds", WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff], Reason::FLOW_CONTROL_ERROR),
         ("window by nothing", WINDOW_UPDATE, 0, 0, &[0; 4], Reason::PROTOCOL_ERROR),
         ("window of an idle stream", WINDOW_UPDATE, 0, 7, &[0, 0, 0, 1], Reason::PROTOCOL_ERROR),
@@ -202,7 +202,7 @@ async fn mistakes_with_a_connection_end_it() {
         ("reset of an idle stream", RST_STREAM, 0, 7, &[0; 4], Reason::PROTOCOL_ERROR),
         ("reset of a wrong size", RST_STREAM, 0, 1, &[0; 5], Reason::FRAME_SIZE_ERROR),
         ("an even stream", HEADERS, END_BOTH, 2, GET, Reason::PROTOCOL_ERROR),
-        ("padding longer than its frame", DATA, PADDED, 1, &long_padding, Reason::PROTOCOL_ERROR),
+        ("padding longer than its frame", DATA, PADDED, 1, &[9, 1, 2], Reason::PROTOCOL_ERROR),
         ("padding of nothing", DATA, PADDED, 1, &[], Reason::FRAME_SIZE_ERROR),
         ("a promise", PUSH_PROMISE, END_HEADERS, 1, &[0, 0, 0, 2], Reason::PROTOCOL_ERROR),
         ("a block out of nowhere", CONTINUATION, END_HEADERS, 1, GET, Reason::PROTOCOL_ERROR),
