@@ -171,3 +171,16 @@ fn what_is_sensitive_never_enters() {
         assert_eq!(seen.0, ["x-token: secret"]);
     }
 }
+
+#[test]
+fn the_least_size_between_two_blocks_is_told_too() {
+    let mut encoder = Encoder::new();
+    for sizes in [[0, 4096], [100, 5000]] {
+        sizes.iter().for_each(|size| encoder.resize(*size));
+        let mut block = Vec::new();
+        encoder.trailers(&http::HeaderMap::new(), &mut block);
+        let mut told = Vec::new();
+        sizes.iter().for_each(|size| integer::encode(&mut told, 0x20, 5, (*size).min(4096)));
+        assert_eq!(block, told);
+    }
+}

@@ -10,7 +10,7 @@ use tokio::time::Duration;
 use super::super::frame::*;
 use super::super::head::Fields;
 use super::super::hpack::Decoder;
-use super::super::{Error, Incoming, Reason, Settings};
+use super::super::{Error, Incoming, Reason, Settings, serve};
 use super::raw::{END_BOTH, GET, POST, Raw};
 use super::{AnyBody, echo, empty, full, post, text};
 
@@ -67,7 +67,7 @@ async fn a_header_block_without_end_is_cut_off() {
     let mut peer = Raw::client(&Settings::default(), echo).await;
     peer.frame(HEADERS, END_STREAM, 1, GET).await;
     for _ in 0..20_000 {
-        peer.frame(CONTINUATION, 0, 1, &[0, 1, b'a', 1, b'b']).await;
+        peer.frame(CONTINUATION, 0, 1, &[]).await;
     }
 
     assert_eq!(peer.go_away().await, Reason::ENHANCE_YOUR_CALM);
@@ -105,6 +105,20 @@ async fn floods_of_frames_that_bring_nothing_end_the_connection() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_no_answers_gets_few() {
+    let (mut near, far) = tokio::io::duplex(1024);
+    let end = tokio::spawn(async move { serve(far, &Settings::default(), hold, pending()).await });
+    let mut input = PREFACE.to_vec();
+    settings(&mut input, &[]);
+    for _ in 0..2_000 {
+        ping(&mut input, 0, [0; 8]);
+    }
+    let _ = tokio::io::AsyncWriteExt::write_all(&mut near, &input).await;
+
+    assert_eq!(end.await.unwrap().unwrap_err().reason(), Some(Reason::ENHANCE_YOUR_CALM));
+}
+
 #[tokio::test]
 async fn a_bomb_of_fields_is_answered_431_and_the_table_stays_in_step() {
     let mut peer = Raw::client(&Settings::default(), echo).await;
@@ -117,9 +131,9 @@ async fn a_bomb_of_fields_is_answered_431_and_the_table_stays_in_step() {
     let (_, answer) = peer.until(HEADERS).await;
     assert_eq!(&answer[1..], [3, b'4', b'3', b'1']);
 
-    // Many small ones.
+    // Many small ones, which are within the octets.
     let mut block = GET.to_vec();
-    block.extend(std::iter::repeat_n(0x90, 10_000));
+    block.extend(std::iter::repeat_n(0x90, 300));
     peer.frame(HEADERS, END_BOTH, 3, &block).await;
     let (_, answer) = peer.until(HEADERS).await;
     assert_ne!(answer, [0x88]);
@@ -279,11 +293,15 @@ async fn data_after_the_end_is_refused_and_after_our_reset_passed_over() {
     peer.frame(DATA, 0, 1, b"more").await;
     assert_eq!(peer.reset(1).await, Reason::STREAM_CLOSED);
 
+    peer.frame(HEADERS, END_BOTH, 3, POST).await;
+    peer.frame(DATA, 0, 3, b"more").await;
+    assert_eq!(peer.reset(3).await, Reason::STREAM_CLOSED);
+
     // It was sent before the reset was seen: that is no offence.
-    for _ in 0..10 {
-        peer.frame(DATA, 0, 1, b"more").await;
+    for id in [1, 3, 1, 3] {
+        peer.frame(DATA, 0, id, b"more").await;
+        peer.frame(HEADERS, END_BOTH, id, &[0, 1, b'a', 1, b'b']).await;
     }
-    peer.frame(HEADERS, END_BOTH, 1, &[0, 1, b'a', 1, b'b']).await;
     peer.frame(PING, 0, 0, &[0; 8]).await;
     while let Some((head, _)) = peer.next().await {
         assert!(head.kind != RST_STREAM && head.kind != GO_AWAY);

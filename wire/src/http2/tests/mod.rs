@@ -75,3 +75,8 @@ where
 {
     body.collect().await.unwrap().to_bytes()
 }
+
+/// What has to happen without any clock: in a test whose time is paused, waiting in vain ends it.
+pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(std::time::Duration::from_secs(1), future).await.expect("it happens")
+}

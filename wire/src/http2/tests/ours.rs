@@ -1,6 +1,7 @@
 //! Our client with our server.
 
 use std::future::pending;
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,9 +11,10 @@ use http_body_util::BodyExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::frame::{self, DATA, END_HEADERS, GO_AWAY, HEADERS};
+use super::super::state::{Role, Shared};
 use super::super::{Error, Incoming, Reason, Settings, connect, serve};
 use super::raw::{END_BOTH, Raw};
-use super::{AnyBody, channel, client, echo, empty, frames, full, grpc_trailers, pipe, post, text};
+use super::{AnyBody, channel, client, echo, empty, frames, full, grpc_trailers, pipe, post, soon, text};
 
 /// Tells when it is dropped.
 struct Dropped(mpsc::UnboundedSender<()>);
@@ -102,7 +104,7 @@ async fn a_call_goes_both_ways_at_once() {
     assert!(body.frame().await.is_none());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_beyond_the_limit_waits_for_its_turn() {
     let (hold, mut held) = mpsc::unbounded_channel();
     let sender = client(&Settings { max_streams: 2, ..Settings::default() }, move |_| {
@@ -138,7 +140,7 @@ async fn a_request_beyond_the_limit_waits_for_its_turn() {
     assert_eq!(answered, 3);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn giving_up_a_call_drops_the_service_and_the_request_body() {
     let (dropped, mut drops) = mpsc::unbounded_channel();
     let (served, mut serves) = mpsc::unbounded_channel();
@@ -158,11 +160,11 @@ async fn giving_up_a_call_drops_the_service_and_the_request_body() {
     serves.recv().await.unwrap();
     call.abort();
 
-    drops.recv().await.unwrap();
-    body_alive.closed().await;
+    soon(drops.recv()).await.unwrap();
+    soon(body_alive.closed()).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dropping_a_response_ends_its_body() {
     let (send, body) = channel();
     let body = std::sync::Mutex::new(Some(body));
@@ -173,7 +175,7 @@ async fn dropping_a_response_ends_its_body() {
     let response = sender.send(post(empty())).await.unwrap();
     send.send(Ok(Frame::data("x".into()))).unwrap();
     drop(response);
-    send.closed().await;
+    soon(send.closed()).await;
     // The connection lives.
     sender.send(post(empty())).await.unwrap();
 }
@@ -190,13 +192,13 @@ async fn unread_bodies_give_the_window_back() {
     assert_eq!(text(response.into_body()).await.len(), 60_000);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_response_before_the_end_of_its_request_stops_the_request() {
     let sender = client(&Settings::default(), |_| async { Response::new(full("enough")) });
     let (send, body) = channel();
     let response = sender.send(post(body)).await.unwrap();
     assert_eq!(text(response.into_body()).await, "enough");
-    send.closed().await;
+    soon(send.closed()).await;
 }
 
 #[tokio::test]
@@ -225,7 +227,7 @@ async fn a_body_that_fails_resets_its_stream() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_end_of_the_connection_drops_the_services_and_fails_the_calls() {
     let (dropped, mut drops) = mpsc::unbounded_channel();
     let (near, far) = pipe();
@@ -250,7 +252,7 @@ async fn the_end_of_the_connection_drops_the_services_and_fails_the_calls() {
     serves.recv().await.unwrap();
     driver.abort();
 
-    drops.recv().await.unwrap();
+    soon(drops.recv()).await.unwrap();
     assert!(matches!(server.await.unwrap(), Err(Error::Ended)));
     let error = call.await.unwrap().unwrap_err();
     assert!(!error.is_unprocessed());
@@ -444,4 +446,37 @@ async fn a_connection_that_was_quiet_works_again() {
         assert_eq!(text(response.into_body()).await, "again");
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_nobody_reads_keeps_no_other_request_waiting() {
+    let (sender, mut peer) = Raw::server(&Settings { max_streams: 1, ..Settings::default() }).await;
+    let call = || {
+        let sender = sender.clone();
+        tokio::spawn(async move { sender.send(post(empty())).await })
+    };
+    let first = call();
+    peer.until(HEADERS).await;
+    peer.frame(HEADERS, END_HEADERS, 1, &[0x88]).await;
+    let unread = first.await.unwrap().unwrap();
+    let _second = call();
+    tokio::task::yield_now().await;
+    peer.frame(DATA, frame::END_STREAM, 1, b"some").await;
+
+    assert_eq!(soon(peer.until(HEADERS)).await.0.id, 3);
+    assert_eq!(text(unread.into_body()).await, "some");
+}
+
+#[test]
+fn a_turn_that_is_given_up_goes_to_the_next() {
+    let shared = Shared::new(Role::Client, &Settings::default());
+    let mut state = shared.lock();
+    let (mut first, mut second) = (None, None);
+    state.wait(&mut first, Waker::noop());
+    state.wait(&mut second, Waker::noop());
+    state.wake_waiting();
+    assert_eq!((state.work.wakes.len(), state.waiting.len()), (1, 1));
+
+    state.stop_waiting(first.unwrap(), false);
+    assert_eq!((state.work.wakes.len(), state.waiting.len()), (2, 0));
 }
