@@ -1,0 +1,168 @@
+//! Header blocks in: what a whole one means to the stream it came for.
+
+use http::Method;
+
+use super::error::{Error, Fatal, Reason};
+use super::frame::{self, Head};
+use super::head::{Fields, Parsed};
+use super::receive::FIELDS_AT_MOST;
+use super::send::After;
+use super::state::{Arrived, Leaving, Role, State};
+use super::stream::{Key, Receiving};
+
+impl State {
+    pub(super) fn header_block(&mut self, head: Head, block: &[u8], self_dependent: bool) -> Result<(), Fatal> {
+        let found = self.streams.find(head.id).map(|(key, stream)| (key, stream.receiving));
+        let is_trailers = matches!(found, Some((_, Receiving::Body)));
+        let mut fields = Fields::new(self.max_head, if is_trailers { 3 } else { self.input.fields });
+        // Whatever becomes of the stream, the table must stay in step.
+        let broken = Fatal { reason: Reason::COMPRESSION_ERROR, what: "header block cannot be decoded" };
+        self.decoder.decode(block, &mut fields).ok_or(broken)?;
+        if !is_trailers {
+            self.input.fields = fields.count().min(FIELDS_AT_MOST);
+        }
+        let end = head.has(frame::END_STREAM);
+        match (found, self.role) {
+            (Some((key, _)), _) if self_dependent => {
+                self.offence(key, Reason::PROTOCOL_ERROR, "stream depends on itself")
+            }
+            (Some((key, Receiving::Ended)), _) => self.offence(key, Reason::STREAM_CLOSED, "HEADERS after the end"),
+            (Some((key, Receiving::Body)), _) => self.trailers(key, fields, end),
+            (Some((key, Receiving::Head)), _) => self.response(key, fields, end),
+            (None, Role::Server) => self.request(head.id, fields, end, self_dependent),
+            (None, Role::Client) if head.id.is_multiple_of(2) || head.id >= self.next_id => {
+                Err(Fatal::protocol("HEADERS on no stream"))
+            }
+            (None, Role::Client) => self.glitch(),
+        }
+    }
+
+    fn request(&mut self, id: u32, fields: Fields, end: bool, self_dependent: bool) -> Result<(), Fatal> {
+        if id.is_multiple_of(2) {
+            return Err(Fatal::protocol("stream of a client is even"));
+        }
+        if id <= self.last_peer {
+            if self.was_reset(id) {
+                return self.glitch();
+            }
+            return Err(Fatal { reason: Reason::STREAM_CLOSED, what: "HEADERS on a closed stream" });
+        }
+        if self.leaving == Leaving::Final {
+            return self.glitch();
+        }
+        self.last_peer = id;
+        if self.streams.open() >= self.max_streams || self.streams.used() >= self.max_slots() {
+            self.reset_id(id, Reason::REFUSED_STREAM);
+            return self.count_reset();
+        }
+        let length = fields.content_length();
+        let request = match fields.request() {
+            Parsed::Head(_) if self_dependent || (end && length.is_some_and(|length| length > 0)) => {
+                return self.refuse(id);
+            }
+            Parsed::Head(request) => request,
+            Parsed::Malformed => return self.refuse(id),
+            Parsed::TooLarge => return self.too_large(id, end),
+        };
+        self.used = true;
+        let (key, stream) = self.streams_for(id, end);
+        stream.worker = true;
+        stream.reader = !end;
+        stream.tunnel = *request.method() == Method::CONNECT;
+        stream.head_only = *request.method() == Method::HEAD;
+        stream.length_left = length;
+        self.work.arrived.push(Arrived { key, request, has_body: !end, length });
+        Ok(())
+    }
+
+    fn streams_for(&mut self, id: u32, end: bool) -> (Key, &mut super::stream::Stream) {
+        let (send_window, receive_window) = (self.peer_stream_window, self.first_window);
+        let (key, stream) = self.streams.insert(id);
+        stream.receiving = if end { Receiving::Ended } else { Receiving::Body };
+        stream.sending = true;
+        stream.send_window = send_window;
+        stream.receive_window = receive_window;
+        (key, stream)
+    }
+
+    /// A malformed request (RFC 9113 §8.1.1).
+    fn refuse(&mut self, id: u32) -> Result<(), Fatal> {
+        self.reset_id(id, Reason::PROTOCOL_ERROR);
+        self.count_reset()
+    }
+
+    /// 431 Request Header Fields Too Large (RFC 6585 §5).
+    fn too_large(&mut self, id: u32, end: bool) -> Result<(), Fatal> {
+        let (key, _) = self.streams_for(id, end);
+        let status = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        self.respond(key, (status, &http::HeaderMap::new()), &mut bytes::Bytes::new(), &mut After::End);
+        self.count_reset()
+    }
+
+    fn response(&mut self, key: Key, fields: Fields, end: bool) -> Result<(), Fatal> {
+        let length = fields.content_length();
+        let response = match fields.response() {
+            Parsed::Head(response) => response,
+            Parsed::Malformed => return self.offence(key, Reason::PROTOCOL_ERROR, "response is malformed"),
+            Parsed::TooLarge => return self.offence(key, Reason::CANCEL, "response's head is too large"),
+        };
+        let status = response.status();
+        if status.is_informational() {
+            // RFC 9113 §8.1: the final head is still to come.
+            if end {
+                return self.offence(key, Reason::PROTOCOL_ERROR, "informational response ends the stream");
+            }
+            return self.glitch();
+        }
+        let Some(stream) = self.streams.get(key) else { return Ok(()) };
+        // RFC 9110 §8.6: what the length of another response would be says nothing about this one.
+        let bodiless =
+            stream.head_only || status == http::StatusCode::NOT_MODIFIED || status == http::StatusCode::NO_CONTENT;
+        stream.length_left = if bodiless { None } else { length };
+        stream.receiving = Receiving::Body;
+        stream.head = Some(response);
+        self.work.wakes.extend(stream.waker.take());
+        if end { self.received_all(key) } else { Ok(()) }
+    }
+
+    fn trailers(&mut self, key: Key, fields: Fields, end: bool) -> Result<(), Fatal> {
+        let trailers = match fields.trailers() {
+            Parsed::Head(trailers) if end => trailers,
+            Parsed::Head(_) | Parsed::Malformed => {
+                return self.offence(key, Reason::PROTOCOL_ERROR, "trailers are malformed");
+            }
+            Parsed::TooLarge => return self.offence(key, Reason::CANCEL, "trailers are too large"),
+        };
+        if let Some(stream) = self.streams.get(key).filter(|stream| stream.reader) {
+            stream.trailers = Some(trailers);
+        }
+        self.received_all(key)
+    }
+
+    /// The head of the response, once it came.
+    pub(super) fn take_head(&mut self, key: Key, waker: &std::task::Waker) -> Option<Result<Answer, Error>> {
+        let Some(stream) = self.streams.get(key) else { return Some(Err(Error::Ended)) };
+        if let Some(response) = stream.head.take() {
+            let over = stream.receiving == Receiving::Ended && stream.fault.is_none();
+            let has_body = !(over && stream.data.is_empty() && stream.trailers.is_none());
+            let length = stream.length_left.map(|left| left + stream.data.length() as u64);
+            if !has_body {
+                self.reader_done(key);
+            }
+            return Some(Ok(Answer { response, has_body, length }));
+        }
+        if let Some(fault) = &stream.fault {
+            return Some(Err(fault.clone()));
+        }
+        self.keep_waker(key, waker);
+        None
+    }
+}
+
+/// The head of a response, and what is known of its body.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) response: http::Response<()>,
+    pub(super) has_body: bool,
+    pub(super) length: Option<u64>,
+}

@@ -1,0 +1,36 @@
+//! How much of one kind of nuisance a peer may make.
+
+use tokio::time::{Duration, Instant};
+
+/// Counts what costs us more than the peer. The clock is read only when the count is full, so that counting is free.
+#[derive(Debug)]
+pub(super) struct Flood {
+    count: u32,
+    most: u32,
+    since: Instant,
+}
+
+impl Flood {
+    /// At most `most` in a second.
+    pub(super) fn new(most: u32) -> Self {
+        Self { count: 0, most, since: Instant::now() }
+    }
+
+    /// One more; `false` if it is too much.
+    pub(super) fn allows(&mut self) -> bool {
+        self.count += 1;
+        if self.count < self.most {
+            return true;
+        }
+        let now = Instant::now();
+        let soon = now - self.since < Duration::from_secs(1);
+        self.since = now;
+        self.count = 0;
+        !soon
+    }
+
+    /// Something useful came, which makes up for one.
+    pub(super) fn relieve(&mut self) {
+        self.count = self.count.saturating_sub(1);
+    }
+}

@@ -1,0 +1,158 @@
+//! The side that serves: each request's service, and the body of its response, are polled by the connection's own task.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Settings;
+use super::error::Error;
+use super::incoming::Incoming;
+use super::link::{Link, Workers};
+use super::pump::Pump;
+use super::ready::{self, DRAIN, FIRST_STREAM};
+use super::send::Wrote;
+use super::state::{Arrived, Role, Shared};
+use super::stream::Key;
+
+/// Serves one connection. `service` is called with each request; what its future yields is the response. All of it runs in the caller's
+/// task. When `drain` completes the connection goes away in good order: the peer is told, what it sent until it knew is served, then the
+/// connection is closed (RFC 9113 §6.8).
+///
+/// # Errors
+/// If the connection did not end in good order.
+///
+/// # Cancel safety
+/// When the future is dropped, so are the services' futures, and the connection.
+pub async fn serve<I, S, F, B>(
+    io: I,
+    settings: &Settings,
+    service: S,
+    drain: impl Future<Output = ()>,
+) -> Result<(), Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+    S: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<B>>,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let shared = Shared::new(Role::Server, settings);
+    let drain = Some(pin!(drain));
+    let services = Services { service, drain, drain_waker: ready::waker(&shared.ready, DRAIN), slots: Vec::new() };
+    let mut link = Link::new(io, shared, settings, services);
+    poll_fn(|cx| link.poll(cx)).await
+}
+
+/// The services at work, by the slots of their streams.
+struct Services<'a, S, F, B, D> {
+    service: S,
+    drain: Option<Pin<&'a mut D>>,
+    drain_waker: Waker,
+    slots: Vec<Option<Slot<F, B>>>,
+}
+
+struct Slot<F, B> {
+    /// `None` if there is no stream: the slot stays for the next.
+    key: Option<Key>,
+    task: Pin<Box<Task<F, B>>>,
+    waker: Waker,
+}
+
+pin_project! {
+    #[project = TaskProjection]
+    enum Task<F, B> {
+        Idle,
+        Service { #[pin] future: F },
+        Body { pump: Pump<B> },
+    }
+}
+
+impl<S, F, B, D> Workers for Services<'_, S, F, B, D>
+where
+    S: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<B>>,
+    B: Body<Data = Bytes> + Unpin,
+    D: Future<Output = ()>,
+{
+    fn start(&mut self, arrived: Arrived, shared: &Arc<Shared>) {
+        let Arrived { key, request, has_body, length } = arrived;
+        let body = if has_body { Incoming::new(shared.clone(), key, length) } else { Incoming::empty() };
+        let future = (self.service)(request.map(|()| body));
+        let index = key.index();
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, || None);
+        }
+        let slot = self.slots[index].get_or_insert_with(|| Slot {
+            key: None,
+            task: Box::pin(Task::Idle),
+            waker: ready::waker(&shared.ready, FIRST_STREAM + index),
+        });
+        slot.key = Some(key);
+        slot.task.set(Task::Service { future });
+    }
+
+    fn collect(&mut self, _: &Arc<Shared>, _: &mut Vec<u32>) {}
+
+    fn poll(&mut self, slot: u32, shared: &Arc<Shared>) {
+        let Some(slot) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(key) = slot.key else { return };
+        if slot.is_done(key, shared) {
+            slot.key = None;
+            slot.task.set(Task::Idle);
+        }
+    }
+
+    fn abandon(&mut self, key: Key) {
+        let Some(slot) = self.slots.get_mut(key.index()).and_then(Option::as_mut) else { return };
+        if slot.key == Some(key) {
+            slot.key = None;
+            slot.task.set(Task::Idle);
+        }
+    }
+
+    fn is_drained(&mut self) -> bool {
+        let Some(drain) = &mut self.drain else { return false };
+        let drained = drain.as_mut().poll(&mut Context::from_waker(&self.drain_waker)).is_ready();
+        if drained {
+            self.drain = None;
+        }
+        drained
+    }
+
+    fn rest(&mut self) {
+        self.slots = Vec::new();
+    }
+}
+
+impl<F: Future<Output = Response<B>>, B: Body<Data = Bytes> + Unpin> Slot<F, B> {
+    fn is_done(&mut self, key: Key, shared: &Shared) -> bool {
+        let mut cx = Context::from_waker(&self.waker);
+        let response = match self.task.as_mut().project() {
+            TaskProjection::Idle => return true,
+            TaskProjection::Body { pump } => return pump.poll(&mut cx, shared, key).is_ready(),
+            TaskProjection::Service { future } => future.poll(&mut cx),
+        };
+        let std::task::Poll::Ready(response) = response else { return false };
+        let (parts, body) = response.into_parts();
+        let mut pump = Pump::new(body);
+        let gathered = pump.gather(&mut cx);
+        let head = (parts.status, &parts.headers);
+        let wrote = shared.lock().respond(key, head, &mut pump.data, &mut pump.after);
+        if wrote == Wrote::Over {
+            return true;
+        }
+        let goes_on = wrote == Wrote::All && gathered.is_ready();
+        let done = goes_on && pump.poll(&mut cx, shared, key).is_ready();
+        if !done {
+            self.task.set(Task::Body { pump });
+        }
+        done
+    }
+}
