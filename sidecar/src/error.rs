@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use http::StatusCode;
 use outrigger_identity::{PeerError, verify_failure};
 use outrigger_proto::ErrorCode;
-use outrigger_wire::http1;
+use outrigger_wire::{http1, http2};
 
 /// What is known about the fate of a failed attempt. It decides whether the attempt may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,26 +111,20 @@ impl ProxyError {
         Self::new(code, format!("{endpoint} on {connection} connection: {error}")).fate(fate)
     }
 
-    /// Makes the error of a request that failed on an open connection.
+    /// Makes the error of a request that failed on an open HTTP/2 connection before its response.
     #[must_use]
-    pub(crate) fn exchange(endpoint: SocketAddr, error: &hyper::Error, reused: bool, before_response: bool) -> Self {
-        let code = if error.is_parse() { ErrorCode::HttpProtocol } else { ErrorCode::ConnectionTerminated };
-        let fate = if error.is_canceled() || refused_by_peer(error) {
+    pub(crate) fn http2(endpoint: SocketAddr, error: &http2::Error, reused: bool) -> Self {
+        let code = if error.is_protocol() { ErrorCode::HttpProtocol } else { ErrorCode::ConnectionTerminated };
+        let fate = if error.is_unprocessed() {
             Fate::NotProcessed
-        } else if reused && before_response && !error.is_parse() {
+        } else if reused && !error.is_protocol() {
             Fate::Unknown
         } else {
             Fate::MayHaveBeenProcessed
         };
         let connection = if reused { "a reused" } else { "a fresh" };
-        let mut detail = format!("{endpoint} on {connection} connection: {error}");
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            detail.push_str(": ");
-            detail.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        Self::new(code, detail).fate(fate)
+        let causes = crate::sync::chain(error);
+        Self::new(code, format!("{endpoint} on {connection} connection: {causes}")).fate(fate)
     }
 }
 
@@ -142,21 +136,6 @@ impl From<crate::orig_dst::OrigDstError> for ProxyError {
         };
         Self::new(code, crate::sync::chain(&error))
     }
-}
-
-/// HTTP/2 says which streams were not processed (RFC 9113 sections 6.8 and 8.7).
-fn refused_by_peer(error: &hyper::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(h2) = cause.downcast_ref::<h2::Error>() {
-            let refused = h2.is_reset() && h2.is_remote() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
-            // h2 reports GOAWAY only to streams beyond the last one that the peer processes.
-            let beyond = h2.is_go_away() && h2.is_remote() && h2.reason() == Some(h2::Reason::NO_ERROR);
-            return refused || beyond;
-        }
-        source = cause.source();
-    }
-    false
 }
 
 impl fmt::Display for ProxyError {

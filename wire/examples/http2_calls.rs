@@ -49,7 +49,10 @@ async fn main() -> Result<(), Error> {
             .header("x-request-id", format!("{call:032x}"))
             .header("traceparent", format!("00-{call:032x}-00f067aa0ba902b7-01"))
             .body(Full::new(Bytes::from_static(&[0; 128])))?;
-        let response = sender.send(request).await?;
+        let response = {
+            let (head, body) = request.into_parts();
+            sender.send(&head, body).await?
+        };
         let body = response.into_body().collect().await?;
         if body.trailers().is_none_or(|trailers| trailers.get("grpc-status").is_none()) {
             return Err("no grpc-status".into());
@@ -61,6 +64,7 @@ async fn main() -> Result<(), Error> {
 async fn dial<B>(address: std::net::SocketAddr) -> Result<Sender<B>, Error>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let io = TcpStream::connect(address).await?;
     io.set_nodelay(true)?;
@@ -70,7 +74,8 @@ where
 }
 
 async fn forward(sender: &Sender<Incoming>, request: Request<Incoming>) -> Response<Incoming> {
-    match sender.send(request).await {
+    let (head, body) = request.into_parts();
+    match sender.send(&head, body).await {
         Ok(response) => response,
         Err(error) => std::panic::panic_any(error),
     }

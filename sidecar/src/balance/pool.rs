@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use hyper::client::conn::http2;
-use outrigger_wire::http1;
+use outrigger_wire::{http1, http2};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -50,7 +49,7 @@ impl Http1 {
 
 /// An HTTP/2 connection.
 pub(crate) struct Shared {
-    sender: http2::SendRequest<Body>,
+    sender: http2::Sender<Body>,
     streams: AtomicU32,
     /// Requests that it was given.
     used: AtomicU32,
@@ -63,7 +62,7 @@ pub(crate) struct Shared {
 pub(crate) enum Sender {
     Http1(Http1),
     Http2 {
-        sender: http2::SendRequest<Body>,
+        sender: http2::Sender<Body>,
         /// Given back with the sender.
         _place: Stream,
     },
@@ -94,7 +93,7 @@ impl Pool {
     }
 
     /// Adds an HTTP/2 connection and joins it.
-    pub(crate) fn add_http2(&self, sender: http2::SendRequest<Body>, connection: Connection, wrapped: bool) -> Sender {
+    pub(crate) fn add_http2(&self, sender: http2::Sender<Body>, connection: Connection, wrapped: bool) -> Sender {
         let (streams, used) = (AtomicU32::new(0), AtomicU32::new(0));
         let shared = Arc::new(Shared { sender, streams, used, connection, wrapped });
         let joined = shared.join();

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use outrigger_wire::http1;
+use outrigger_wire::{http1, http2};
 
 use crate::balance::Lease;
 use crate::http::mirror::{Copied, Progress, Tee};
@@ -27,7 +27,7 @@ enum Kind {
     Empty,
     Full(Bytes),
     Http1(http1::Incoming),
-    Http2(hyper::body::Incoming),
+    Http2(http2::Incoming),
     Replay(Replay),
     // Boxed: few bodies are copied, and all would be larger.
     Tee(Box<Tee>),
@@ -52,7 +52,7 @@ impl Body {
     }
 
     /// Makes the body of a message that came over HTTP/2.
-    pub(crate) fn http2(body: hyper::body::Incoming) -> Self {
+    pub(crate) fn http2(body: http2::Incoming) -> Self {
         if http_body::Body::is_end_stream(&body) {
             return Self::empty();
         }
@@ -176,7 +176,7 @@ pub(crate) enum BodyError {
     #[error("the peer broke off")]
     Http1(#[source] http1::Error),
     #[error("the peer broke off")]
-    Http2(#[source] hyper::Error),
+    Http2(#[source] http2::Error),
     #[error("the request body is gone: a former attempt took more of it than is kept for a retry")]
     NotReplayable,
     #[error("the copy of the request is given up: it fell behind, or the request broke off")]

@@ -1,15 +1,14 @@
 //! The innermost layer: picks an endpoint, takes or opens a connection to it, and exchanges one request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, Response, StatusCode, Uri, Version as HttpVersion, request};
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use http::{Method, Response, StatusCode, Uri, Version as HttpVersion, request};
 use outrigger_identity::Alpn;
 use outrigger_proto::ErrorCode;
-use outrigger_wire::http1;
+use outrigger_wire::{http1, http2};
 
 use crate::balance::{Backend, Connection, Endpoint, Http1, Lease, Limits, Picked, Policy, Pool, Sender};
 use crate::connect::{Connector, Io};
@@ -115,18 +114,10 @@ impl Dispatch {
                 Ok(response) => Ok(response.map(Body::http1)),
                 Err(error) => Err(ProxyError::http1(endpoint.address, &error, reused)),
             },
-            Some(Sender::Http2 { sender, .. }) => {
-                let mut request = Request::from_parts(head.clone(), body);
-                let tunnel = upgrade::of_http2(&mut request);
-                match sender.send_request(request).await {
-                    Ok(mut response) if head.method == Method::CONNECT && response.status().is_success() => {
-                        upgrade::join_http2(tunnel, &mut response, lease);
-                        return Ok(response.map(|_| Body::empty()));
-                    }
-                    Ok(response) => Ok(response.map(Body::http2)),
-                    Err(error) => Err(ProxyError::exchange(endpoint.address, &error, reused, true)),
-                }
-            }
+            Some(Sender::Http2 { sender, .. }) => match sender.send(head, body).await {
+                Ok(response) => Ok(response.map(Body::http2)),
+                Err(error) => Err(ProxyError::http2(endpoint.address, &error, reused)),
+            },
             None => return Err(ProxyError::new(ErrorCode::Internal, "a lease without a connection")),
         };
         let response = match sent {
@@ -150,8 +141,11 @@ impl Dispatch {
         } else {
             endpoint.succeeded();
         }
+        // A stream of HTTP/2 that carries a tunnel is a stream like all others (RFC 9113 section 8.5).
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS
-            || (head.method == Method::CONNECT && response.status().is_success());
+            || (head.version == HttpVersion::HTTP_11
+                && head.method == Method::CONNECT
+                && response.status().is_success());
         if switched {
             return upgrade::agreed(upgrade, response, lease);
         }
@@ -250,17 +244,8 @@ impl Dispatch {
             // The endpoint turned out to be the own app, with no sidecar between.
             return Ok(Sender::Http1(Http1::new(http1::Connection::new(io), counted)));
         }
-        let handshake = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_send_buf_size(STREAM_WINDOW as usize)
-            .max_header_list_size(MAX_HEAD as u32)
-            .keep_alive_interval(std::time::Duration::from_secs(10))
-            .keep_alive_timeout(std::time::Duration::from_secs(20))
-            .handshake(TokioIo::new(io))
-            .await;
-        let (sender, connection) = handshake.map_err(|e| ProxyError::exchange(endpoint.address, &e, false, true))?;
+        let (sender, connection) = http2::connect(io, &HTTP2);
+        // Ends when the pool and the last request let go of the sender, or the peer closes.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection to endpoint ended");
@@ -274,14 +259,15 @@ impl Dispatch {
 const UNLIMITED: Limits =
     Limits { max_connections: None, max_pending_requests: None, max_requests: None, max_requests_per_connection: None };
 
-/// The longest head of a request or response, bytes.
-pub(crate) const MAX_HEAD: usize = 64 * 1024;
-
-/// HTTP/2 flow control: what one stream may have under way unread, bytes.
-pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
-
-/// The same for all streams of a connection together, bytes.
-pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What a connection of HTTP/2 grants its peer.
+pub(crate) const HTTP2: http2::Settings = http2::Settings {
+    max_streams: 256,
+    stream_window: 256 * 1024,
+    connection_window: 1024 * 1024,
+    max_head: 64 * 1024,
+    ping_interval: Duration::from_secs(10),
+    ping_timeout: Duration::from_secs(20),
+};
 
 /// Writes the request's target in the form that the connection's protocol wants.
 fn address(head: &mut request::Parts, alpn: Alpn) -> Result<(), ProxyError> {

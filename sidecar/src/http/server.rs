@@ -7,19 +7,15 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use outrigger_proto::ErrorCode;
-use outrigger_wire::http1;
+use outrigger_wire::{http1, http2};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service;
 
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::http::call::{Call, Direction, Flow, To};
-use crate::http::dispatch::{CONNECTION_WINDOW, MAX_HEAD, STREAM_WINDOW};
+use crate::http::dispatch::HTTP2;
 use crate::http::upgrade;
 use crate::inbound::Caller;
 use crate::worker::Worker;
@@ -30,9 +26,6 @@ pub(crate) enum Version {
     Http1,
     Http2,
 }
-
-/// Requests that one HTTP/2 connection may have in flight.
-const MAX_STREAMS: u32 = 256;
 
 /// Between the requests of a peer outside the mesh: a slow or idle one does not hold its connection for ever.
 const UNMESHED_IDLE: Duration = Duration::from_secs(75);
@@ -78,30 +71,11 @@ impl Server {
                 Ok(())
             }
             Version::Http2 => {
-                let service = service_fn(|request: Request<Incoming>| call(request.map(Body::http2)));
-                let mut connection = Box::pin(
-                    http2::Builder::new(TokioExecutor::new())
-                        .timer(TokioTimer::new())
-                        .initial_stream_window_size(STREAM_WINDOW)
-                        .initial_connection_window_size(CONNECTION_WINDOW)
-                        .max_send_buf_size(STREAM_WINDOW as usize)
-                        .max_concurrent_streams(MAX_STREAMS)
-                        .max_header_list_size(MAX_HEAD as u32)
-                        .keep_alive_interval(Duration::from_secs(10))
-                        .keep_alive_timeout(Duration::from_secs(20))
-                        .auto_date_header(false)
-                        .serve_connection(TokioIo::new(io), service),
-                );
-                let result = tokio::select! {
-                    result = connection.as_mut() => result,
-                    () = worker.drain.started() => {
-                        // GOAWAY: what is in flight ends, and what is not processed may go elsewhere.
-                        connection.as_mut().graceful_shutdown();
-                        connection.await
-                    }
-                };
-                result.map_err(|error| {
-                    let code = if error.is_parse() { ErrorCode::HttpProtocol } else { ErrorCode::ClientClosed };
+                let service =
+                    |request: Request<http2::Incoming>| call(request.map(Body::http2)).map(|Ok(response)| response);
+                // A drain is told by GOAWAY: what is in flight ends, and what is not processed may go elsewhere.
+                http2::serve(io, &HTTP2, service, worker.drain.started()).await.map_err(|error| {
+                    let code = if error.is_protocol() { ErrorCode::HttpProtocol } else { ErrorCode::ClientClosed };
                     failed(direction, code, &error)
                 })
             }

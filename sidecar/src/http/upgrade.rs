@@ -1,4 +1,4 @@
-//! Connections that leave HTTP: `Upgrade` (WebSocket, RFC 9110 section 7.8) and `CONNECT`.
+//! HTTP/1 connections that leave HTTP: `Upgrade` (WebSocket, RFC 9110 section 7.8) and `CONNECT`.
 //!
 //! No byte of the client's goes to the app before the app has agreed with 101 or, for `CONNECT`, 2xx: what follows the request stays
 //! unread until the answer is written. An upgraded connection never returns to a pool.
@@ -7,10 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::UPGRADE;
-use http::{Extensions, HeaderMap, Method, Request, Response, Version};
-use hyper::body::Incoming;
-use hyper::upgrade::{OnUpgrade, on};
-use hyper_util::rt::TokioIo;
+use http::{Extensions, HeaderMap, Method, Response, Version};
 use outrigger_proto::ErrorCode;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -49,26 +46,4 @@ where
     let Some((app, app_read)) = lease.take_stream() else { return };
     let copied = tcp::copy(Prefixed::with(client, read), Prefixed::with(app, app_read), |_, _| {}).await;
     tracing::debug!(?copied, "upgraded connection ended");
-}
-
-/// Takes hold of the stream of an HTTP/2 `CONNECT`.
-pub(crate) fn of_http2(request: &mut Request<Body>) -> Option<OnUpgrade> {
-    (request.version() == Version::HTTP_2 && request.method() == Method::CONNECT).then(|| on(request))
-}
-
-/// Joins the streams of an HTTP/2 `CONNECT` on both sides.
-pub(crate) fn join_http2(client: Option<OnUpgrade>, response: &mut Response<Incoming>, lease: Lease) {
-    let Some(client) = client else { return };
-    let app = on(response);
-    // Ends when either side closes, or when the client never takes up the upgrade and its connection ends.
-    tokio::spawn(async move {
-        match tokio::try_join!(client, app) {
-            Ok((client, app)) => {
-                let copied = tcp::copy(TokioIo::new(client), TokioIo::new(app), |_, _| {}).await;
-                tracing::debug!(?copied, "upgraded connection ended");
-            }
-            Err(error) => tracing::debug!(%error, "upgrade failed"),
-        }
-        drop(lease);
-    });
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{Request, Response, request};
+use http::{Response, request};
 use http_body::Body;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Settings;
-use super::error::Error;
+use super::error::{BoxError, Error};
 use super::incoming::Incoming;
 use super::link::{Link, Workers};
 use super::pump::Pump;
@@ -31,6 +31,7 @@ pub fn connect<I, B>(
 where
     I: AsyncRead + AsyncWrite + Unpin + Send,
     B: Body<Data = Bytes> + Unpin + Send,
+    B::Error: Into<BoxError>,
 {
     let shared = Shared::new(Role::Client, settings);
     let bodies = Arc::new(Handed(Mutex::new(Vec::new())));
@@ -60,8 +61,11 @@ impl<B> Sender<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Sender<B> {
-    /// Sends a request and waits for the head of its response; before that, if the peer takes no more streams, for its turn. The body
+impl<B: Body<Data = Bytes> + Unpin> Sender<B>
+where
+    B::Error: Into<BoxError>,
+{
+    /// Sends a request, whose head may be used again, and waits for the head of its response; before that, if the peer takes no more streams, for its turn. The body
     /// goes on when the response has begun.
     ///
     /// # Errors
@@ -69,12 +73,11 @@ impl<B: Body<Data = Bytes> + Unpin> Sender<B> {
     ///
     /// # Cancel safety
     /// When the future is dropped the stream is reset and the body dropped.
-    pub async fn send(&self, request: Request<B>) -> Result<Response<Incoming>, Error> {
+    pub async fn send(&self, head: &request::Parts, body: B) -> Result<Response<Incoming>, Error> {
         let shared = &self.side.shared;
-        let (parts, body) = request.into_parts();
         let mut pump = Pump::new(body);
         let mut turn = Turn { shared, ticket: None, opened: false };
-        let (key, wrote) = poll_fn(|cx| turn.poll(&parts, &mut pump, cx)).await?;
+        let (key, wrote) = poll_fn(|cx| turn.poll(head, &mut pump, cx)).await?;
         drop(turn);
         let mut incoming = Incoming::new(shared.clone(), key, None);
         if wrote != Wrote::Over {
@@ -132,6 +135,7 @@ impl Turn<'_> {
     ) -> Poll<Result<(Key, Wrote), Error>>
     where
         B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<BoxError>,
     {
         // What the body has not ready yet goes after the head.
         let _ = pump.gather(cx);
@@ -168,7 +172,10 @@ struct Pumps<B> {
     wakers: Vec<Option<Waker>>,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Workers for Pumps<B> {
+impl<B: Body<Data = Bytes> + Unpin> Workers for Pumps<B>
+where
+    B::Error: Into<BoxError>,
+{
     fn start(&mut self, _: Arrived, _: &Arc<Shared>) {}
 
     fn collect(&mut self, shared: &Arc<Shared>, poll: &mut Vec<u32>) {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::Body;
 
+use super::error::{BoxError, Error, Reason};
 use super::send::{After, Wrote};
 use super::state::Shared;
 use super::stream::Key;
@@ -18,7 +19,10 @@ pub(super) struct Pump<B> {
     pub(super) after: After,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
+impl<B: Body<Data = Bytes> + Unpin> Pump<B>
+where
+    B::Error: Into<BoxError>,
+{
     pub(super) fn new(body: B) -> Self {
         Self { body, data: Bytes::new(), after: After::Unknown }
     }
@@ -35,9 +39,12 @@ impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
                 self.after = After::End;
                 break;
             };
-            let Ok(frame) = frame else {
-                self.after = After::Failure;
-                break;
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => {
+                    self.after = After::Failure(reset_behind(&*error.into()));
+                    break;
+                }
             };
             match frame.into_data() {
                 Ok(data) if data.is_empty() => {}
@@ -66,4 +73,17 @@ impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
             }
         }
     }
+}
+
+/// Finds out whether a body failed because the peer that it comes from has reset its stream: what that peer gave as the reason is passed on.
+fn reset_behind(error: &(dyn std::error::Error + 'static)) -> Option<Reason> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(Error::Reset { reason }) = error.downcast_ref() {
+            // That the answer was enough (RFC 9113 §8.1) is true of that stream only.
+            return Some(*reason).filter(|reason| *reason != Reason::NO_ERROR);
+        }
+        cause = error.source();
+    }
+    None
 }

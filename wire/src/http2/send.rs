@@ -18,8 +18,8 @@ pub(super) enum After {
     Data(Bytes),
     Trailers(HeaderMap),
     End,
-    /// The body failed.
-    Failure,
+    /// The body failed; the reason, when another stream's reset was the cause.
+    Failure(Option<Reason>),
 }
 
 /// How far the writing of a body came.
@@ -187,12 +187,12 @@ impl State {
                     self.send_ended(key);
                     return Wrote::Over;
                 }
-                After::Failure => {
-                    let reason = match self.role {
+                After::Failure(reason) => {
+                    let usual = match self.role {
                         Role::Server => Reason::INTERNAL_ERROR,
                         Role::Client => Reason::CANCEL,
                     };
-                    self.reset(key, reason, Error::GivenUp);
+                    self.reset(key, reason.unwrap_or(usual), Error::GivenUp);
                     return Wrote::Over;
                 }
             }

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Settings;
-use super::error::Error;
+use super::error::{BoxError, Error};
 use super::incoming::Incoming;
 use super::link::{Link, Workers};
 use super::pump::Pump;
@@ -41,7 +41,7 @@ where
     S: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<B>>,
     B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
     let shared = Shared::new(Role::Server, settings);
     let drain = Some(pin!(drain));
@@ -79,6 +79,7 @@ where
     S: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<B>>,
     B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
     D: Future<Output = ()>,
 {
     fn start(&mut self, arrived: Arrived, shared: &Arc<Shared>) {
@@ -131,7 +132,10 @@ where
     }
 }
 
-impl<F: Future<Output = Response<B>>, B: Body<Data = Bytes> + Unpin> Slot<F, B> {
+impl<F: Future<Output = Response<B>>, B: Body<Data = Bytes> + Unpin> Slot<F, B>
+where
+    B::Error: Into<BoxError>,
+{
     fn is_done(&mut self, key: Key, shared: &Shared) -> bool {
         let mut cx = Context::from_waker(&self.waker);
         let response = match self.task.as_mut().project() {

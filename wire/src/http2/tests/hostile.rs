@@ -343,7 +343,7 @@ async fn streams_beyond_the_limit_are_refused() {
 async fn a_silent_peer_is_asked_and_then_given_up() {
     let (sender, mut peer) = Raw::server(&Settings::default()).await;
     let began = tokio::time::Instant::now();
-    let call = tokio::spawn(async move { sender.send(post(empty())).await });
+    let call = tokio::spawn(async move { sender.ask(post(empty())).await });
     let (head, _) = peer.until(PING).await;
     assert_eq!(head.flags, 0);
     assert!(began.elapsed() <= Duration::from_secs(21));
@@ -356,7 +356,7 @@ async fn a_silent_peer_is_asked_and_then_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_answers_pings_is_waited_for() {
     let (sender, mut peer) = Raw::server(&Settings::default()).await;
-    let call = tokio::spawn(async move { sender.send(post(empty())).await });
+    let call = tokio::spawn(async move { sender.ask(post(empty())).await });
     for _ in 0..20 {
         let (_, payload) = peer.until(PING).await;
         peer.frame(PING, ACK, 0, &payload).await;
@@ -372,7 +372,7 @@ async fn a_server_may_not_push_nor_open_streams() {
         [(PUSH_PROMISE, 1, &[0, 0, 0, 2, 0x88][..]), (HEADERS, 2, &[0x88]), (HEADERS, 7, &[0x88])]
     {
         let (sender, mut peer) = Raw::server(&Settings::default()).await;
-        let call = tokio::spawn(async move { sender.send(post(empty())).await });
+        let call = tokio::spawn(async move { sender.ask(post(empty())).await });
         peer.until(HEADERS).await;
         peer.frame(kind, END_HEADERS, id, payload).await;
 
@@ -386,7 +386,7 @@ async fn a_response_that_is_malformed_is_an_error_of_its_own() {
     let blocks: [&[u8]; 4] = [&[0x82], &[0x88, 0x88], &[0, 1, b'a', 1, b'b'], b"\x08\x03101"];
     for block in blocks {
         let (sender, mut peer) = Raw::server(&Settings::default()).await;
-        let call = tokio::spawn(async move { sender.send(post(empty())).await });
+        let call = tokio::spawn(async move { sender.ask(post(empty())).await });
         peer.until(HEADERS).await;
         peer.frame(HEADERS, END_HEADERS, 1, block).await;
 
@@ -398,7 +398,7 @@ async fn a_response_that_is_malformed_is_an_error_of_its_own() {
 #[tokio::test]
 async fn informational_responses_are_passed_over() {
     let (sender, mut peer) = Raw::server(&Settings::default()).await;
-    let call = tokio::spawn(async move { sender.send(post(empty())).await });
+    let call = tokio::spawn(async move { sender.ask(post(empty())).await });
     peer.until(HEADERS).await;
     for status in [b"\x08\x03100", b"\x08\x03103"] {
         peer.frame(HEADERS, END_HEADERS, 1, status).await;

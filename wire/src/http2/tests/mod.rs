@@ -27,6 +27,14 @@ pub(super) fn full(data: impl Into<Bytes>) -> AnyBody {
     Full::new(data.into()).map_err(|never| match never {}).boxed()
 }
 
+impl Sender<AnyBody> {
+    /// Sends a request whole.
+    pub(super) async fn ask(&self, request: Request<AnyBody>) -> Result<Response<Incoming>, Error> {
+        let (head, body) = request.into_parts();
+        self.send(&head, body).await
+    }
+}
+
 /// Data and then trailers, or a failure.
 pub(super) fn frames(frames: Vec<Result<Frame<Bytes>, Error>>) -> AnyBody {
     BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames)))

@@ -37,7 +37,7 @@ async fn a_request_is_answered_with_what_it_said() {
     });
     for _ in 0..5 {
         let request = Request::builder().method("BREW").uri("http://a.example/x?y=z").header("x-a", "b");
-        let response = sender.send(request.body(empty()).unwrap()).await.unwrap();
+        let response = sender.ask(request.body(empty()).unwrap()).await.unwrap();
         assert_eq!((response.status(), &response.headers()["x-c"]), (StatusCode::IM_A_TEAPOT, &"d".parse().unwrap()));
         assert_eq!(text(response.into_body()).await, "short");
     }
@@ -48,7 +48,7 @@ async fn trailers_pass_both_ways() {
     let sender = client(&Settings::default(), echo);
     for data in ["", "some"] {
         let body = frames(vec![Ok(Frame::data(data.into())), Ok(Frame::trailers(grpc_trailers()))]);
-        let response = sender.send(post(body)).await.unwrap();
+        let response = sender.ask(post(body)).await.unwrap();
         let body = response.into_body().collect().await.unwrap();
         assert_eq!(body.trailers(), Some(&grpc_trailers()));
         assert_eq!(body.to_bytes(), data);
@@ -64,7 +64,7 @@ async fn large_bodies_pass_small_windows_whole() {
             let sender = sender.clone();
             async move {
                 let data: Bytes = (0..500_000_u32).map(|at| at.to_be_bytes()[3] ^ call).collect();
-                let response = sender.send(post(full(data.clone()))).await.unwrap();
+                let response = sender.ask(post(full(data.clone()))).await.unwrap();
                 assert!(text(response.into_body()).await == data);
             }
         });
@@ -81,7 +81,7 @@ async fn many_calls_at_once_are_all_answered() {
     let calls = (0..200).map(|call: u32| {
         let sender = sender.clone();
         tokio::spawn(async move {
-            let response = sender.send(post(full(call.to_string()))).await.unwrap();
+            let response = sender.ask(post(full(call.to_string()))).await.unwrap();
             assert_eq!(text(response.into_body()).await, call.to_string());
         })
     });
@@ -94,7 +94,7 @@ async fn many_calls_at_once_are_all_answered() {
 async fn a_call_goes_both_ways_at_once() {
     let sender = client(&Settings::default(), echo);
     let (send, body) = channel();
-    let response = sender.send(post(body)).await.unwrap();
+    let response = sender.ask(post(body)).await.unwrap();
     let mut body = response.into_body();
     for word in ["one", "two", "three"] {
         send.send(Ok(Frame::data(word.into()))).unwrap();
@@ -117,7 +117,7 @@ async fn a_request_beyond_the_limit_waits_for_its_turn() {
     });
     let call = || {
         let sender = sender.clone();
-        tokio::spawn(async move { sender.send(post(empty())).await })
+        tokio::spawn(async move { sender.ask(post(empty())).await })
     };
     // The server's SETTINGS are known once it has answered.
     let first = call();
@@ -155,7 +155,7 @@ async fn giving_up_a_call_drops_the_service_and_the_request_body() {
     let (body_alive, body) = channel();
     let call = tokio::spawn({
         let sender = sender.clone();
-        async move { sender.send(post(body)).await }
+        async move { sender.ask(post(body)).await }
     });
     serves.recv().await.unwrap();
     call.abort();
@@ -172,12 +172,12 @@ async fn dropping_a_response_ends_its_body() {
         let body = body.lock().unwrap().take().unwrap_or_else(empty);
         async { Response::new(body) }
     });
-    let response = sender.send(post(empty())).await.unwrap();
+    let response = sender.ask(post(empty())).await.unwrap();
     send.send(Ok(Frame::data("x".into()))).unwrap();
     drop(response);
     soon(send.closed()).await;
     // The connection lives.
-    sender.send(post(empty())).await.unwrap();
+    sender.ask(post(empty())).await.unwrap();
 }
 
 #[tokio::test]
@@ -185,10 +185,10 @@ async fn unread_bodies_give_the_window_back() {
     let settings = Settings { connection_window: 100_000, ..Settings::default() };
     let sender = client(&settings, |_| async { Response::new(full(vec![0; 60_000])) });
     for _ in 0..20 {
-        let response = sender.send(post(full(vec![0; 60_000]))).await.unwrap();
+        let response = sender.ask(post(full(vec![0; 60_000]))).await.unwrap();
         drop(response);
     }
-    let response = sender.send(post(empty())).await.unwrap();
+    let response = sender.ask(post(empty())).await.unwrap();
     assert_eq!(text(response.into_body()).await.len(), 60_000);
 }
 
@@ -196,7 +196,7 @@ async fn unread_bodies_give_the_window_back() {
 async fn a_response_before_the_end_of_its_request_stops_the_request() {
     let sender = client(&Settings::default(), |_| async { Response::new(full("enough")) });
     let (send, body) = channel();
-    let response = sender.send(post(body)).await.unwrap();
+    let response = sender.ask(post(body)).await.unwrap();
     assert_eq!(text(response.into_body()).await, "enough");
     soon(send.closed()).await;
 }
@@ -206,7 +206,7 @@ async fn a_body_that_fails_resets_its_stream() {
     let sender = client(&Settings::default(), |_| async {
         Response::new(frames(vec![Ok(Frame::data("some".into())), Err(Error::Ended)]))
     });
-    let mut body = sender.send(post(empty())).await.unwrap().into_body();
+    let mut body = sender.ask(post(empty())).await.unwrap().into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "some");
     assert_eq!(body.frame().await.unwrap().unwrap_err().reason(), Some(Reason::INTERNAL_ERROR));
 
@@ -220,7 +220,7 @@ async fn a_body_that_fails_resets_its_stream() {
     });
     let (send, body) = channel();
     send.send(Err(Error::Ended)).unwrap();
-    tokio::spawn(async move { sender.send(post(body)).await });
+    tokio::spawn(async move { sender.ask(post(body)).await });
     // The service may be dropped before it sees the reset; if not, it sees which.
     if let Some(error) = errors.recv().await {
         assert_eq!(error.reason(), Some(Reason::CANCEL));
@@ -247,7 +247,7 @@ async fn the_end_of_the_connection_drops_the_services_and_fails_the_calls() {
     let driver = tokio::spawn(driver);
     let call = tokio::spawn({
         let sender = sender.clone();
-        async move { sender.send(post(empty())).await }
+        async move { sender.ask(post(empty())).await }
     });
     serves.recv().await.unwrap();
     driver.abort();
@@ -257,7 +257,7 @@ async fn the_end_of_the_connection_drops_the_services_and_fails_the_calls() {
     let error = call.await.unwrap().unwrap_err();
     assert!(!error.is_unprocessed());
     assert!(sender.is_closed());
-    assert!(sender.send(post(empty())).await.unwrap_err().is_unprocessed());
+    assert!(sender.ask(post(empty())).await.unwrap_err().is_unprocessed());
 }
 
 #[tokio::test]
@@ -284,14 +284,14 @@ async fn draining_serves_what_is_in_flight_and_closes() {
     let driver = tokio::spawn(driver);
     let call = tokio::spawn({
         let sender = sender.clone();
-        async move { text(sender.send(post(full("late"))).await.unwrap().into_body()).await }
+        async move { text(sender.ask(post(full("late"))).await.unwrap().into_body()).await }
     });
     serves.recv().await.unwrap();
     drain.send(()).unwrap();
     while !sender.is_closed() {
         tokio::task::yield_now().await;
     }
-    assert!(sender.send(post(empty())).await.unwrap_err().is_unprocessed());
+    assert!(sender.ask(post(empty())).await.unwrap_err().is_unprocessed());
     assert!(!server.is_finished());
 
     finish.send(()).unwrap();
@@ -327,7 +327,7 @@ async fn a_request_that_the_peer_left_behind_is_unprocessed() {
     let (sender, mut peer) = Raw::server(&Settings::default()).await;
     let call = || {
         let sender = sender.clone();
-        tokio::spawn(async move { sender.send(post(empty())).await })
+        tokio::spawn(async move { sender.ask(post(empty())).await })
     };
     let (first, _) = (call(), tokio::task::yield_now().await);
     let second = call();
@@ -345,7 +345,7 @@ async fn a_request_that_the_peer_left_behind_is_unprocessed() {
 async fn a_refused_stream_is_unprocessed_and_another_reset_is_not() {
     for (reason, unprocessed) in [(Reason::REFUSED_STREAM, true), (Reason::CANCEL, false)] {
         let (sender, mut peer) = Raw::server(&Settings::default()).await;
-        let call = tokio::spawn(async move { sender.send(post(empty())).await });
+        let call = tokio::spawn(async move { sender.ask(post(empty())).await });
         peer.until(HEADERS).await;
         peer.frame(frame::RST_STREAM, 0, 1, &reason.0.to_be_bytes()).await;
         let error = call.await.unwrap().unwrap_err();
@@ -357,14 +357,14 @@ async fn a_refused_stream_is_unprocessed_and_another_reset_is_not() {
 async fn a_request_on_a_connection_that_just_died_was_never_sent() {
     let (sender, peer) = Raw::server(&Settings::default()).await;
     drop(peer.io);
-    let error = sender.send(post(empty())).await.unwrap_err();
+    let error = sender.ask(post(empty())).await.unwrap_err();
     assert!(error.is_unprocessed(), "{error}");
 }
 
 #[tokio::test]
 async fn the_connection_ends_when_nobody_can_send_any_more() {
     let (sender, mut peer) = Raw::server(&Settings::default()).await;
-    let call = tokio::spawn(async move { sender.send(post(empty())).await });
+    let call = tokio::spawn(async move { sender.ask(post(empty())).await });
     peer.until(HEADERS).await;
     peer.frame(HEADERS, END_HEADERS, 1, &[0x88]).await;
     let response = call.await.unwrap().unwrap();
@@ -381,10 +381,10 @@ async fn the_answer_to_head_has_a_length_and_no_body() {
         Response::builder().header("content-length", "5").body(full("12345")).unwrap()
     });
     let request = Request::builder().method(Method::HEAD).uri("http://a/").body(empty()).unwrap();
-    let response = sender.send(request).await.unwrap();
+    let response = sender.ask(request).await.unwrap();
     assert_eq!(response.headers()["content-length"], "5");
     assert!(response.body().is_end_stream());
-    let response = sender.send(post(empty())).await.unwrap();
+    let response = sender.ask(post(empty())).await.unwrap();
     assert_eq!(response.body().size_hint().exact(), Some(5));
     assert_eq!(text(response.into_body()).await, "12345");
 }
@@ -397,7 +397,7 @@ async fn a_tunnel_lives_until_both_sides_end_it() {
     });
     let (send, body) = channel();
     let request = Request::connect("db.example:5432").body(body).unwrap();
-    let mut body = sender.send(request).await.unwrap().into_body();
+    let mut body = sender.ask(request).await.unwrap().into_body();
     for word in ["one", "two"] {
         send.send(Ok(Frame::data(word.into()))).unwrap();
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), word);
@@ -416,7 +416,7 @@ async fn the_first_side_of_a_tunnel_to_end_leaves_the_other_open() {
         async { Response::new(empty()) }
     });
     let (send, body) = channel();
-    let response = sender.send(Request::connect("a:1").body(body).unwrap()).await.unwrap();
+    let response = sender.ask(Request::connect("a:1").body(body).unwrap()).await.unwrap();
     assert!(response.into_body().frame().await.is_none());
     send.send(Ok(Frame::data("late".into()))).unwrap();
     drop(send);
@@ -432,17 +432,17 @@ async fn a_head_larger_than_a_frame_passes() {
     let large = "y".repeat(40_000);
     for _ in 0..3 {
         let request = Request::get("http://a/").header("x-large", &large).body(empty()).unwrap();
-        assert_eq!(sender.send(request).await.unwrap().headers()["x-large"], large);
+        assert_eq!(sender.ask(request).await.unwrap().headers()["x-large"], large);
     }
     let request = Request::get("http://a/").header("x-large", "y".repeat(70_000)).body(empty()).unwrap();
-    assert_eq!(sender.send(request).await.unwrap().status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    assert_eq!(sender.ask(request).await.unwrap().status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_was_quiet_works_again() {
     let sender = client(&Settings::default(), echo);
     for _ in 0..4 {
-        let response = sender.send(post(full("again"))).await.unwrap();
+        let response = sender.ask(post(full("again"))).await.unwrap();
         assert_eq!(text(response.into_body()).await, "again");
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
@@ -453,7 +453,7 @@ async fn a_response_that_nobody_reads_keeps_no_other_request_waiting() {
     let (sender, mut peer) = Raw::server(&Settings { max_streams: 1, ..Settings::default() }).await;
     let call = || {
         let sender = sender.clone();
-        tokio::spawn(async move { sender.send(post(empty())).await })
+        tokio::spawn(async move { sender.ask(post(empty())).await })
     };
     let first = call();
     peer.until(HEADERS).await;

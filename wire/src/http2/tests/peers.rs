@@ -48,13 +48,13 @@ async fn hyper_serves_us() {
     for settings in [Settings::default(), small()] {
         let sender = to_hyper(&settings);
         for _ in 0..20 {
-            let body = sender.send(post(unary())).await.unwrap().into_body().collect().await.unwrap();
+            let body = sender.ask(post(unary())).await.unwrap().into_body().collect().await.unwrap();
             assert_eq!(body.trailers(), Some(&grpc_trailers()));
             assert_eq!(body.to_bytes(), "message");
         }
         let data: Bytes = (0..300_000_u32).map(|at| at.to_be_bytes()[3]).collect();
         let calls = (0..5).map(|_| async {
-            let response = sender.send(post(full(data.clone()))).await.unwrap();
+            let response = sender.ask(post(full(data.clone()))).await.unwrap();
             assert!(text(response.into_body()).await == data);
         });
         futures_util::future::join_all(calls).await;
@@ -84,7 +84,7 @@ async fn hyper_streams_both_ways_with_us() {
     let ours = to_hyper(&Settings::default());
     let mut theirs = from_hyper(&Settings::default(), echo).await;
     let (send_ours, body) = channel();
-    let mut from_theirs = ours.send(post(body)).await.unwrap().into_body();
+    let mut from_theirs = ours.ask(post(body)).await.unwrap().into_body();
     let (send_theirs, body) = channel();
     let mut from_ours = theirs.send_request(post(body)).await.unwrap().into_body();
     for word in ["one", "two", "three"] {
