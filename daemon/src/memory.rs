@@ -9,14 +9,18 @@ use crate::Drain;
 const LOOK: Duration = Duration::from_secs(3);
 
 /// What may lie idle before it is given back, bytes: less is soon used again.
-const SLACK: i64 = 4 * 1024 * 1024;
+const SLACK: i64 = 1024 * 1024;
+
+/// The same, as a part of all that the process has: giving back costs time by how much there is.
+const SLACK_PART: i64 = 16;
 
 /// Gives memory back to the system whenever much of it has become free, until the drain starts. It takes some milliseconds
 /// for each 100 MiB, while threads that allocate wait.
 pub async fn give_back_memory(drain: Drain) {
     let mut idle = Idle::default();
     loop {
-        if idle.is_much(resident() - in_use()) {
+        let resident_now = resident();
+        if idle.is_much(resident_now - in_use(), SLACK.max(resident_now / SLACK_PART)) {
             trim();
             idle.given_back(resident() - in_use());
         }
@@ -36,10 +40,10 @@ struct Idle {
 }
 
 impl Idle {
-    fn is_much(&mut self, beyond_use: i64) -> bool {
+    fn is_much(&mut self, beyond_use: i64, slack: i64) -> bool {
         let least = self.least.map_or(beyond_use, |least| least.min(beyond_use));
         self.least = Some(least);
-        beyond_use > least + SLACK
+        beyond_use > least + slack
     }
 
     fn given_back(&mut self, beyond_use: i64) {
@@ -92,14 +96,14 @@ mod tests {
     #[test]
     fn memory_is_given_back_once_it_is_free_and_not_again_before_there_is_more() {
         let mut idle = Idle::default();
-        let mut look = |beyond_use: i64| idle.is_much(beyond_use * MIB);
+        let mut look = |beyond_use: i64| idle.is_much(beyond_use * MIB, 4 * MIB);
 
         assert!(!look(6), "code and stacks");
         assert!(!look(-20), "much is in use that was never written");
         assert!(!look(-16), "no more than the slack");
         assert!(look(-15), "beyond the least there was");
         idle.given_back(2 * MIB);
-        let mut look = |beyond_use: i64| idle.is_much(beyond_use * MIB);
+        let mut look = |beyond_use: i64| idle.is_much(beyond_use * MIB, 4 * MIB);
         assert!(!look(6), "no more than the slack");
         assert!(look(7), "more has become free since");
     }

@@ -23,8 +23,10 @@ pub(crate) struct Args {
 /// When something does not build, or a limit is missed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let root = workspace::root()?;
-    if args.rest.first().is_some_and(|part| part == "cost") {
-        debian::install(debian::FOR_COST)?;
+    match args.rest.first().map(String::as_str) {
+        Some("cost") => debian::install(debian::FOR_COST)?,
+        Some("data-plane") => debian::install(debian::FOR_DATA_PLANE)?,
+        _ => {}
     }
     let tools = ["outrigger-control-plane", "outrigger-bench"];
     step::announce(&format!("building {}", tools.join(" and ")));

@@ -47,7 +47,17 @@ pub(crate) const FOR_TESTS: &[Needed] = &[
 ];
 
 /// What counts instructions.
-pub(crate) const FOR_COST: &[Needed] = &[program("valgrind", "valgrind"), program("ip", "iproute2")];
+pub(crate) const FOR_COST: &[Needed] =
+    &[program("valgrind", "valgrind"), program("ip", "iproute2"), program("nft", "nftables")];
+
+/// What compares the request path with others.
+pub(crate) const FOR_DATA_PLANE: &[Needed] = &[
+    program("nft", "nftables"),
+    program("ip", "iproute2"),
+    program("perf", "linux-perf"),
+    program("python3", "python3"),
+    Needed { what: What::PythonModule("ensurepip"), package: "python3-venv" },
+];
 
 /// What the test cluster's control plane needs.
 pub(crate) const FOR_CONTROL_PLANE: &[Needed] = &[

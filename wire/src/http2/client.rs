@@ -75,8 +75,9 @@ where
     /// When the future is dropped the stream is reset and the body dropped.
     pub async fn send(&self, head: &request::Parts, body: B) -> Result<Response<Incoming>, Error> {
         let shared = &self.side.shared;
+        let empty = body.is_end_stream();
         let mut pump = Pump::new(body);
-        let mut turn = Turn { shared, ticket: None, opened: false };
+        let mut turn = Turn { shared, empty, ticket: None, opened: false };
         let (key, wrote) = poll_fn(|cx| turn.poll(head, &mut pump, cx)).await?;
         drop(turn);
         let mut incoming = Incoming::new(shared.clone(), key, None);
@@ -122,6 +123,8 @@ impl<B> Drop for Side<B> {
 /// A request that waits for a stream.
 struct Turn<'a> {
     shared: &'a Shared,
+    /// There is no body.
+    empty: bool,
     ticket: Option<u64>,
     opened: bool,
 }
@@ -140,7 +143,7 @@ impl Turn<'_> {
         // What the body has not ready yet goes after the head.
         let _ = pump.gather(cx);
         let opening = self.shared.with(|state| {
-            let opening = state.open(parts, &mut pump.data, &mut pump.after);
+            let opening = state.open(parts, self.empty, &mut pump.data, &mut pump.after);
             if matches!(opening, Opening::Wait) {
                 state.wait(&mut self.ticket, cx.waker());
             }

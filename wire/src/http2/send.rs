@@ -45,7 +45,8 @@ pub(super) enum Opening {
 
 impl State {
     /// Opens a stream for a request, and writes what is at hand of its body.
-    pub(super) fn open(&mut self, parts: &request::Parts, data: &mut Bytes, after: &mut After) -> Opening {
+    /// `empty`: there never was a body.
+    pub(super) fn open(&mut self, parts: &request::Parts, empty: bool, data: &mut Bytes, after: &mut After) -> Opening {
         if self.is_closed() {
             return Opening::Closed;
         }
@@ -69,9 +70,9 @@ impl State {
 
         let begin = self.begin_block();
         self.encoder.request(parts, self.out.frames());
-        let end = data.is_empty() && matches!(after, After::End);
-        self.out.finish_block(begin, id, end, self.peer_payload);
-        if end {
+        // Where a body ends that had nothing to say, DATA says so: servers of gRPC wait for it, as its specification of HTTP/2 lets them.
+        self.out.finish_block(begin, id, empty, self.peer_payload);
+        if empty {
             self.send_ended(key);
             return Opening::Opened(key, Wrote::Over);
         }

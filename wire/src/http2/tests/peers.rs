@@ -118,3 +118,18 @@ async fn hyper_gives_a_call_up_and_we_drop_its_response() {
     let response = sender.send_request(post(full("next"))).await.unwrap();
     assert_eq!(text(response.into_body()).await, "next");
 }
+
+/// gRPC asks for it (its specification over HTTP/2, "Requests"), and grpc-go waits for ever without it.
+#[tokio::test]
+async fn a_body_that_ends_without_a_word_ends_with_data() {
+    for (body, want) in [(frames(vec![]), "HEADERS, DATA"), (empty(), "HEADERS")] {
+        let (near, far) = pipe();
+        let (sender, driver) = connect(near, &Settings::default());
+        tokio::spawn(driver);
+        tokio::spawn(async move { sender.ask(post(body)).await.map(drop) });
+        let mut server = h2::server::handshake(far).await.unwrap();
+        let (request, _respond) = server.accept().await.unwrap().unwrap();
+        let seen = if request.body().is_end_stream() { "HEADERS" } else { "HEADERS, DATA" };
+        assert_eq!(seen, want);
+    }
+}
