@@ -128,7 +128,7 @@ pub(crate) struct RunArgs {
     pub(crate) workers: u16,
 
     /// How HTTP/1 requests travel between sidecars
-    #[arg(long, env = "OUTRIGGER_WIRE", value_enum, default_value_t = Wire::Http1)]
+    #[arg(long, env = "OUTRIGGER_WIRE", value_enum, default_value_t = Wire::ByLoad)]
     pub(crate) wire: Wire,
 
     /// Longest wait for a connection to an endpoint, TLS included

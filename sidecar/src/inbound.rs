@@ -22,7 +22,9 @@ use tower::ServiceBuilder;
 
 use crate::detect::{self, Detected, Prefixed, Sides};
 use crate::error::ProxyError;
-use crate::http::{Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To, Version};
+use crate::http::{
+    Direction, Dispatch, HTTP2, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To, Version, WRAPPED,
+};
 use crate::orig_dst::original_destination;
 use crate::tcp;
 use crate::worker::Worker;
@@ -135,7 +137,8 @@ where
         .layer(HygieneLayer) //                                               what may not pass a proxy
         .layer(RetryLayer) //                                             8   the app's idle connections may end
         .service(Dispatch::new(&worker, app_version)); //                10   the app
-    Server { worker, direction: Direction::Inbound, to, caller: Some(caller), version }.serve(io, stack).await
+    let settings = if version == app_version { &HTTP2 } else { &WRAPPED };
+    Server { worker, direction: Direction::Inbound, to, caller: Some(caller), version, settings }.serve(io, stack).await
 }
 
 /// Copies bytes to the app and back.

@@ -9,6 +9,7 @@ use outrigger_identity::Identity;
 use outrigger_proto::{WorkloadName, model};
 use tokio::time::Instant;
 
+use crate::balance::crowd::Crowd;
 use crate::balance::limit::Connections;
 use crate::balance::load::Load;
 use crate::balance::{Pool, hash};
@@ -21,6 +22,7 @@ pub(crate) struct Endpoint {
     /// How long its HTTP/1 connections may lie idle.
     pub(crate) idle: Duration,
     load: Load,
+    crowd: Crowd,
     failures: AtomicU32,
     ejections: AtomicU32,
     /// Milliseconds since `created`; 0: not ejected.
@@ -56,6 +58,7 @@ impl Endpoint {
             // Below the shortest idle limits of common servers: who closes last loses the race.
             idle: Duration::from_secs(3),
             load: Load::new(),
+            crowd: Crowd::default(),
             failures: AtomicU32::new(0),
             ejections: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
@@ -161,9 +164,16 @@ impl InFlight {
         self.started = Instant::now();
     }
 
-    /// The response's head is here.
-    pub(crate) fn answered(&self) {
+    /// Says whether it is one of many small requests to the endpoint.
+    pub(crate) fn is_in_a_crowd(&self) -> bool {
+        let now = self.started.duration_since(self.endpoint.created).as_millis() as u64;
+        self.endpoint.crowd.is_one(self.endpoint.in_flight(), now)
+    }
+
+    /// The response's head is here, and says how long the body is, or not.
+    pub(crate) fn answered(&self, bytes: Option<u64>) {
         self.endpoint.load.observe(self.started.elapsed());
+        self.endpoint.crowd.answered(bytes);
     }
 
     pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {

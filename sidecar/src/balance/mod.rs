@@ -3,6 +3,7 @@
 //! failing is left out for a while.
 
 mod choice;
+mod crowd;
 mod ejection;
 mod endpoint;
 mod hash;
@@ -20,6 +21,7 @@ use outrigger_proto::model::TrafficPolicy;
 use outrigger_proto::{ErrorCode, ServicePort, WorkloadName};
 
 pub(crate) use choice::Choice;
+pub(crate) use crowd::SMALL;
 pub(crate) use ejection::{Ejection, ejections};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use limit::{Connection, Limits, Permit, reached};

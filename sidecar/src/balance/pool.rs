@@ -181,8 +181,8 @@ impl Lease {
         }
     }
 
-    pub(crate) fn answered(&self) {
-        self.in_flight.answered();
+    pub(crate) fn answered(&self, bytes: Option<u64>) {
+        self.in_flight.answered(bytes);
     }
 
     /// The response has ended in good order: an HTTP/1 connection can serve the next request.

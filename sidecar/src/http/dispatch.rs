@@ -6,11 +6,13 @@ use std::time::Duration;
 use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Response, StatusCode, Uri, Version as HttpVersion, request};
+use http_body::Body as _;
 use outrigger_identity::Alpn;
 use outrigger_proto::ErrorCode;
 use outrigger_wire::{http1, http2};
 
-use crate::balance::{Backend, Connection, Endpoint, Http1, Lease, Limits, Picked, Policy, Pool, Sender};
+use crate::balance::{Backend, Connection, Endpoint, Http1, Lease, Limits, Picked, Policy, Pool, SMALL, Sender};
+
 use crate::connect::{Connector, Io};
 use crate::error::{Fate, ProxyError};
 use crate::http::call::{Flow, To};
@@ -22,8 +24,10 @@ use crate::worker::Worker;
 /// How HTTP/1 requests travel between two sidecars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum Wire {
-    /// Over pooled HTTP/1 connections.
+    /// As it costs least: over HTTP/2 while there are many small ones at once for an endpoint, else over HTTP/1.
     #[default]
+    ByLoad,
+    /// Over pooled HTTP/1 connections.
     Http1,
     /// As streams of one HTTP/2 connection.
     Http2,
@@ -91,9 +95,16 @@ impl Dispatch {
         let permit = limited.map(|(backend, limits)| backend.admit(limits)).transpose()?.flatten();
         flow.attempt(&endpoint, &mut head.headers);
         let upgrade = upgrade::is_upgrade(&head.method, head.version, &head.headers);
-        let alpn = self.alpn(&endpoint, upgrade);
         // From here on it counts: requests that come while this one dials go elsewhere.
         let mut in_flight = endpoint.begin();
+        let alpn = match self.wire {
+            Wire::Http2 => self.alpn(&endpoint, !upgrade),
+            Wire::Http1 => self.alpn(&endpoint, false),
+            Wire::ByLoad => {
+                let small = body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL);
+                self.alpn(&endpoint, !upgrade && small && in_flight.is_in_a_crowd() && fits_http2(head))
+            }
+        };
         let (sender, reused) = match self.connection(&endpoint, alpn, limited).await {
             Ok(connection) => connection,
             Err(error) => {
@@ -130,7 +141,7 @@ impl Dispatch {
                 return Err(error);
             }
         };
-        lease.answered();
+        lease.answered(response.body().size_hint().exact());
         // Only who has proved to be of the mesh is believed.
         if let Some(error) = endpoint.identity.as_ref().and_then(|_| unprocessed(&response)) {
             could_not(&error);
@@ -152,13 +163,12 @@ impl Dispatch {
         Ok(response.map(|body| body.with_lease(lease)))
     }
 
-    /// What the connection to the endpoint carries.
-    fn alpn(&self, endpoint: &Endpoint, upgrade: bool) -> Alpn {
-        match (self.version, self.wire) {
-            (Version::Http2, _) => Alpn::Http2,
-            // HTTP/2 has no `Upgrade`, and wrapping is for sidecars.
-            (Version::Http1, Wire::Http2) if endpoint.identity.is_some() && !upgrade => Alpn::Http1InHttp2,
-            (Version::Http1, _) => Alpn::Http1,
+    /// What the connection to the endpoint carries; `wrapped`: HTTP/1 requests may ride HTTP/2, which has no `Upgrade` and is for sidecars.
+    fn alpn(&self, endpoint: &Endpoint, wrapped: bool) -> Alpn {
+        match self.version {
+            Version::Http2 => Alpn::Http2,
+            Version::Http1 if wrapped && endpoint.identity.is_some() => Alpn::Http1InHttp2,
+            Version::Http1 => Alpn::Http1,
         }
     }
 
@@ -244,7 +254,8 @@ impl Dispatch {
             // The endpoint turned out to be the own app, with no sidecar between.
             return Ok(Sender::Http1(Http1::new(http1::Connection::new(io), counted)));
         }
-        let (sender, connection) = http2::connect(io, &HTTP2);
+        let settings = if alpn == Alpn::Http1InHttp2 { &WRAPPED } else { &HTTP2 };
+        let (sender, connection) = http2::connect(io, settings);
         // Ends when the pool and the last request let go of the sender, or the peer closes.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -269,6 +280,11 @@ pub(crate) const HTTP2: http2::Settings = http2::Settings {
     ping_timeout: Duration::from_secs(20),
 };
 
+/// The same for one that carries HTTP/1 requests, which know nothing of each other: its window has room for all streams, so that no client that is
+/// slow to read holds up another. A stream's own is small, for large bodies go over HTTP/1.
+pub(crate) const WRAPPED: http2::Settings =
+    http2::Settings { stream_window: 64 * 1024, connection_window: 256 * 64 * 1024, ..HTTP2 };
+
 /// Writes the request's target in the form that the connection's protocol wants.
 fn address(head: &mut request::Parts, alpn: Alpn) -> Result<(), ProxyError> {
     match alpn {
@@ -286,6 +302,13 @@ fn address(head: &mut request::Parts, alpn: Alpn) -> Result<(), ProxyError> {
         }
     }
     Ok(())
+}
+
+/// Says whether HTTP/2 can say the same: it wants an authority, and a path that is one.
+fn fits_http2(head: &request::Parts) -> bool {
+    let named = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
+    let host = head.headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+    head.uri.path().starts_with('/') && !host.is_empty() && host.iter().all(named)
 }
 
 fn to_http1(head: &mut request::Parts) -> Result<(), ProxyError> {

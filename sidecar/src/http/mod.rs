@@ -16,7 +16,7 @@ mod upgrade;
 
 pub(crate) use body::Body;
 pub(crate) use call::{Attempt, Direction, Facts, Flow, To};
-pub(crate) use dispatch::{Dispatch, Wire};
+pub(crate) use dispatch::{Dispatch, HTTP2, WRAPPED, Wire};
 pub(crate) use hygiene::HygieneLayer;
 pub(crate) use mirror::Mirrors;
 pub(crate) use observe::{End, Observe, Outcome};

@@ -15,7 +15,6 @@ use tower::Service;
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::http::call::{Call, Direction, Flow, To};
-use crate::http::dispatch::HTTP2;
 use crate::http::upgrade;
 use crate::inbound::Caller;
 use crate::worker::Worker;
@@ -38,6 +37,8 @@ pub(crate) struct Server {
     /// Who is at the other end (inbound).
     pub(crate) caller: Option<Arc<Caller>>,
     pub(crate) version: Version,
+    /// What a connection of HTTP/2 grants its peer.
+    pub(crate) settings: &'static http2::Settings,
 }
 
 impl Server {
@@ -48,7 +49,7 @@ impl Server {
         S: Service<Call, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
     {
-        let Self { worker, direction, to, caller, version } = self;
+        let Self { worker, direction, to, caller, version, settings } = self;
         let unmeshed = caller.as_ref().is_some_and(|caller| caller.peer.is_none());
         let call = move |request: Request<Body>| {
             let flow = Arc::new(Flow::new(direction, is_grpc(&request), caller.clone()));
@@ -74,7 +75,7 @@ impl Server {
                 let service =
                     |request: Request<http2::Incoming>| call(request.map(Body::http2)).map(|Ok(response)| response);
                 // A drain is told by GOAWAY: what is in flight ends, and what is not processed may go elsewhere.
-                http2::serve(io, &HTTP2, service, worker.drain.started()).await.map_err(|error| {
+                http2::serve(io, settings, service, worker.drain.started()).await.map_err(|error| {
                     let code = if error.is_protocol() { ErrorCode::HttpProtocol } else { ErrorCode::ClientClosed };
                     failed(direction, code, &error)
                 })
