@@ -164,10 +164,9 @@ impl InFlight {
         self.started = Instant::now();
     }
 
-    /// Says whether it is one of many small requests to the endpoint.
+    /// Says whether it is one of many small requests to the endpoint; to be asked once.
     pub(crate) fn is_in_a_crowd(&self) -> bool {
-        let now = self.started.duration_since(self.endpoint.created).as_millis() as u64;
-        self.endpoint.crowd.is_one(self.endpoint.in_flight(), now)
+        self.endpoint.crowd.joined(self.endpoint.in_flight())
     }
 
     /// The response's head is here, and says how long the body is, or not.

@@ -23,13 +23,22 @@ const STREAMS: u32 = 100;
 #[derive(Default)]
 pub(crate) struct Pool {
     http1: Mutex<Vec<Idle>>,
-    http2: Mutex<Vec<Arc<Shared>>>,
+    http2: Mutex<Vec<Kept>>,
     /// Held while an HTTP/2 connection is opened, so that a burst of requests opens one and not a hundred.
     pub(crate) opening: tokio::sync::Mutex<()>,
 }
 
 struct Idle {
     connection: Http1,
+    since: Instant,
+}
+
+/// An HTTP/2 connection in its pool.
+struct Kept {
+    shared: Arc<Shared>,
+    /// Requests that it had been given when it was last looked at.
+    used: u32,
+    /// Since when it has been given none.
     since: Instant,
 }
 
@@ -87,8 +96,9 @@ impl Pool {
     pub(crate) fn join_http2(&self, wrapped: bool, most: Option<u32>) -> Option<Sender> {
         let mut shared = self.http2.lock();
         let spent = |c: &Shared| most.is_some_and(|most| c.used.load(Ordering::Relaxed) >= most);
-        shared.retain(|connection| !connection.sender.is_closed() && !spent(connection));
-        let free = shared.iter().find(|c| c.wrapped == wrapped && c.streams.load(Ordering::Relaxed) < STREAMS);
+        shared.retain(|Kept { shared, .. }| !shared.sender.is_closed() && !spent(shared));
+        let mut shared = shared.iter().map(|kept| &kept.shared);
+        let free = shared.find(|c| c.wrapped == wrapped && c.streams.load(Ordering::Relaxed) < STREAMS);
         free.map(Shared::join)
     }
 
@@ -97,7 +107,7 @@ impl Pool {
         let (streams, used) = (AtomicU32::new(0), AtomicU32::new(0));
         let shared = Arc::new(Shared { sender, streams, used, connection, wrapped });
         let joined = shared.join();
-        self.http2.lock().push(shared);
+        self.http2.lock().push(Kept { shared, used: 0, since: Instant::now() });
         joined
     }
 
@@ -109,7 +119,9 @@ impl Pool {
             idle.shrink_to_fit();
         }
         drop(idle);
-        self.http2.lock().retain(|connection| !connection.sender.is_closed());
+        // One that speaks HTTP/2 for its own sake stays: its app may hold it against us that we come and go.
+        let spare = |kept: &mut Kept| kept.shared.wrapped && kept.idle() >= limit;
+        self.http2.lock().retain_mut(|kept| !kept.shared.sender.is_closed() && !spare(kept));
     }
 
     /// Closes one connection that is not in use; says whether there was one.
@@ -121,7 +133,7 @@ impl Pool {
         }
         drop(idle);
         let mut shared = self.http2.lock();
-        let unused = shared.iter().position(|connection| connection.streams.load(Ordering::Relaxed) == 0);
+        let unused = shared.iter().position(|kept| kept.shared.streams.load(Ordering::Relaxed) == 0);
         unused.map(|place| shared.remove(place)).is_some()
     }
 
@@ -136,6 +148,18 @@ impl Pool {
         if idle.len() < MAX_IDLE && connection.connection.is_reusable() {
             idle.push(Idle { connection, since: Instant::now() });
         }
+    }
+}
+
+impl Kept {
+    /// Returns for how long it has had nothing to do, as far as looks at it tell.
+    fn idle(&mut self) -> Duration {
+        let used = self.shared.used.load(Ordering::Relaxed);
+        if used != self.used || self.shared.streams.load(Ordering::Relaxed) > 0 {
+            self.used = used;
+            self.since = Instant::now();
+        }
+        self.since.elapsed()
     }
 }
 

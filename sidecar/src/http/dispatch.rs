@@ -102,7 +102,7 @@ impl Dispatch {
             Wire::Http1 => self.alpn(&endpoint, false),
             Wire::ByLoad => {
                 let small = body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL);
-                self.alpn(&endpoint, !upgrade && small && in_flight.is_in_a_crowd() && fits_http2(head))
+                self.alpn(&endpoint, in_flight.is_in_a_crowd() && !upgrade && small && fits_http2(head))
             }
         };
         let (sender, reused) = match self.connection(&endpoint, alpn, limited).await {
