@@ -15,7 +15,7 @@ use crate::{memory, pods};
 /// `outrigger-bench data-plane`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Three short rounds instead of five, and fewer idle connections' worth of waiting.
+    /// Five short rounds instead of five long ones.
     #[arg(long)]
     quick: bool,
     /// Writes every single figure to this file.
@@ -73,7 +73,7 @@ async fn measure(args: &Args, folder: &Path) -> Result<Report> {
         "no such case; there are: {}",
         CASES.iter().map(|case| case.name).collect::<Vec<_>>().join(", ")
     );
-    let (rounds, warmup, window) = if args.quick { (3, 0.5, 1.5) } else { (5, 1.0, 4.0) };
+    let (rounds, warmup, window) = if args.quick { (5, 0.4, 1.2) } else { (5, 1.0, 4.0) };
 
     let mut report = Report::new();
     let mut contenders = Vec::new();
