@@ -19,16 +19,13 @@ mod sidecars;
 mod subscription;
 mod sync;
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use outrigger_daemon::Drain;
+use outrigger_wire::http2::{self, Incoming, Settings};
 use outrigger_wire::tls::{self, TlsStream};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -63,7 +60,7 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    async fn answer(&self, caller: &Caller, request: hyper::Request<Incoming>) -> Result<Answer, Status> {
+    async fn answer(&self, caller: &Caller, request: http::Request<Incoming>) -> Result<Answer, Status> {
         let (head, body) = request.into_parts();
         match head.uri.path().strip_prefix("/outrigger.mesh.v1.Mesh/") {
             Some("Sync") => self.streams.open(caller, Request::new(body)),
@@ -134,52 +131,55 @@ async fn secure(io: TcpStream, address: SocketAddr, config: Arc<ServerConfig>) -
     }
 }
 
-/// Boxed: hyper moves it through several states.
+/// Boxed: it is moved through several futures, each of which would have room for it.
 type Tls = Box<TlsStream<TcpStream>>;
 
 async fn serve(io: Tls, caller: Arc<Caller>, mesh: Arc<Mesh>, drain: Drain) {
     let address = caller.address;
-    // A first certificate takes milliseconds; whoever has not proved anything does not get to keep a connection.
-    let limit = if caller.leaf.is_some() { FOREVER } else { ANONYMOUS_LIMIT };
-    let service = service_fn(move |request| {
+    let answer = |request| {
         let (mesh, caller) = (mesh.clone(), caller.clone());
-        Box::pin(async move { Ok::<_, Infallible>(response(mesh.answer(&caller, request).await)) })
-    });
-    let mut connection = Box::pin(
-        hyper::server::conn::http2::Builder::new(Tracked(drain.clone()))
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(16)
-            .max_send_buf_size(64 * 1024)
-            .max_header_list_size(16 * 1024)
-            // Finds peers that are gone without a word.
-            .keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(10))
-            .serve_connection(TokioIo::new(io), service),
-    );
-    let served = tokio::select! {
-        served = &mut connection => served,
-        () = tokio::time::sleep(limit) => return,
-        () = drain.started() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        // Boxed: what lives for hours is the answer alone.
+        Box::pin(async move { response(mesh.answer(&caller, request).await, caller) })
+    };
+    let over = async {
+        tokio::select! {
+            () = drain.started() => {}
+            () = unused(&caller) => {}
         }
+    };
+    let connection = Box::pin(http2::serve(io, &SETTINGS, answer, over));
+    let served = if caller.leaf.is_some() {
+        connection.await
+    } else {
+        // A first certificate takes milliseconds; whoever has not proved anything does not get to keep a connection.
+        let Ok(served) = tokio::time::timeout(ANONYMOUS_LIMIT, connection).await else { return };
+        served
     };
     if let Err(error) = served {
         debug!(%address, %error, "connection failed");
     }
 }
 
-/// Runs what hyper spawns under the drain, so that nothing is left behind.
-#[derive(Clone)]
-struct Tracked(Drain);
-
-impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Tracked {
-    fn execute(&self, future: F) {
-        self.0.spawn(async move {
-            future.await;
-        });
+/// Completes when the connection has had no call for a while: whether its peer is still there is asked only while a call is open.
+async fn unused(caller: &Arc<Caller>) {
+    loop {
+        tokio::time::sleep(UNUSED_LIMIT).await;
+        // Each call holds the caller, and the connection does.
+        if Arc::strong_count(caller) == 1 {
+            return;
+        }
     }
 }
+
+const SETTINGS: Settings = Settings {
+    max_streams: 16,
+    stream_window: 256 * 1024,
+    connection_window: 1024 * 1024,
+    max_head: 16 * 1024,
+    // Finds peers that are gone without a word, within 30 s: one interval may pass before silence is noticed.
+    ping_interval: Duration::from_secs(10),
+    ping_timeout: Duration::from_secs(10),
+};
 
 const MAX_CONNECTIONS: usize = 16 * 1024;
 
@@ -187,4 +187,19 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 const ANONYMOUS_LIMIT: Duration = Duration::from_secs(30);
 
-const FOREVER: Duration = Duration::MAX;
+const UNUSED_LIMIT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_goes_when_it_has_had_no_call_for_a_while() {
+        let caller = Arc::new(Caller::new(([127, 0, 0, 1], 1).into(), None).unwrap());
+        let call = caller.clone();
+        assert!(tokio::time::timeout(10 * UNUSED_LIMIT, unused(&caller)).await.is_err());
+
+        drop(call);
+        assert!(tokio::time::timeout(2 * UNUSED_LIMIT, unused(&caller)).await.is_ok());
+    }
+}

@@ -8,14 +8,18 @@ use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 use http::header::{CONTENT_TYPE, HeaderValue};
-use hyper::body::{Body, Frame, Incoming};
+use http_body::{Body, Frame};
+use outrigger_wire::http2::Incoming;
 use prost::Message;
 use tonic::Status;
+
+use super::caller::Caller;
 
 /// The messages of a request.
 #[derive(Debug)]
@@ -78,11 +82,11 @@ where
     }
 }
 
-/// The response to a call.
-pub(super) fn response(answer: Result<Answer, Status>) -> http::Response<Answer> {
+/// The response to a call. `guard` is kept until the response has ended.
+pub(super) fn response(answer: Result<Answer, Status>, guard: Arc<Caller>) -> http::Response<Answer> {
     match answer {
         Ok(answer) => {
-            let mut response = http::Response::new(answer);
+            let mut response = http::Response::new(Answer { guard: Some(guard), ..answer });
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             response
         }
@@ -91,13 +95,19 @@ pub(super) fn response(answer: Result<Answer, Status>) -> http::Response<Answer>
 }
 
 /// The messages of a response, and its end.
-pub(crate) struct Answer(Rest);
+#[derive(Default)]
+pub(crate) struct Answer {
+    rest: Rest,
+    guard: Option<Arc<Caller>>,
+}
 
+#[derive(Default)]
 enum Rest {
     /// As they come; the answer ends well when there are no more.
     Stream(BoxStream<'static, Result<Encoded, Status>>),
     One(Encoded),
     Status(Status),
+    #[default]
     Nothing,
 }
 
@@ -121,13 +131,17 @@ impl Encoded {
 impl Answer {
     /// Makes an answer of one message.
     pub(super) fn one(message: &impl Message) -> Self {
-        Self(Rest::One(Encoded::new(message)))
+        Self::of(Rest::One(Encoded::new(message)))
     }
 
     /// Makes an answer whose messages come one after the other: the next is made when the connection is ready for it. An
     /// error is the last.
     pub(super) fn stream(messages: impl Stream<Item = Result<Encoded, Status>> + Send + 'static) -> Self {
-        Self(Rest::Stream(messages.boxed()))
+        Self::of(Rest::Stream(messages.boxed()))
+    }
+
+    fn of(rest: Rest) -> Self {
+        Self { rest, guard: None }
     }
 }
 
@@ -137,18 +151,12 @@ impl fmt::Debug for Answer {
     }
 }
 
-impl Default for Answer {
-    fn default() -> Self {
-        Self(Rest::Nothing)
-    }
-}
-
 impl Body for Answer {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let status = match &mut self.0 {
+        let status = match &mut self.rest {
             Rest::Stream(messages) => match ready!(messages.poll_next_unpin(cx)) {
                 Some(Ok(Encoded(message))) => return Poll::Ready(Some(Ok(Frame::data(message)))),
                 Some(Err(status)) => status,
@@ -156,13 +164,14 @@ impl Body for Answer {
             },
             Rest::One(Encoded(message)) => {
                 let message = std::mem::take(message);
-                self.0 = Rest::Status(Status::ok(""));
+                self.rest = Rest::Status(Status::ok(""));
                 return Poll::Ready(Some(Ok(Frame::data(message))));
             }
             Rest::Status(status) => status.clone(),
             Rest::Nothing => return Poll::Ready(None),
         };
-        self.0 = Rest::Nothing;
+        self.rest = Rest::Nothing;
+        drop(self.guard.take());
         let mut trailers = http::HeaderMap::new();
         // Fails for metadata that is no header, and ours has none.
         let _ = status.add_header(&mut trailers);
@@ -170,7 +179,7 @@ impl Body for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.0, Rest::Nothing)
+        matches!(self.rest, Rest::Nothing)
     }
 }
 
@@ -270,8 +279,25 @@ mod tests {
     }
 
     #[test]
+    fn a_call_holds_its_caller_until_it_has_ended() {
+        let caller = Arc::new(Caller::new(([127, 0, 0, 1], 1).into(), None).unwrap());
+        let (messages, made) = mpsc::unbounded_channel();
+        let answer = Answer::stream(UnboundedReceiverStream::new(made));
+        let mut answer = response(Ok(answer), caller.clone()).into_body();
+
+        messages.send(Ok(Encoded::new(&ack()))).unwrap();
+        assert!(read(&mut answer).1.is_none());
+        assert_eq!(Arc::strong_count(&caller), 2);
+
+        drop(messages);
+        assert!(read(&mut answer).1.is_some());
+        assert_eq!(Arc::strong_count(&caller), 1);
+    }
+
+    #[test]
     fn a_call_that_is_refused_says_so_in_its_head() {
-        let response = response(Err(Status::unimplemented("no such call")));
+        let caller = Caller::new(([127, 0, 0, 1], 1).into(), None).unwrap();
+        let response = response(Err(Status::unimplemented("no such call")), Arc::new(caller));
 
         assert_eq!(response.headers()["grpc-status"], "12");
         assert!(response.body().is_end_stream());

@@ -219,7 +219,9 @@ where
     }
 
     fn rest(&mut self) {
-        self.slots = Vec::new();
-        self.wakers = Vec::new();
+        while self.slots.pop_if(|slot| slot.is_none()).is_some() {}
+        self.wakers.truncate(self.slots.len());
+        self.slots.shrink_to_fit();
+        self.wakers.shrink_to_fit();
     }
 }

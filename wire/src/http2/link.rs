@@ -252,18 +252,18 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
             state.leave_for_good();
         }
         let heard = std::mem::take(&mut state.heard);
+        // Once in an interval, whether it is quiet or not: streams may be open for hours.
+        state.rest();
+        self.work.rest();
+        self.workers.rest();
+        self.io.rest();
         if state.streams.open() == 0 {
             state.pinged = false;
             if std::mem::take(&mut state.used) {
                 self.timer.set(self.interval);
-                return;
+            } else {
+                self.timer.stop();
             }
-            state.rest();
-            drop(guard);
-            self.timer.stop();
-            self.work = Work::default();
-            self.workers.rest();
-            self.io.rest();
         } else if heard {
             state.pinged = false;
             self.timer.set(self.interval);

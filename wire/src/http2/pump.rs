@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::Body;
 
 use super::error::{BoxError, Error, Reason};
+use super::frame;
 use super::send::{After, Wrote};
 use super::state::Shared;
 use super::stream::Key;
@@ -27,12 +28,16 @@ where
         Self { body, data: Bytes::new(), after: After::Unknown }
     }
 
-    /// Asks the body for data and for what comes after it: the last data and the end shall be one frame. Ready when there is something
-    /// to write that does not wait for the body.
+    /// Asks the body for data and for what comes after it: the last data and the end shall be one frame. Behind data that is large
+    /// already, nothing is held that would grow old if the peer is slow. Ready when there is something to write that does not wait for
+    /// the body.
     pub(super) fn gather(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while matches!(self.after, After::Unknown) {
             if self.body.is_end_stream() {
                 self.after = After::End;
+                break;
+            }
+            if self.data.len() > AHEAD {
                 break;
             }
             let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
@@ -87,3 +92,6 @@ fn reset_behind(error: &(dyn std::error::Error + 'static)) -> Option<Reason> {
     }
     None
 }
+
+/// Behind more data than one frame takes what comes next is not asked for.
+const AHEAD: usize = frame::MAX_PAYLOAD;

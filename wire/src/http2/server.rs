@@ -128,7 +128,8 @@ where
     }
 
     fn rest(&mut self) {
-        self.slots = Vec::new();
+        while self.slots.pop_if(|slot| slot.as_ref().is_none_or(|slot| slot.key.is_none())).is_some() {}
+        self.slots.shrink_to_fit();
     }
 }
 

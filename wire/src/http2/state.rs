@@ -73,6 +73,14 @@ impl Work {
         self.arrived.is_empty() && self.poll.is_empty() && self.abandon.is_empty() && self.wakes.is_empty()
     }
 
+    /// Gives back what only much work at once needs.
+    pub(super) fn rest(&mut self) {
+        self.arrived.shrink_to_fit();
+        self.poll.shrink_to_fit();
+        self.abandon.shrink_to_fit();
+        self.wakes.shrink_to_fit();
+    }
+
     fn add(&mut self, other: &mut Self) {
         self.arrived.append(&mut other.arrived);
         self.poll.append(&mut other.poll);
@@ -471,10 +479,10 @@ impl State {
         self.out.rest();
         self.decoder.rest();
         self.input.rest();
-        self.work = Work::default();
+        self.work.rest();
         self.reset_ids.shrink_to_fit();
-        self.blocked = Vec::new();
-        self.crowded = Vec::new();
+        self.blocked.shrink_to_fit();
+        self.crowded.shrink_to_fit();
     }
 }
 

@@ -153,7 +153,12 @@ impl Streams {
     pub(super) fn rest(&mut self) {
         if self.used() == 0 {
             *self = Self::default();
+            return;
         }
+        self.slots.iter_mut().for_each(|stream| stream.data.rest());
+        self.slots.shrink_to_fit();
+        self.free.shrink_to_fit();
+        self.ids.shrink_to_fit();
     }
 }
 
@@ -195,6 +200,10 @@ impl Queue {
 
     pub(super) fn length(&self) -> usize {
         self.length
+    }
+
+    fn rest(&mut self) {
+        self.pieces.shrink_to_fit();
     }
 
     fn emptied(mut self) -> Self {

@@ -166,6 +166,38 @@ async fn a_peer_that_opens_no_window_holds_one_piece_of_a_body() {
 }
 
 #[tokio::test]
+async fn nothing_is_asked_for_behind_a_large_piece_that_waits() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let service = move |_| {
+        let count = count.clone();
+        let body = futures_util::stream::repeat_with(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(http_body::Frame::data(bytes::Bytes::from_static(&[0; 100_000])))
+        });
+        async move { Response::new(http_body_util::BodyExt::boxed(http_body_util::StreamBody::new(body))) }
+    };
+    let mut peer = Raw::client(&Settings::default(), service).await;
+    peer.frame(HEADERS, END_BOTH, 1, GET).await;
+    for _ in 0..FIRST_WINDOW.cast_unsigned().div_ceil(MAX_PAYLOAD as u64) {
+        peer.until(DATA).await;
+    }
+    peer.frame(PING, 0, 0, &[0; 8]).await;
+    peer.until(PING).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+
+    peer.window_update(0, 100_000).await;
+    peer.window_update(1, 100_000).await;
+    let mut came = 65_535;
+    while came < 165_535 {
+        came += peer.until(DATA).await.0.length;
+    }
+    peer.frame(PING, 0, 0, &[0; 8]).await;
+    peer.until(PING).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
 async fn a_body_stops_where_the_windows_end() {
     let mut peer = Raw::client(&Settings::default(), |_| async { Response::new(full(vec![7; 200_000])) }).await;
     peer.frame(HEADERS, END_BOTH, 1, GET).await;

@@ -449,6 +449,27 @@ async fn a_connection_that_was_quiet_works_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_stays_open_goes_on_after_each_pause_beside_others() {
+    let sender = client(&Settings::default(), echo);
+    let (said, body) = channel();
+    let mut heard = sender.ask(post(body)).await.unwrap().into_body();
+    for others in [0, 9, 1, 0, 5] {
+        let calls = (0..others).map(|_| sender.ask(post(full("beside"))));
+        let calls: Vec<_> = soon(futures_util::future::join_all(calls)).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        said.send(Ok(Frame::data(Bytes::from_static(b"again")))).unwrap();
+
+        let frame = soon(heard.frame()).await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "again");
+        for response in calls {
+            assert_eq!(text(response.unwrap().into_body()).await, "beside");
+        }
+    }
+    drop(said);
+    assert!(soon(heard.frame()).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_response_that_nobody_reads_keeps_no_other_request_waiting() {
     let (sender, mut peer) = Raw::server(&Settings { max_streams: 1, ..Settings::default() }).await;
     let call = || {
