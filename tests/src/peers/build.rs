@@ -27,6 +27,7 @@ pub(super) struct GoProgram {
 pub(super) const ALL: &[&GoProgram] = &[
     &super::grpc::CLIENT,
     &super::grpc::SERVER,
+    &super::h2spec::PROGRAM,
     &super::websocket::PROGRAM,
     &super::smtp::SERVER,
     &super::jaeger::ALL_IN_ONE,

@@ -6,6 +6,7 @@
 mod curl;
 mod databases;
 mod grpc;
+mod h2spec;
 mod jaeger;
 mod nghttp;
 mod websocket;

@@ -1,5 +1,11 @@
 //! Clients that do their worst: bounded memory, a clear answer, and the sidecar lives.
 
+mod answers;
+mod desync;
+mod floods;
+mod neighbour;
+mod strict;
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -32,7 +38,11 @@ fn say(pod: &Pod, bytes: &[u8]) -> String {
 
 /// Resident memory of a pod's sidecar, KiB.
 fn rss(pod: &mut Pod) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", pod.sidecar().id())).unwrap();
+    resident(pod.sidecar().id())
+}
+
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use http::header::EXPECT;
 use http::{Method, Response, request, response};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -77,7 +78,9 @@ where
         })?;
         let Head { parts, length, keep_alive, .. } = answer;
         let mut state = self.0.lock();
-        state.reusable = keep_alive && failed.is_none();
+        // Who was asked whether to go on and has not said so may or may not read the body: what it takes the next bytes for is unknown.
+        let unsettled = sending && head.headers.contains_key(EXPECT);
+        state.reusable = keep_alive && failed.is_none() && !unsettled;
         if sending {
             state.sending = true;
             // Ends with the body that it sends, or with the response.
@@ -110,12 +113,16 @@ where
         method: &Method,
     ) -> Poll<Result<Head<response::Parts>, Error>> {
         let mut state = self.0.lock();
-        let head = ready!(state.poll_head(cx, |read| head::response(read, progress, method)));
-        Poll::Ready(match head {
-            Ok(head) => head.ok_or(Error::Closed),
-            Err(Error::Io(_)) if !state.read.is_empty() => Err(Error::Incomplete),
-            Err(error) => Err(error),
-        })
+        loop {
+            let head = ready!(state.poll_head(cx, |read| head::response(read, progress, method)));
+            return Poll::Ready(match head {
+                Ok(Some(None)) => continue,
+                Ok(Some(Some(head))) => Ok(head),
+                Ok(None) => Err(Error::Closed),
+                Err(Error::Io(_)) if !state.read.is_empty() => Err(Error::Incomplete),
+                Err(error) => Err(error),
+            });
+        }
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct State<I> {
     owed: &'static [u8],
     /// Whoever read the body has let go of it before its end.
     pub(crate) abandoned: bool,
+    /// The body cannot be understood, and so nothing of what follows.
+    pub(crate) fault: Option<Error>,
     /// A request's body is still being sent by a task of its own.
     pub(crate) sending: bool,
     /// The connection may carry another message.
@@ -50,6 +52,7 @@ impl<I> Shared<I> {
             decoder: Decoder::Done,
             owed: &[],
             abandoned: false,
+            fault: None,
             sending: false,
             reusable: true,
             waits: None,
@@ -109,7 +112,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> State<I> {
                 Ok(Step::Data(data)) => Some(Ok(Frame::data(data))),
                 Ok(Step::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
                 Ok(Step::End) => None,
-                Err(error) => Some(Err(error)),
+                Err(error) => Some(Err(self.give_up(error))),
                 Ok(Step::More) if !self.ended => {
                     if let Err(error) = ready!(self.poll_more(cx)) {
                         return Poll::Ready(Some(Err(error)));
@@ -120,13 +123,23 @@ impl<I: AsyncRead + AsyncWrite + Unpin> State<I> {
                     self.decoder = Decoder::Done;
                     None
                 }
-                Ok(Step::More) => Some(Err(Error::Incomplete)),
+                Ok(Step::More) => Some(Err(self.give_up(Error::Incomplete))),
             };
             if self.decoder.is_done() {
                 self.body_is_over();
             }
             return Poll::Ready(frame);
         }
+    }
+
+    /// Keeps an error of the peer's, for who has to answer it.
+    fn give_up(&mut self, error: Error) -> Error {
+        self.fault = match &error {
+            Error::Malformed(what) => Some(Error::Malformed(what)),
+            Error::HeadTooLarge => Some(Error::HeadTooLarge),
+            _ => Some(Error::Incomplete),
+        };
+        error
     }
 
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -29,31 +29,39 @@ pub(crate) fn of_request(headers: &mut HeaderMap, version: Version) -> Result<(L
     if version != Version::HTTP_11 {
         return Err(Error::Malformed("Transfer-Encoding in HTTP/1.0"));
     }
-    if !ends_in_chunked(headers) {
-        return Err(Error::Malformed("Transfer-Encoding does not end in chunked"));
+    if !says(headers, b"chunked") {
+        return Err(Error::Malformed("Transfer-Encoding is not chunked"));
     }
     // Whoever sent both is not trusted with another request on this connection (section 6.1).
     Ok((Length::Chunked, headers.remove(CONTENT_LENGTH).is_some()))
 }
 
-/// Reads the framing of a response to a request with this method.
+/// Reads the framing of a response to a request with this method; `true`: the connection must not be used again.
 pub(crate) fn of_response(
     headers: &mut HeaderMap,
     version: Version,
     status: StatusCode,
     method: &Method,
-) -> Result<Length, Error> {
+) -> Result<(Length, bool), Error> {
     if !may_have_body(method, status) {
-        return Ok(Length::NONE);
+        return Ok((Length::NONE, false));
     }
     if headers.contains_key(TRANSFER_ENCODING) {
         if version != Version::HTTP_11 {
             return Err(Error::Malformed("Transfer-Encoding in HTTP/1.0"));
         }
-        headers.remove(CONTENT_LENGTH);
-        return Ok(if ends_in_chunked(headers) { Length::Chunked } else { Length::UntilClose });
+        // Whoever sends both may mean something else by what comes next (section 6.3, 3).
+        let both = headers.remove(CONTENT_LENGTH).is_some();
+        return if says(headers, b"chunked") {
+            Ok((Length::Chunked, both))
+        } else if says(headers, b"identity") {
+            // Of HTTP as it was (RFC 2616 section 4.4), and some still say it.
+            Ok((Length::UntilClose, true))
+        } else {
+            Err(Error::Malformed("Transfer-Encoding is not chunked"))
+        };
     }
-    Ok(content_length(headers)?.map_or(Length::UntilClose, Length::Exact))
+    Ok(content_length(headers)?.map_or((Length::UntilClose, true), |length| (Length::Exact(length), false)))
 }
 
 /// Says whether a response has a body at all (section 6.3, 1 and 2).
@@ -65,19 +73,19 @@ pub(crate) fn may_have_body(method: &Method, status: StatusCode) -> bool {
         || (*method == Method::CONNECT && status.is_success()))
 }
 
-/// Reads `Content-Length`; several that agree become one.
+/// Reads `Content-Length`; several that agree become one, in the only form that nobody reads as octal.
 fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Error> {
     let mut values = headers.get_all(CONTENT_LENGTH).iter();
     let Some(first) = values.next() else { return Ok(None) };
     let length = decimal(first.as_bytes()).ok_or(Error::Malformed("Content-Length is not a number"))?;
-    let mut several = false;
+    let mut plain = !first.as_bytes().starts_with(b"0") || first == "0";
     for other in values {
-        several = true;
+        plain = false;
         if decimal(other.as_bytes()) != Some(length) {
             return Err(Error::Malformed("several lengths that differ"));
         }
     }
-    if several {
+    if !plain {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     Ok(Some(length))
@@ -94,11 +102,11 @@ pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// Says whether the last coding is `chunked`.
-fn ends_in_chunked(headers: &HeaderMap) -> bool {
-    let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
-    let coding = last.and_then(|value| value.as_bytes().rsplit(|byte| *byte == b',').next());
-    coding.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+/// Says whether this is the only coding. Any other would have to be taken off here, or told to the next reader, who need not know it.
+fn says(headers: &HeaderMap, coding: &[u8]) -> bool {
+    let mut values = headers.get_all(TRANSFER_ENCODING).iter();
+    let first = values.next().map(HeaderValue::as_bytes);
+    first.is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(coding)) && values.next().is_none()
 }
 
 #[cfg(test)]
@@ -128,9 +136,14 @@ mod tests {
             (&[(cl, "3")], Ok((Length::Exact(3), false))),
             (&[(cl, "3"), (cl, "3")], Ok((Length::Exact(3), false))),
             (&[(te, "chunked")], Ok((Length::Chunked, false))),
-            (&[(te, "gzip, Chunked ")], Ok((Length::Chunked, false))),
-            (&[(te, "gzip"), (te, "chunked")], Ok((Length::Chunked, false))),
+            (&[(te, "Chunked")], Ok((Length::Chunked, false))),
             (&[(te, "chunked"), (cl, "3")], Ok((Length::Chunked, true))),
+            (&[(te, "gzip, chunked")], Err(())),
+            (&[(te, "gzip"), (te, "chunked")], Err(())),
+            (&[(te, "identity, chunked")], Err(())),
+            (&[(te, "chunked, chunked")], Err(())),
+            (&[(te, "chunked"), (te, "chunked")], Err(())),
+            (&[(te, "identity"), (cl, "3")], Err(())),
             (&[(te, "chunked"), (te, "identity")], Err(())),
             (&[(te, "chunked, gzip")], Err(())),
             (&[(te, "xchunked")], Err(())),
@@ -154,16 +167,34 @@ mod tests {
     }
 
     #[test]
+    fn a_length_passes_on_in_one_form() {
+        for (said, passed) in [("3", "3"), ("0", "0"), ("003", "3"), ("010", "10"), ("00", "0")] {
+            let mut headers = headers(&[("content-length", said)]);
+            of_request(&mut headers, Version::HTTP_11).unwrap();
+            assert_eq!(headers[CONTENT_LENGTH], passed);
+        }
+    }
+
+    #[test]
     fn a_response_has_the_length_that_its_request_and_status_allow() {
         for (fields, status, method, want) in [
-            (&[("content-length", "3")][..], 200, Method::GET, Some(Length::Exact(3))),
-            (&[("content-length", "3")], 200, Method::HEAD, Some(Length::NONE)),
-            (&[("content-length", "3")], 304, Method::GET, Some(Length::NONE)),
-            (&[("transfer-encoding", "chunked")], 204, Method::GET, Some(Length::NONE)),
-            (&[], 200, Method::CONNECT, Some(Length::NONE)),
-            (&[], 200, Method::GET, Some(Length::UntilClose)),
-            (&[("transfer-encoding", "chunked"), ("content-length", "3")], 200, Method::GET, Some(Length::Chunked)),
-            (&[("transfer-encoding", "gzip")], 200, Method::GET, Some(Length::UntilClose)),
+            (&[("content-length", "3")][..], 200, Method::GET, Some((Length::Exact(3), false))),
+            (&[("content-length", "3")], 200, Method::HEAD, Some((Length::NONE, false))),
+            (&[("content-length", "3")], 304, Method::GET, Some((Length::NONE, false))),
+            (&[("transfer-encoding", "chunked")], 204, Method::GET, Some((Length::NONE, false))),
+            (&[], 200, Method::CONNECT, Some((Length::NONE, false))),
+            (&[], 200, Method::GET, Some((Length::UntilClose, true))),
+            (&[("transfer-encoding", "chunked")], 200, Method::GET, Some((Length::Chunked, false))),
+            (
+                &[("transfer-encoding", "chunked"), ("content-length", "3")],
+                200,
+                Method::GET,
+                Some((Length::Chunked, true)),
+            ),
+            (&[("transfer-encoding", "identity")], 200, Method::GET, Some((Length::UntilClose, true))),
+            (&[("transfer-encoding", "gzip")], 200, Method::GET, None),
+            (&[("transfer-encoding", "gzip, chunked")], 200, Method::GET, None),
+            (&[("transfer-encoding", "xchunked")], 200, Method::GET, None),
             (&[("content-length", "x")], 200, Method::GET, None),
         ] {
             let status = StatusCode::from_u16(status).unwrap();

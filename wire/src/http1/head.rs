@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::uri::Authority;
 use http::{HeaderMap, Method, StatusCode, Uri, Version, request, response};
 
 use super::error::Error;
@@ -12,6 +13,9 @@ use super::{MAX_FIELDS, MAX_HEAD};
 
 /// The longest target of a request, bytes; what `http::Uri` can hold is a little more.
 const MAX_TARGET: usize = 65_000;
+
+/// The most that may come before a request's line, bytes.
+const MAX_LINE_BREAKS: usize = 16;
 
 /// A response's reason phrase, when it is not the usual one; among the extensions of the response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub(crate) struct Head<T> {
 pub(crate) struct Progress {
     /// A head this long was not complete. What a slow peer sends is not looked at again with every byte.
     seen: usize,
+    /// Bytes of responses that only informed.
+    informed: usize,
 }
 
 impl Progress {
@@ -48,6 +54,9 @@ impl Progress {
 /// Reads a request's head at the beginning of `read`; returns how long it is, too. `None`: it is not complete.
 pub(crate) fn request(read: &[u8], progress: &mut Progress) -> Result<Option<(Head<request::Parts>, usize)>, Error> {
     let breaks = line_breaks(read);
+    if breaks > MAX_LINE_BREAKS {
+        return Err(Error::Malformed("empty lines"));
+    }
     let read = &read[breaks..];
     if read.is_empty() || !progress.worth(read) {
         return incomplete(read);
@@ -72,7 +81,11 @@ pub(crate) fn request(read: &[u8], progress: &mut Progress) -> Result<Option<(He
     parts.version = version;
     parts.method = Method::from_bytes(method.as_bytes()).map_err(|_| Error::Malformed("method"))?;
     let target = bytes.slice(range(read, target.as_bytes()));
+    let is_path = target.starts_with(b"/");
     parts.uri = Uri::from_maybe_shared(target).map_err(|_| Error::Malformed("request target"))?;
+    if !is_path && !fits(&parts.uri, &parts.method) || is_path && parts.method == Method::CONNECT {
+        return Err(Error::Malformed("request target"));
+    }
     let noted;
     (parts.headers, noted) = headers(read, parsed.headers, &bytes)?;
     let (body, spent) =
@@ -85,51 +98,51 @@ pub(crate) fn request(read: &[u8], progress: &mut Progress) -> Result<Option<(He
     Ok(Some((Head { parts, length: body, keep_alive, expects_continue }, breaks + length)))
 }
 
-/// Reads the head of the response to a request with this method at the beginning of `read`; returns how long it is, too. `None`: it is not
-/// complete. What only informs is passed over.
+/// A response's head; `None`: it only informed, and another one follows.
+pub(crate) type Answer = Option<Head<response::Parts>>;
+
+/// Reads the head of a response to a request with this method at the beginning of `read`; returns how long it is, too. `None`: it is not
+/// complete.
 pub(crate) fn response(
     read: &[u8],
     progress: &mut Progress,
     method: &Method,
-) -> Result<Option<(Head<response::Parts>, usize)>, Error> {
-    let mut before = 0;
-    loop {
-        let read = &read[before..];
-        if read.is_empty() || !progress.worth(read) {
-            return incomplete(read);
-        }
-        let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-        let mut parsed = httparse::Response::new(&mut []);
-        let config = httparse::ParserConfig::default();
-        let length = match config.parse_response_with_uninit_headers(&mut parsed, read, &mut fields) {
-            Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
-            Ok(httparse::Status::Complete(_)) => return Err(Error::HeadTooLarge),
-            Ok(httparse::Status::Partial) => return incomplete(read),
-            Err(error) => return Err(malformed(error)),
-        };
-        let (Some(code), Some(reason), Some(minor)) = (parsed.code, parsed.reason, parsed.version) else {
-            return Err(Error::Malformed("status line"));
-        };
-        let status = StatusCode::from_u16(code).map_err(|_| Error::Malformed("status"))?;
-        before += length;
-        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
-            *progress = Progress::default();
-            continue;
-        }
-        let bytes = Bytes::copy_from_slice(&read[..length]);
-        let version = version(minor);
-        let mut parts = http::Response::new(()).into_parts().0;
-        parts.status = status;
-        parts.version = version;
-        if status.canonical_reason() != Some(reason) {
-            parts.extensions.insert(Reason(bytes.slice(range(read, reason.as_bytes()))));
-        }
-        let noted;
-        (parts.headers, noted) = headers(read, parsed.headers, &bytes)?;
-        let length = framing::of_response(&mut parts.headers, version, status, method)?;
-        let keep_alive = length != Length::UntilClose && noted.keeps_alive(&parts.headers, version);
-        return Ok(Some((Head { parts, length, keep_alive, expects_continue: false }, before)));
+) -> Result<Option<(Answer, usize)>, Error> {
+    if read.is_empty() || !progress.worth(read) {
+        return incomplete(read);
     }
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let length = match config.parse_response_with_uninit_headers(&mut parsed, read, &mut fields) {
+        Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
+        Ok(httparse::Status::Complete(_)) => return Err(Error::HeadTooLarge),
+        Ok(httparse::Status::Partial) => return incomplete(read),
+        Err(error) => return Err(malformed(error)),
+    };
+    let (Some(code), Some(reason), Some(minor)) = (parsed.code, parsed.reason, parsed.version) else {
+        return Err(Error::Malformed("status line"));
+    };
+    let status = StatusCode::from_u16(code).map_err(|_| Error::Malformed("status"))?;
+    if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+        let informed = progress.informed + length;
+        *progress = Progress { seen: 0, informed };
+        // Each costs little, and who sends them without end never answers.
+        return if informed > MAX_HEAD { Err(Error::HeadTooLarge) } else { Ok(Some((None, length))) };
+    }
+    let bytes = Bytes::copy_from_slice(&read[..length]);
+    let version = version(minor);
+    let mut parts = http::Response::new(()).into_parts().0;
+    parts.status = status;
+    parts.version = version;
+    if status.canonical_reason() != Some(reason) {
+        parts.extensions.insert(Reason(bytes.slice(range(read, reason.as_bytes()))));
+    }
+    let noted;
+    (parts.headers, noted) = headers(read, parsed.headers, &bytes)?;
+    let (body, spent) = framing::of_response(&mut parts.headers, version, status, method)?;
+    let keep_alive = !spent && noted.keeps_alive(&parts.headers, version);
+    Ok(Some((Some(Head { parts, length: body, keep_alive, expects_continue: false }), length)))
 }
 
 /// Says whether the message's sender keeps the connection open (RFC 9112 section 9.3).
@@ -147,6 +160,21 @@ fn version(minor: u8) -> Version {
 
 fn incomplete<T>(read: &[u8]) -> Result<Option<T>, Error> {
     if read.len() > MAX_HEAD { Err(Error::HeadTooLarge) } else { Ok(None) }
+}
+
+/// Says whether a target that is no path may stand in a request with this method (RFC 9112 section 3.2). An authority alone names the
+/// far end of a tunnel: elsewhere one reader would take it for the host, and another for a path.
+fn fits(target: &Uri, method: &Method) -> bool {
+    match (target.scheme(), target.authority()) {
+        (None, None) => *method == Method::OPTIONS && target.path() == "*",
+        (None, Some(authority)) => *method == Method::CONNECT && authority.port().is_some() && is_plain(authority),
+        (Some(_), authority) => *method != Method::CONNECT && authority.is_some_and(is_plain),
+    }
+}
+
+/// Says whether it has no user information, which is not to be sent (RFC 9110 section 4.2.4) and looks like a host to some.
+fn is_plain(authority: &Authority) -> bool {
+    !authority.as_str().contains('@')
 }
 
 /// Empty lines may come before a request (RFC 9112 section 2.2).
@@ -212,7 +240,14 @@ mod tests {
     }
 
     fn answer(text: &str) -> Result<Option<Head<response::Parts>>, Error> {
-        Ok(response(text.as_bytes(), &mut Progress::default(), &Method::GET)?.map(|(head, _)| head))
+        let (mut read, mut progress) = (text.as_bytes(), Progress::default());
+        while let Some((head, used)) = response(read, &mut progress, &Method::GET)? {
+            if head.is_some() {
+                return Ok(head);
+            }
+            read = &read[used..];
+        }
+        Ok(None)
     }
 
     #[test]
@@ -253,8 +288,30 @@ mod tests {
             "GET / HTTP/1.1\r\nx: a\rb\r\n\r\n",
             "G<T / HTTP/1.1\r\n\r\n",
             "GET http://[::1 HTTP/1.1\r\n\r\n",
+            "GET example.com HTTP/1.1\r\n\r\n",
+            "GET example.com:80 HTTP/1.1\r\n\r\n",
+            "GET * HTTP/1.1\r\n\r\n",
+            "GET http://user@example.com/ HTTP/1.1\r\n\r\n",
+            "CONNECT / HTTP/1.1\r\n\r\n",
+            "CONNECT example.com HTTP/1.1\r\n\r\n",
+            "CONNECT http://example.com:80/ HTTP/1.1\r\n\r\n",
+            "CONNECT user@example.com:80 HTTP/1.1\r\n\r\n",
         ] {
             assert!(parse(text).is_err_and(|error| error.is_malformed()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_has_the_form_that_its_method_wants() {
+        for (line, target) in [
+            ("GET /a?b HTTP/1.1", "/a?b"),
+            ("GET //a/b HTTP/1.1", "//a/b"),
+            ("GET http://example.com/a HTTP/1.1", "http://example.com/a"),
+            ("OPTIONS * HTTP/1.1", "*"),
+            ("CONNECT example.com:80 HTTP/1.1", "example.com:80"),
+        ] {
+            let head = parse(&format!("{line}\r\n\r\n")).unwrap().expect(line);
+            assert_eq!(head.parts.uri.to_string(), target);
         }
     }
 
@@ -268,6 +325,15 @@ mod tests {
         assert!(matches!(parse(&many), Err(Error::HeadTooLarge)));
         let target = format!("GET /{} HTTP/1.1\r\n\r\n", "y".repeat(MAX_TARGET));
         assert!(matches!(parse(&target), Err(Error::TargetTooLong)));
+        assert!(parse(&"\r\n".repeat(8)).unwrap().is_none());
+        assert!(parse(&"\r\n".repeat(9)).is_err_and(|error| error.is_malformed()));
+    }
+
+    #[test]
+    fn what_only_informs_is_bounded_too() {
+        let informs = "HTTP/1.1 100 Continue\r\n\r\n";
+        assert!(answer(&informs.repeat(2_000)).unwrap().is_none());
+        assert!(matches!(answer(&informs.repeat(3_000)), Err(Error::HeadTooLarge)));
     }
 
     #[test]

@@ -83,6 +83,13 @@ where
         };
         let request = Request::from_parts(parts, body(&shared, length, expects_continue));
         let (parts, body) = answer(&shared, service(request)).await?.into_parts();
+        let fault = shared.lock().fault.take();
+        if let Some(error) = fault {
+            // Whatever the answer is to, it is not what the client meant.
+            drop(body);
+            refuse(&shared, &error).await;
+            return Err(error);
+        }
         if parts.status == StatusCode::SWITCHING_PROTOCOLS
             || (asked.method == Method::CONNECT && parts.status.is_success())
         {

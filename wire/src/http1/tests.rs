@@ -168,6 +168,30 @@ async fn what_is_not_http_is_told_so_and_closed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_cannot_be_understood_is_told_so_and_closed() {
+    let post = "POST /a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (body, answer) in [
+        ("2\r\nok\r\nx\r\nGET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n", "HTTP/1.1 400 Bad Request"),
+        ("2\r\nokay\r\n0\r\n\r\n", "HTTP/1.1 400 Bad Request"),
+        ("0\r\nx y: z\r\n\r\n", "HTTP/1.1 400 Bad Request"),
+    ] {
+        let (mut client, serving) = served(echo);
+        client.say(post).await;
+        client.say(body).await;
+        client.hear(&format!("{answer}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")).await;
+        client.hear_end().await;
+        assert!(serving.await.unwrap().unwrap_err().is_malformed());
+    }
+
+    let (mut client, serving) = served(echo);
+    client.say(post).await;
+    client.say("2\r\no").await;
+    client.0.shutdown().await.unwrap();
+    client.hear_end().await;
+    assert!(matches!(serving.await.unwrap(), Err(Error::Incomplete)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_says_nothing_is_given_up() {
     let (mut client, serving) = served(echo);
     client.say("GET / HTT").await;
@@ -320,6 +344,7 @@ async fn a_connection_that_ends_with_its_response_is_not_used_again() {
         "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
         "HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 0\r\n\r\n0\r\n\r\n",
     ] {
         let (mut connection, mut server) = dialled();
         let (got, ()) = tokio::join!(send(&mut connection, get()), server.say(response));
@@ -376,6 +401,26 @@ async fn an_answer_before_the_end_of_the_request_is_an_answer_and_the_rest_is_se
     drop(chunks);
     server.hear("0\r\n\r\n").await;
     assert!(connection.is_reusable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_asked_whether_to_go_on_and_has_not_said_so_gets_no_other_request() {
+    let (mut connection, mut server) = dialled();
+    let (chunks, body) = fed();
+    let request = Request::builder().method("POST").uri("/").header("expect", "y 100-continue").body(body).unwrap();
+    let (got, ()) =
+        tokio::join!(send(&mut connection, request), server.say("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"));
+    assert_eq!(got.unwrap().status(), StatusCode::OK);
+    drop(chunks);
+    server.hear("POST / HTTP/1.1\r\nexpect: y 100-continue\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n").await;
+    assert!(!connection.is_reusable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_only_informs_is_given_up() {
+    let (mut connection, mut server) = dialled();
+    tokio::spawn(async move { while server.0.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_ok() {} });
+    assert!(matches!(send(&mut connection, get()).await, Err(Error::HeadTooLarge)));
 }
 
 #[tokio::test(start_paused = true)]
