@@ -38,6 +38,7 @@ fn both_sidecars_pass_h2spec() {
         let before = app.count();
         let failed = run(&mesh, from, host, port);
         let name = format!("{host} from {}", from.name());
+        eprintln!("{name}: {} of {CASES}", CASES - failed.len());
         assert!(failed.iter().all(|case| case == PREFACE), "{name}: {failed:#?}");
         assert!(app.count() > before, "{name}: what is right reaches the app");
     }
