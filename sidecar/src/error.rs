@@ -19,7 +19,7 @@ pub(crate) enum Fate {
     Unknown,
     /// The peer may have processed the request.
     MayHaveBeenProcessed,
-    /// A policy kept the request from being sent; repeating it would meet the same policy.
+    /// A policy, or its own client, kept the request from being sent; repeating it would meet the same.
     Withheld,
 }
 
@@ -101,30 +101,49 @@ impl ProxyError {
     /// Makes the error of a request that failed on an open HTTP/1 connection before its response.
     #[must_use]
     pub(crate) fn http1(endpoint: SocketAddr, error: &http1::Error, reused: bool) -> Self {
-        let code = if error.is_malformed() { ErrorCode::HttpProtocol } else { ErrorCode::ConnectionTerminated };
-        let fate = match error {
-            http1::Error::Unsent(_) => Fate::NotProcessed,
-            http1::Error::Closed | http1::Error::Io(_) if reused => Fate::Unknown,
-            _ => Fate::MayHaveBeenProcessed,
+        let (code, fate) = match error {
+            http1::Error::Unsent(_) => (ErrorCode::ConnectionTerminated, Fate::NotProcessed),
+            http1::Error::Closed | http1::Error::Io(_) if reused => (ErrorCode::ConnectionTerminated, Fate::Unknown),
+            http1::Error::Body(_) => return Self::body_broke_off(error),
+            error if error.is_malformed() => (ErrorCode::HttpProtocol, Fate::MayHaveBeenProcessed),
+            _ => (ErrorCode::ConnectionTerminated, Fate::MayHaveBeenProcessed),
         };
-        let connection = if reused { "a reused" } else { "a fresh" };
-        Self::new(code, format!("{endpoint} on {connection} connection: {error}")).fate(fate)
+        Self::from_endpoint(code, fate, endpoint, reused, error)
     }
 
     /// Makes the error of a request that failed on an open HTTP/2 connection before its response.
     #[must_use]
     pub(crate) fn http2(endpoint: SocketAddr, error: &http2::Error, reused: bool) -> Self {
         let code = if error.is_protocol() { ErrorCode::HttpProtocol } else { ErrorCode::ConnectionTerminated };
-        let fate = if error.is_unprocessed() {
-            Fate::NotProcessed
-        } else if reused && !error.is_protocol() {
-            Fate::Unknown
-        } else {
-            Fate::MayHaveBeenProcessed
+        let fate = match error {
+            http2::Error::GivenUp => return Self::body_broke_off(error),
+            error if error.is_unprocessed() => Fate::NotProcessed,
+            error if reused && !error.is_protocol() => Fate::Unknown,
+            _ => Fate::MayHaveBeenProcessed,
         };
+        Self::from_endpoint(code, fate, endpoint, reused, error)
+    }
+
+    fn from_endpoint(
+        code: ErrorCode,
+        fate: Fate,
+        endpoint: SocketAddr,
+        reused: bool,
+        error: &dyn std::error::Error,
+    ) -> Self {
         let connection = if reused { "a reused" } else { "a fresh" };
-        let causes = crate::sync::chain(error);
-        Self::new(code, format!("{endpoint} on {connection} connection: {causes}")).fate(fate)
+        let this = Self::new(code, format!("{endpoint} on {connection} connection: {}", crate::sync::chain(error)));
+        let this = this.fate(fate);
+        match code {
+            // It is the server's message that is malformed, not the client's.
+            ErrorCode::HttpProtocol => this.status(Status { http: StatusCode::BAD_GATEWAY, grpc: 13 }),
+            _ => this,
+        }
+    }
+
+    /// Makes the error of a request whose client broke off in the middle of its body: no fault of the endpoint's, and nothing to repeat.
+    fn body_broke_off(error: &dyn std::error::Error) -> Self {
+        Self::new(ErrorCode::ClientClosed, error.to_string()).fate(Fate::Withheld)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A request on its way through the layers, and the facts about it that logs, metrics and spans read.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -52,6 +53,17 @@ pub(crate) enum To {
     Backend(Arc<Backend>, Option<Arc<Rule>>),
     /// The own app.
     App(Arc<Endpoint>),
+}
+
+impl To {
+    /// Returns the address that was dialled, before routing.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Target(target) => Some(target.destination),
+            Self::App(endpoint) => Some(endpoint.address),
+            Self::Backend(..) => None,
+        }
+    }
 }
 
 /// The facts about one request. Layers write them as they learn them; whoever tells about the request reads them at

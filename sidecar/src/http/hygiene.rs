@@ -1,6 +1,7 @@
 //! What a proxy must clean before it passes a message on (RFC 9110 section 7.6): hop-by-hop headers go, and a request
 //! that two readers could understand differently is refused.
 
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use futures_util::future::{Either, MapOk, Ready, TryFutureExt, ready};
@@ -50,7 +51,7 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        if let Err(error) = clean_request(&mut call.request) {
+        if let Err(error) = clean_request(&mut call.request, || call.to.address()) {
             return Either::Right(ready(Err(error)));
         }
         Either::Left(self.inner.call(call).map_ok(clean_response))
@@ -61,7 +62,7 @@ fn refused(what: &str) -> ProxyError {
     ProxyError::new(ErrorCode::HttpProtocol, format!("malformed request: {what}"))
 }
 
-fn clean_request(request: &mut Request<Body>) -> Result<(), ProxyError> {
+fn clean_request(request: &mut Request<Body>, address: impl Fn() -> Option<SocketAddr>) -> Result<(), ProxyError> {
     match request.version() {
         Version::HTTP_2 => {}
         version => check_http1(request, version)?,
@@ -77,6 +78,20 @@ fn clean_request(request: &mut Request<Body>) -> Result<(), ProxyError> {
         }
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = path.map_or_else(|| http::Uri::from_static("/"), Into::into);
+    }
+    if request.version() == Version::HTTP_10
+        && request.method() != Method::CONNECT
+        && !request.headers().contains_key(HOST)
+    {
+        // It leaves as HTTP/1.1, where a server may refuse a request without one.
+        let host = address().and_then(|address| HeaderValue::try_from(address.to_string()).ok());
+        let host = host.ok_or_else(|| refused("no Host header"))?;
+        request.headers_mut().insert(HOST, host);
+    }
+    if speaks_h2c(request.headers()) {
+        // What follows would be requests that nobody routes and no policy sees.
+        request.headers_mut().remove(UPGRADE);
+        request.headers_mut().remove("http2-settings");
     }
     let upgrade = upgrade::is_upgrade(request.method(), request.version(), request.headers());
     let trailers_wanted = request.headers().get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
@@ -100,6 +115,12 @@ fn check_http1(request: &Request<Body>, version: Version) -> Result<(), ProxyErr
         _ => {}
     }
     Ok(())
+}
+
+/// Says whether a client would go on in HTTP/2 (RFC 7540 section 3.2; RFC 9113 has done away with it).
+fn speaks_h2c(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(UPGRADE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    protocols.any(|protocol| protocol.trim_ascii().to_ascii_lowercase().starts_with(b"h2c"))
 }
 
 fn clean_response(mut response: Response<Body>) -> Response<Body> {
@@ -153,6 +174,34 @@ mod tests {
         request
     }
 
+    fn address() -> Option<SocketAddr> {
+        Some(SocketAddr::from(([10, 0, 0, 1], 80)))
+    }
+
+    #[test]
+    fn an_upgrade_to_http2_does_not_pass() {
+        for protocol in ["h2c", "H2C", "websocket, h2c", "h2c-17"] {
+            let mut request =
+                request(&[("host", "a"), ("connection", "Upgrade, HTTP2-Settings"), ("http2-settings", "x")]);
+            request.headers_mut().insert(UPGRADE, HeaderValue::from_static(protocol));
+
+            clean_request(&mut request, address).unwrap();
+
+            let names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+            assert_eq!(names, ["host"], "{protocol}");
+        }
+    }
+
+    #[test]
+    fn an_old_request_without_a_host_gets_one() {
+        let mut request = request(&[]);
+        *request.version_mut() = Version::HTTP_10;
+
+        clean_request(&mut request, address).unwrap();
+
+        assert_eq!(request.headers()["host"], "10.0.0.1:80");
+    }
+
     #[test]
     fn hop_by_hop_headers_do_not_pass() {
         let mut request = request(&[
@@ -165,7 +214,7 @@ mod tests {
             ("x-kept", "2"),
         ]);
 
-        clean_request(&mut request).unwrap();
+        clean_request(&mut request, address).unwrap();
 
         let mut names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
@@ -176,7 +225,7 @@ mod tests {
     fn an_upgrade_keeps_its_headers() {
         let mut request = request(&[("host", "a"), ("connection", "Upgrade"), ("upgrade", "websocket")]);
 
-        clean_request(&mut request).unwrap();
+        clean_request(&mut request, address).unwrap();
 
         assert_eq!(request.headers()["connection"], "upgrade");
         assert_eq!(request.headers()["upgrade"], "websocket");
@@ -185,7 +234,7 @@ mod tests {
     #[test]
     fn ambiguous_requests_are_refused() {
         for lines in [&[("x", "no host")][..], &[("host", "a"), ("host", "b")]] {
-            assert!(clean_request(&mut request(lines)).is_err(), "{lines:?}");
+            assert!(clean_request(&mut request(lines), address).is_err(), "{lines:?}");
         }
     }
 
@@ -193,7 +242,7 @@ mod tests {
     fn a_peer_cannot_have_framing_headers_dropped() {
         let mut request = request(&[("host", "a"), ("connection", "content-length, host"), ("content-length", "3")]);
 
-        clean_request(&mut request).unwrap();
+        clean_request(&mut request, address).unwrap();
 
         assert!(request.headers().contains_key("content-length") && request.headers().contains_key("host"));
     }

@@ -99,6 +99,26 @@ fn a_megabyte_of_headers_is_refused_and_costs_no_memory() {
 }
 
 #[test]
+fn empty_lines_without_end_are_refused_and_cost_no_memory() {
+    let Some(sandbox) = enter() else { return };
+    let yaml = yaml::service_with("web", WEB, 80, 8080, "      appProtocol: http\n");
+    let mut mesh = Mesh::start(sandbox, &yaml);
+    let web = mesh.pod("web-1", "web");
+    let _app = App::echo(&web, 8080, "web-1");
+    let mut client = mesh.pod("client-1", "client");
+    let before = rss(&mut client);
+
+    let mut stream = dial(&client, &format!("{WEB}:80"));
+    let lines = b"\r\n".repeat(1 << 20);
+    // So much does not fit into the buffers on the way.
+    let taken = (0..16).take_while(|_| stream.write_all(&lines).is_ok()).count();
+
+    let after = rss(&mut client);
+    assert!(taken < 16 && after < before + 8 * 1024, "{before} KiB, then {after} KiB, {taken} times 2 MiB taken");
+    assert_eq!(client.get(&format!("http://{WEB}/")).status, 200, "the sidecar lives");
+}
+
+#[test]
 fn half_a_header_keeps_nobody_else_waiting() {
     let Some(sandbox) = enter() else { return };
     let mut mesh = Mesh::start(sandbox, &web());

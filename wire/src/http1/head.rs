@@ -259,7 +259,7 @@ mod tests {
             for bytes in text.as_bytes().chunks(piece) {
                 read.extend_from_slice(bytes);
                 if head.is_none() {
-                    head = request(&mut read, &mut progress).unwrap();
+                    head = request(&read, &mut progress).unwrap();
                 }
             }
             let (Head { parts, length, keep_alive, .. }, used) = head.expect("a whole head");

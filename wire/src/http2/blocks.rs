@@ -18,6 +18,10 @@ impl State {
         // Whatever becomes of the stream, the table must stay in step.
         let broken = Fatal { reason: Reason::COMPRESSION_ERROR, what: "header block cannot be decoded" };
         self.decoder.decode(block, &mut fields).ok_or(broken)?;
+        // To decode them is work, and the block that brings them may be short: a bomb (CVE-2026-49975) ends the connection, not its stream.
+        if !self.glitches.allows_all(fields.beyond()) {
+            return Err(Fatal::calm("too many fields"));
+        }
         if !is_trailers {
             self.input.fields = fields.count().min(FIELDS_AT_MOST);
         }

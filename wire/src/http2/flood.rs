@@ -29,6 +29,13 @@ impl Flood {
         !soon
     }
 
+    /// So many more at once; `false` if it is too much.
+    pub(super) fn allows_all(&mut self, many: usize) -> bool {
+        self.count =
+            self.count.saturating_add(u32::try_from(many.saturating_sub(1)).unwrap_or(u32::MAX - 1)).min(self.most);
+        many == 0 || self.allows()
+    }
+
     /// Something useful came, which makes up for one.
     pub(super) fn relieve(&mut self) {
         self.count = self.count.saturating_sub(1);

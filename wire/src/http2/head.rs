@@ -47,6 +47,11 @@ impl Fields {
         self.headers.len()
     }
 
+    /// How many fields came beyond those that are enough for anything.
+    pub(super) fn beyond(&self) -> usize {
+        self.count.saturating_sub(MAX_FIELDS)
+    }
+
     pub(super) fn content_length(&self) -> Option<u64> {
         self.content_length
     }

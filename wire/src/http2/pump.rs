@@ -69,6 +69,10 @@ where
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared, key: Key) -> Poll<()> {
         loop {
             let gathered = self.gather(cx);
+            // Bodies are often woken for nothing.
+            if gathered.is_pending() && self.data.is_empty() {
+                return Poll::Pending;
+            }
             let wrote = shared.lock().write(key, &mut self.data, &mut self.after);
             match wrote {
                 Wrote::Over => return Poll::Ready(()),

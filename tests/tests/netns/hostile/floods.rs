@@ -241,7 +241,6 @@ impl Place {
         let memory = || self.sidecars.map(resident);
         for Flood { name, first, step, steps } in FLOODS {
             self.app.forget();
-            eprintln!("{name}");
             let before = memory();
             let flood = || from.run(|| is_ended(address, *first, *step, *steps)).unwrap();
             let (ended, after) = beside_a_neighbour(from, address, || (flood(), memory()));

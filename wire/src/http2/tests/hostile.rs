@@ -126,7 +126,7 @@ async fn a_bomb_of_fields_is_answered_431_and_the_table_stays_in_step() {
     let mut block = GET.to_vec();
     block.extend_from_slice(&[0x40, 1, b'x', 0x7f, 0xbd, 0x1d]);
     block.extend(std::iter::repeat_n(b'y', 3900));
-    block.extend(std::iter::repeat_n(0xbe, 10_000));
+    block.extend(std::iter::repeat_n(0xbe, 3_000));
     peer.frame(HEADERS, END_BOTH, 1, &block).await;
     let (_, answer) = peer.until(HEADERS).await;
     assert_eq!(&answer[1..], [3, b'4', b'3', b'1']);
@@ -141,6 +141,18 @@ async fn a_bomb_of_fields_is_answered_431_and_the_table_stays_in_step() {
     // `x` of the first block is still in the table, behind the authorities of the second and the third.
     peer.frame(HEADERS, END_BOTH, 5, &[GET, &[0xc0]].concat()).await;
     assert_eq!(peer.until(HEADERS).await.1, [0x88]);
+}
+
+#[tokio::test]
+async fn a_bomb_of_more_fields_than_are_decoded_for_nothing_ends_the_connection() {
+    for field in [&[0x90][..], &[0x60, 1, b'c']] {
+        let mut peer = Raw::client(&Settings::default(), echo).await;
+        let block = [GET, &field.repeat(5_000)].concat();
+        peer.frame(HEADERS, END_BOTH, 1, &block).await;
+        peer.frame(HEADERS, END_BOTH, 3, &block).await;
+
+        assert_eq!(peer.go_away().await, Reason::ENHANCE_YOUR_CALM);
+    }
 }
 
 #[tokio::test]
