@@ -135,10 +135,15 @@ impl ProxyError {
         let this = Self::new(code, format!("{endpoint} on {connection} connection: {}", crate::sync::chain(error)));
         let this = this.fate(fate);
         match code {
-            // It is the server's message that is malformed, not the client's.
-            ErrorCode::HttpProtocol => this.status(Status { http: StatusCode::BAD_GATEWAY, grpc: 13 }),
+            ErrorCode::HttpProtocol => this.by_server(),
             _ => this,
         }
+    }
+
+    /// It is the server's message that is malformed, not the client's: 502, and INTERNAL.
+    #[must_use]
+    pub(crate) fn by_server(self) -> Self {
+        self.status(Status { http: StatusCode::BAD_GATEWAY, grpc: 13 })
     }
 
     /// Makes the error of a request whose client broke off in the middle of its body: no fault of the endpoint's, and nothing to repeat.

@@ -30,7 +30,8 @@ struct AppSide(Arc<Mutex<Option<Lease>>>);
 pub(crate) fn agreed(asked: bool, mut response: Response<Body>, lease: Lease) -> Result<Response<Body>, ProxyError> {
     if !asked {
         let detail = "the app switched protocols without being asked to";
-        return Err(ProxyError::new(ErrorCode::HttpProtocol, detail).fate(Fate::MayHaveBeenProcessed));
+        let error = ProxyError::new(ErrorCode::HttpProtocol, detail).fate(Fate::MayHaveBeenProcessed);
+        return Err(error.by_server());
     }
     response.extensions_mut().insert(AppSide(Arc::new(Mutex::new(Some(lease)))));
     Ok(response)
