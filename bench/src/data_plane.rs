@@ -87,6 +87,11 @@ async fn measure(args: &Args, folder: &Path) -> Result<Report> {
         report.started(&contender)?;
         contenders.push(contender);
     }
+    // Before all else: what other cases leave in pools is not theirs.
+    for contender in contenders.iter().filter(|_| !args.no_idle) {
+        eprintln!("{SOME_CONNECTIONS} idle connections on {}", contender.kind.name());
+        report.idle(contender.kind, memory::measure(contender, SOME_CONNECTIONS).await?);
+    }
     for round in 1..=rounds {
         for case in &cases {
             for contender in contenders.iter().filter(|contender| contender.can(case)) {
@@ -100,10 +105,8 @@ async fn measure(args: &Args, folder: &Path) -> Result<Report> {
     for contender in &contenders {
         report.worked(contender)?;
         if !args.no_idle {
-            for connections in [SOME_CONNECTIONS, IDLE_CONNECTIONS] {
-                eprintln!("{connections} idle connections on {}", contender.kind.name());
-                report.idle(contender.kind, memory::measure(contender, connections).await?);
-            }
+            eprintln!("{IDLE_CONNECTIONS} idle connections on {}", contender.kind.name());
+            report.idle(contender.kind, memory::measure(contender, IDLE_CONNECTIONS).await?);
         }
         for case in cases.iter().filter(|case| contender.can(case)) {
             eprintln!("system calls: {} on {}", case.name, contender.kind.name());
