@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Requests under way at once, on average, that are a crowd. With 16 HTTP/2 saves a third of a request's CPU time, with 64 a half; with 1 it
+/// Requests under way at once, on average, that are a crowd. With 16 HTTP/2 saves a fifth of a request's CPU time, with 64 a quarter; with 1 it
 /// costs a fifth more.
 const CROWD: u32 = 6;
 
