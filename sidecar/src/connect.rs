@@ -54,6 +54,7 @@ impl Connector {
             .map_err(|error| ProxyError::new(ErrorCode::Internal, error.to_string()))?;
         let tcp = self.tcp(endpoint.address).await?;
         if self.captured && reaches_own_workload(&tcp).unwrap_or(false) {
+            endpoint.met_own_app();
             return Ok(Io::Plain(tcp));
         }
         let name = ServerName::IpAddress(endpoint.address.ip().into());

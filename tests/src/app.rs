@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -210,12 +210,17 @@ async fn handle(
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         headers.entry(name.to_string()).and_modify(|all| *all = format!("{all}, {value}")).or_insert(value);
     }
-    if let Some(authority) = parts.uri.authority() {
+    let http2 = parts.version == Version::HTTP_2;
+    if let Some(authority) = parts.uri.authority().filter(|_| http2) {
         headers.entry("host".to_owned()).or_insert_with(|| authority.to_string());
     }
-    let path = parts.uri.path_and_query().map_or_else(|| parts.uri.to_string(), ToString::to_string);
+    // As it was said: only a proxy is asked for more than a path (RFC 9112 section 3.2.2).
+    let path = parts.uri.path_and_query().filter(|_| http2 || parts.uri.authority().is_none());
+    let path = path.map_or_else(|| parts.uri.to_string(), ToString::to_string);
     let seen = Seen { method: parts.method.to_string(), path, version: format!("{:?}", parts.version), headers, body };
-    let reply = answer(&seen);
+    // As servers must (RFC 9112 section 3.2).
+    let named = parts.version != Version::HTTP_11 || seen.headers.contains_key("host");
+    let reply = if named { answer(&seen) } else { Reply::status(400) };
     recorded.lock().expect("no handler panicked").push(seen);
     tokio::time::sleep(reply.after).await;
     let mut response = Response::new(Full::new(Bytes::from(reply.body)));

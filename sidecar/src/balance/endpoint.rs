@@ -1,7 +1,7 @@
 //! One address of a backend: who it must be, how it has behaved, and the connections to it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,13 +14,19 @@ use crate::balance::limit::Connections;
 use crate::balance::load::Load;
 use crate::balance::{Pool, hash};
 
+/// For connections to a sidecar, which does not close those of its peers.
+const IDLE_SIDECAR: Duration = Duration::from_secs(60);
+
+/// For connections to an app: below the shortest idle limits of common servers, because who closes last loses the race.
+const IDLE_APP: Duration = Duration::from_secs(3);
+
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     /// The identity that it must prove; `None`: dialled in plaintext.
     pub(crate) identity: Option<Identity>,
     pub(crate) workload: Option<WorkloadName>,
-    /// How long its HTTP/1 connections may lie idle.
-    pub(crate) idle: Duration,
+    /// A connection to it has met the own app, and no sidecar: the pod called itself.
+    is_own_app: AtomicBool,
     load: Load,
     crowd: Crowd,
     failures: AtomicU32,
@@ -42,10 +48,6 @@ impl Endpoint {
         let mut this = Self::local(endpoint.address, workers);
         this.identity = endpoint.identity.clone();
         this.workload = Some(endpoint.workload.clone());
-        if this.identity.is_some() {
-            // The other side is a sidecar, which does not close idle connections of its peers.
-            this.idle = Duration::from_secs(60);
-        }
         this
     }
 
@@ -55,8 +57,7 @@ impl Endpoint {
             address,
             identity: None,
             workload: None,
-            // Below the shortest idle limits of common servers: who closes last loses the race.
-            idle: Duration::from_secs(3),
+            is_own_app: AtomicBool::new(false),
             load: Load::new(),
             crowd: Crowd::default(),
             failures: AtomicU32::new(0),
@@ -75,6 +76,21 @@ impl Endpoint {
         self.address == endpoint.address
             && self.identity == endpoint.identity
             && self.workload.as_ref() == Some(&endpoint.workload)
+    }
+
+    /// Says whether a sidecar is at the other end of its connections, as far as is known.
+    pub(crate) fn has_sidecar(&self) -> bool {
+        self.identity.is_some() && !self.is_own_app.load(Ordering::Relaxed)
+    }
+
+    /// A connection to it has met the own app.
+    pub(crate) fn met_own_app(&self) {
+        self.is_own_app.store(true, Ordering::Relaxed);
+    }
+
+    /// How long its connections may lie idle.
+    pub(crate) fn idle(&self) -> Duration {
+        if self.has_sidecar() { IDLE_SIDECAR } else { IDLE_APP }
     }
 
     pub(crate) fn pool(&self, worker: usize) -> &Pool {

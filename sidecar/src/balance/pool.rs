@@ -228,3 +228,64 @@ impl Drop for Stream {
         self.0.connection.free();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// Opens an HTTP/2 connection to nobody and adds it; what is returned keeps it open.
+    fn add(pool: &Pool, wrapped: bool) -> (Sender, impl Sized) {
+        let (io, peer) = tokio::io::duplex(1024);
+        let (sender, driver) = http2::connect(io, &http2::Settings::default());
+        let counted = Arc::<crate::balance::limit::Connections>::default().open(None).unwrap();
+        (pool.add_http2(sender, counted, wrapped), (driver, peer))
+    }
+
+    /// Lets time pass as the sidecar does, which looks at its pools now and then.
+    async fn pass(pool: &Pool, time: Duration) {
+        for _ in 0..time.as_secs() {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            pool.reap(LIMIT);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_connection_for_http1_requests_closes_once_it_has_been_idle() {
+        let pool = Pool::default();
+        let (request, _open) = add(&pool, true);
+        pass(&pool, 3 * LIMIT).await;
+        drop(request);
+
+        pass(&pool, LIMIT / 2).await;
+        assert!(pool.join_http2(true, None).is_some(), "it had a request until a moment ago");
+        pass(&pool, LIMIT / 2).await;
+        assert!(pool.join_http2(true, None).is_some(), "a request came meanwhile");
+        pass(&pool, LIMIT + Duration::from_secs(1)).await;
+        assert!(pool.join_http2(true, None).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_connection_of_an_app_stays_however_idle() {
+        let pool = Pool::default();
+        let (request, _open) = add(&pool, false);
+        drop(request);
+
+        pass(&pool, 3 * LIMIT).await;
+        assert!(pool.join_http2(false, None).is_some());
+        assert!(pool.join_http2(true, None).is_none(), "its ALPN is another");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_connection_takes_a_hundred_requests_at_once_and_as_many_in_all_as_a_policy_says() {
+        let pool = Pool::default();
+        let (first, _open) = add(&pool, true);
+        let rest: Vec<_> = (1..100).map(|_| pool.join_http2(true, None).expect("has room")).collect();
+        assert!(pool.join_http2(true, None).is_none(), "is full");
+
+        drop((first, rest));
+        assert!(pool.join_http2(true, Some(101)).is_some());
+        assert!(pool.join_http2(true, Some(101)).is_none(), "is spent");
+    }
+}

@@ -119,16 +119,21 @@ impl Dispatch {
             in_flight.connected();
         }
         let mut lease = Lease::new(in_flight, self.worker, sender).limited(most, permit);
-        address(head, alpn)?;
         let sent = match lease.sender() {
-            Some(Sender::Http1(http1)) => match http1.connection.send(head, body).await {
-                Ok(response) => Ok(response.map(Body::http1)),
-                Err(error) => Err(ProxyError::http1(endpoint.address, &error, reused)),
-            },
-            Some(Sender::Http2 { sender, .. }) => match sender.send(head, body).await {
-                Ok(response) => Ok(response.map(Body::http2)),
-                Err(error) => Err(ProxyError::http2(endpoint.address, &error, reused)),
-            },
+            Some(Sender::Http1(http1)) => {
+                to_http1(head)?;
+                match http1.connection.send(head, body).await {
+                    Ok(response) => Ok(response.map(Body::http1)),
+                    Err(error) => Err(ProxyError::http1(endpoint.address, &error, reused)),
+                }
+            }
+            Some(Sender::Http2 { sender, .. }) => {
+                to_http2(head)?;
+                match sender.send(head, body).await {
+                    Ok(response) => Ok(response.map(Body::http2)),
+                    Err(error) => Err(ProxyError::http2(endpoint.address, &error, reused)),
+                }
+            }
             None => return Err(ProxyError::new(ErrorCode::Internal, "a lease without a connection")),
         };
         let response = match sent {
@@ -167,7 +172,7 @@ impl Dispatch {
     fn alpn(&self, endpoint: &Endpoint, wrapped: bool) -> Alpn {
         match self.version {
             Version::Http2 => Alpn::Http2,
-            Version::Http1 if wrapped && endpoint.identity.is_some() => Alpn::Http1InHttp2,
+            Version::Http1 if wrapped && endpoint.has_sidecar() => Alpn::Http1InHttp2,
             Version::Http1 => Alpn::Http1,
         }
     }
@@ -251,7 +256,7 @@ impl Dispatch {
     async fn open_http2(&self, endpoint: &Endpoint, counted: Connection, alpn: Alpn) -> Result<Sender, ProxyError> {
         let io = self.connector.open(endpoint, alpn).await?;
         if alpn == Alpn::Http1InHttp2 && matches!(io, Io::Plain(_)) {
-            // The endpoint turned out to be the own app, with no sidecar between.
+            // The endpoint turned out to be the own app, with no sidecar between: the requests to come go to it in HTTP/1.
             return Ok(Sender::Http1(Http1::new(http1::Connection::new(io), counted)));
         }
         let settings = if alpn == Alpn::Http1InHttp2 { &WRAPPED } else { &HTTP2 };
@@ -285,25 +290,6 @@ pub(crate) const HTTP2: http2::Settings = http2::Settings {
 pub(crate) const WRAPPED: http2::Settings =
     http2::Settings { stream_window: 64 * 1024, connection_window: 256 * 64 * 1024, ..HTTP2 };
 
-/// Writes the request's target in the form that the connection's protocol wants.
-fn address(head: &mut request::Parts, alpn: Alpn) -> Result<(), ProxyError> {
-    match alpn {
-        Alpn::Http1 | Alpn::Opaque => {
-            if head.version == HttpVersion::HTTP_2 {
-                to_http1(head)?;
-            }
-            head.version = HttpVersion::HTTP_11;
-        }
-        Alpn::Http2 | Alpn::Http1InHttp2 => {
-            if head.version != HttpVersion::HTTP_2 {
-                to_http2(head)?;
-            }
-            head.version = HttpVersion::HTTP_2;
-        }
-    }
-    Ok(())
-}
-
 /// Says whether HTTP/2 can say the same: it wants an authority, and a path that is one.
 fn fits_http2(head: &request::Parts) -> bool {
     let named = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
@@ -311,7 +297,12 @@ fn fits_http2(head: &request::Parts) -> bool {
     head.uri.path().starts_with('/') && !host.is_empty() && host.iter().all(named)
 }
 
+/// Writes the request's target in the form of HTTP/1.
 fn to_http1(head: &mut request::Parts) -> Result<(), ProxyError> {
+    let before = std::mem::replace(&mut head.version, HttpVersion::HTTP_11);
+    if before != HttpVersion::HTTP_2 {
+        return Ok(());
+    }
     if let Some(authority) = head.uri.authority()
         && !head.headers.contains_key(HOST)
     {
@@ -325,7 +316,12 @@ fn to_http1(head: &mut request::Parts) -> Result<(), ProxyError> {
     Ok(())
 }
 
+/// Writes the request's target in the form of HTTP/2.
 fn to_http2(head: &mut request::Parts) -> Result<(), ProxyError> {
+    let before = std::mem::replace(&mut head.version, HttpVersion::HTTP_2);
+    if before == HttpVersion::HTTP_2 {
+        return Ok(());
+    }
     let host = head.headers.remove(HOST);
     head.headers.remove(CONNECTION);
     head.headers.remove(UPGRADE);

@@ -292,7 +292,7 @@ impl Store {
 
     /// Closes idle connections that have had their time; returns how many are gone.
     pub(crate) fn reap(&self) {
-        let one = |endpoint: &Arc<Endpoint>| endpoint.pools().iter().for_each(|pool| pool.reap(endpoint.idle));
+        let one = |endpoint: &Arc<Endpoint>| endpoint.pools().iter().for_each(|pool| pool.reap(endpoint.idle()));
         let all = |backend: &Arc<Backend>| backend.endpoints().iter().for_each(one);
         self.backends.lock().values().for_each(all);
         for target in self.targets.read().values() {

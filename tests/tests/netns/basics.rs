@@ -4,7 +4,7 @@ use std::io::{BufRead as _, Read as _, Write as _};
 use std::process::Command;
 use std::time::Duration;
 
-use outrigger_tests::{App, Client, Mesh, Pod, Reply, client, enter, wait, yaml};
+use outrigger_tests::{App, Client, Mesh, Pod, Reply, Seen, client, enter, wait, yaml};
 
 const WEB: &str = "10.96.0.10";
 
@@ -296,6 +296,36 @@ fn a_large_download_arrives_whole() {
     let response = client.get(&format!("http://{WEB}/"));
 
     assert!(response.body == body, "{} bytes", response.body.len());
+}
+
+#[test]
+fn a_crowd_of_requests_of_a_pod_to_its_own_service_is_answered() {
+    let Some(sandbox) = enter() else { return };
+    let services = [("by-load", "10.96.0.10"), ("http2", "10.96.0.11")];
+    let yaml: String = services.map(|(wire, address)| yaml::service(wire, address, 80, 8080)).concat();
+    let mut mesh = Mesh::start(sandbox, &yaml);
+    for (wire, address) in services {
+        let web = mesh.pod_with(&format!("{wire}-1"), wire, "", &["--wire", wire]);
+        // It takes its time, so that all are under way at once.
+        let app = App::http(&web, 8080, |_| Reply::ok("told").after(Duration::from_millis(10)));
+
+        let client = || {
+            for _ in 0..20 {
+                let mut connection = web.connect(&format!("{address}:80"));
+                let answer = connection.send("GET", "/a?b", &[("host", "web"), ("connection", "close")], b"").unwrap();
+                assert_eq!(answer.status, 200, "{}", answer.text());
+            }
+        };
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..20).map(|_| scope.spawn(client)).collect();
+            clients.into_iter().for_each(|client| client.join().expect("every request is answered"));
+        });
+
+        let seen = app.seen();
+        assert_eq!(seen.len(), 400);
+        let said = |seen: &Seen| (&*seen.path, &*seen.headers["host"], &*seen.version) == ("/a?b", "web", "HTTP/1.1");
+        assert!(seen.iter().all(said), "{wire}: {seen:#?}");
+    }
 }
 
 #[test]
