@@ -37,8 +37,8 @@ const FEW: u64 = 1000;
 /// Requests of the second run.
 const MANY: u64 = 9000;
 
-/// How often a case is counted again that takes more than is recorded.
-const AGAIN: usize = 2;
+/// How often a case is counted at most: how its bytes and the wake-ups fall together differs from run to run.
+const RUNS: usize = 3;
 
 /// Connections at which memory is looked at.
 const CONNECTIONS: usize = 1000;
@@ -55,16 +55,19 @@ const TOLERANCE: f64 = 0.03;
 /// Allocations may not grow; a batch that is cut otherwise moves some.
 const ALLOCATIONS: f64 = 0.1;
 
-/// All that is recorded: a figure of each name.
+/// All that is recorded, or measured: a figure of each name, or several.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Cost {
+struct Cost<F> {
     /// Per request: instructions in user space, by case and side.
-    instructions: BTreeMap<String, f64>,
+    instructions: BTreeMap<String, F>,
     /// Per request: calls to the allocator, by case and side.
-    allocations: BTreeMap<String, f64>,
+    allocations: BTreeMap<String, F>,
     /// Resident memory in KiB, by state and side.
-    memory_kib: BTreeMap<String, f64>,
+    memory_kib: BTreeMap<String, F>,
 }
+
+/// One figure of each run.
+type Figures = Vec<f64>;
 
 /// Measures and compares; the status is 1 when a figure differs from the recorded one by more than its tolerance.
 pub(crate) async fn run(args: &Args) -> Result<std::process::ExitCode> {
@@ -72,20 +75,22 @@ pub(crate) async fn run(args: &Args) -> Result<std::process::ExitCode> {
     let folder = Folder::make()?;
     let mut cost = Cost::default();
     weigh(&mut cost, folder.path()).await?;
-    count(&mut cost, folder.path(), args.case.as_deref().unwrap_or_default()).await?;
+    let wanted = |case: &&str| args.case.as_deref().is_none_or(|text| case.contains(text));
+    let mut cases: Vec<&str> = COUNTED.into_iter().filter(wanted).collect();
     if args.record {
-        let text = serde_json::to_string_pretty(&cost)? + "\n";
+        for _ in 0..RUNS {
+            count(&mut cost, folder.path(), &cases).await?;
+        }
+        let text = serde_json::to_string_pretty(&cost.medians())? + "\n";
         std::fs::write(&args.recorded, text).with_context(|| format!("write {}", args.recorded.display()))?;
         eprintln!("recorded in {}", args.recorded.display());
         return Ok(std::process::ExitCode::SUCCESS);
     }
     let recorded = std::fs::read(&args.recorded).with_context(|| format!("read {}", args.recorded.display()))?;
-    let recorded: Cost = serde_json::from_slice(&recorded).with_context(|| args.recorded.display().to_string())?;
-    // How a request's bytes and the wake-ups fall together differs from run to run: the least counts.
-    for _ in 0..AGAIN {
-        for case in cost.cases_that_take_more(&recorded) {
-            count(&mut cost, folder.path(), case).await?;
-        }
+    let recorded: Cost<f64> = serde_json::from_slice(&recorded).with_context(|| args.recorded.display().to_string())?;
+    for _ in 0..RUNS {
+        count(&mut cost, folder.path(), &cases).await?;
+        cases = cost.cases_that_differ(&recorded);
     }
     let lines = cost.beside(&recorded);
     for Line { name, measured, recorded, verdict } in &lines {
@@ -99,7 +104,7 @@ pub(crate) async fn run(args: &Args) -> Result<std::process::ExitCode> {
 }
 
 /// Looks at the memory of sidecars that nothing watches.
-async fn weigh(cost: &mut Cost, folder: &Path) -> Result<()> {
+async fn weigh(cost: &mut Cost<Figures>, folder: &Path) -> Result<()> {
     eprintln!("memory: idle, with {CONNECTIONS} connections, and after {BURST}");
     let contender = Contender::start(Kind::Outrigger, &folder.join("memory"), Special::default()).await?;
     cost.note("idle", contender.memory()?.context("no sidecars")?);
@@ -117,16 +122,19 @@ async fn weigh(cost: &mut Cost, folder: &Path) -> Result<()> {
 }
 
 /// Counts instructions and allocations: what many requests cost more than few, so that the start has no part in it.
-async fn count(cost: &mut Cost, folder: &Path, wanted: &str) -> Result<()> {
-    for name in COUNTED.into_iter().filter(|name| name.contains(wanted)) {
-        let case = CASES.iter().find(|case| case.name == name).context("no such case")?;
+async fn count(cost: &mut Cost<Figures>, folder: &Path, cases: &[&str]) -> Result<()> {
+    for name in cases {
+        let case = CASES.iter().find(|case| case.name == *name).context("no such case")?;
         eprintln!("counting {name}");
         let few = run_counted(case, FEW, folder).await?;
         let many = run_counted(case, MANY, folder).await?;
         for ((side, few), (_, many)) in few.into_iter().zip(many) {
             let name = format!("{name} {side}");
-            least(&mut cost.instructions, name.clone(), per_request(few.instructions, many.instructions));
-            least(&mut cost.allocations, name, per_request(few.allocations, many.allocations));
+            let note = |figures: &mut BTreeMap<String, Figures>, figure| {
+                figures.entry(name.clone()).or_default().push(figure);
+            };
+            note(&mut cost.instructions, per_request(few.instructions, many.instructions));
+            note(&mut cost.allocations, per_request(few.allocations, many.allocations));
         }
     }
     Ok(())
@@ -144,11 +152,6 @@ async fn run_counted(case: &Case, requests: u64, folder: &Path) -> Result<[(&'st
         Counted::read(&text).with_context(|| file.display().to_string())
     });
     Ok([("outbound", outbound?), ("inbound", inbound?)])
-}
-
-/// Notes a figure, unless a lower one is known.
-fn least(figures: &mut BTreeMap<String, f64>, name: String, figure: f64) {
-    figures.entry(name).and_modify(|known| *known = known.min(figure)).or_insert(figure);
 }
 
 /// To a tenth: what is behind that is noise.
@@ -233,24 +236,35 @@ impl Verdict {
     }
 }
 
-impl Cost {
+impl Cost<Figures> {
     fn note(&mut self, state: &str, memory: PairMemory) {
         for (side, memory) in [("outbound", memory.outbound), ("inbound", memory.inbound)] {
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52 KiB")]
-            self.memory_kib.insert(format!("{state} {side}"), memory.resident_kib as f64);
+            self.memory_kib.insert(format!("{state} {side}"), vec![memory.resident_kib as f64]);
         }
     }
 
-    /// Names the counted cases of which something is above what is recorded.
-    fn cases_that_take_more(&self, recorded: &Self) -> Vec<&'static str> {
-        let lines = self.beside(recorded);
-        let more = |case: &str| {
-            lines.iter().any(|line| line.verdict == Verdict::More && line.name.starts_with(&format!("{case} ")))
+    fn medians(&self) -> Cost<f64> {
+        let medians = |all: &BTreeMap<String, Figures>| {
+            all.iter().map(|(name, figures)| (name.clone(), median(figures))).collect()
         };
-        COUNTED.into_iter().filter(|case| more(case)).collect()
+        Cost {
+            instructions: medians(&self.instructions),
+            allocations: medians(&self.allocations),
+            memory_kib: medians(&self.memory_kib),
+        }
     }
 
-    fn beside(&self, recorded: &Self) -> Vec<Line> {
+    /// Names the counted cases of which something is not as recorded, by all of its runs.
+    fn cases_that_differ(&self, recorded: &Cost<f64>) -> Vec<&'static str> {
+        let lines = self.beside(recorded);
+        let differs = |case: &str| {
+            lines.iter().any(|line| line.verdict != Verdict::Same && line.name.starts_with(&format!("{case} ")))
+        };
+        COUNTED.into_iter().filter(|case| differs(case)).collect()
+    }
+
+    fn beside(&self, recorded: &Cost<f64>) -> Vec<Line> {
         let both = [
             ("instructions", &self.instructions, &recorded.instructions),
             ("allocations", &self.allocations, &recorded.allocations),
@@ -259,10 +273,10 @@ impl Cost {
         let lines = both.into_iter().flat_map(|(unit, measured, recorded)| {
             measured.iter().map(move |(name, measured)| {
                 let recorded = recorded.get(name).copied();
-                let verdict = recorded.map_or(Verdict::New, |recorded| verdict(unit, *measured, recorded));
+                let verdict = recorded.map_or(Verdict::New, |recorded| verdict(unit, measured, recorded));
                 Line {
                     name: format!("{name}, {unit}"),
-                    measured: *measured,
+                    measured: median(measured),
                     recorded: recorded.unwrap_or(0.0),
                     verdict,
                 }
@@ -272,12 +286,19 @@ impl Cost {
     }
 }
 
-/// Memory may be less without a word: how much of it the kernel counts moves from run to run.
-fn verdict(unit: &str, measured: f64, recorded: f64) -> Verdict {
+/// The figure in the middle; of two, the lower.
+fn median(figures: &[f64]) -> f64 {
+    let mut figures = figures.to_vec();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+}
+
+/// What all runs agree on. Memory may be less without a word: how much of it the kernel counts moves from run to run.
+fn verdict(unit: &str, measured: &[f64], recorded: f64) -> Verdict {
     let slack = if unit == "allocations" { ALLOCATIONS.max(recorded * TOLERANCE) } else { recorded * TOLERANCE };
-    if measured > recorded + slack {
+    if measured.iter().all(|figure| *figure > recorded + slack) {
         Verdict::More
-    } else if measured < recorded - slack && unit != "KiB" {
+    } else if measured.iter().all(|figure| *figure < recorded - slack) && unit != "KiB" {
         Verdict::Less
     } else {
         Verdict::Same
@@ -300,32 +321,44 @@ mod tests {
     #[test]
     fn names_what_differs_from_what_is_recorded() {
         for (unit, measured, expected) in [
-            ("instructions", 1031.0, Verdict::More),
-            ("instructions", 1029.0, Verdict::Same),
-            ("instructions", 969.0, Verdict::Less),
-            ("allocations", 1031.0, Verdict::More),
-            ("KiB", 1031.0, Verdict::More),
-            ("KiB", 500.0, Verdict::Same),
+            ("instructions", &[1031.0][..], Verdict::More),
+            ("instructions", &[1029.0], Verdict::Same),
+            ("instructions", &[969.0], Verdict::Less),
+            ("instructions", &[1050.0, 1040.0, 1031.0], Verdict::More),
+            ("instructions", &[1050.0, 1040.0, 1029.0], Verdict::Same),
+            ("instructions", &[950.0, 971.0], Verdict::Same),
+            ("instructions", &[950.0, 969.0], Verdict::Less),
+            ("allocations", &[1031.0], Verdict::More),
+            ("KiB", &[1031.0], Verdict::More),
+            ("KiB", &[500.0], Verdict::Same),
         ] {
-            assert_eq!(verdict(unit, measured, 1000.0), expected, "{measured} {unit}");
+            assert_eq!(verdict(unit, measured, 1000.0), expected, "{measured:?} {unit}");
         }
-        let measured = Cost { memory_kib: [("idle".to_owned(), 1.0)].into(), ..Cost::default() };
+        let measured = Cost { memory_kib: [("idle".to_owned(), vec![1.0])].into(), ..Cost::default() };
 
         assert_eq!(measured.beside(&Cost::default())[0].verdict, Verdict::New);
     }
 
     #[test]
-    fn of_a_case_that_is_counted_again_the_least_counts() {
-        let figures = |figure: f64| -> BTreeMap<String, f64> { [("opaque outbound".to_owned(), figure)].into() };
-        let recorded = Cost { instructions: figures(1000.0), ..Cost::default() };
-        let mut measured = Cost { instructions: figures(1050.0), ..Cost::default() };
-        assert_eq!(measured.cases_that_take_more(&recorded), ["opaque"]);
+    fn a_case_is_counted_again_while_its_runs_agree_that_it_differs() {
+        let name = || "opaque outbound".to_owned();
+        let recorded = Cost { instructions: [(name(), 1000.0)].into(), ..Cost::default() };
+        let differs = |figures: &[f64]| {
+            let measured = Cost { instructions: [(name(), figures.to_vec())].into(), ..Cost::default() };
+            measured.cases_that_differ(&recorded)
+        };
 
-        for figure in [1010.0, 1040.0] {
-            least(&mut measured.instructions, "opaque outbound".to_owned(), figure);
-        }
+        assert_eq!(differs(&[1050.0]), ["opaque"]);
+        assert_eq!(differs(&[950.0, 940.0]), ["opaque"]);
+        assert!(differs(&[1050.0, 1010.0]).is_empty());
+        assert!(differs(&[950.0, 1050.0]).is_empty());
+    }
 
-        assert_eq!(measured.instructions, figures(1010.0));
-        assert!(measured.cases_that_take_more(&recorded).is_empty());
+    #[test]
+    fn the_figure_in_the_middle_is_recorded() {
+        let measured =
+            Cost { instructions: [("opaque inbound".to_owned(), vec![3.0, 1.0, 2.0])].into(), ..Cost::default() };
+
+        assert_eq!(measured.medians().instructions["opaque inbound"], 2.0);
     }
 }
