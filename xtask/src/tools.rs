@@ -33,10 +33,12 @@ impl Tool {
         step::announce(&format!("building {} {} (once, a few minutes)", self.name, self.version));
         step::run(
             workspace::cargo(root)
-                .args(["install", "--locked", "--quiet", self.name, "--version", self.version, "--root"])
+                // Not optimised: they run for a second, and building takes minutes.
+                .args(["install", "--debug", "--locked", "--quiet", self.name, "--version", self.version, "--root"])
                 .arg(&home)
                 // The tools share most of their dependencies with each other, and none of their flags with us.
                 .env("CARGO_TARGET_DIR", tools.join("target"))
+                .env("CARGO_PROFILE_DEV_DEBUG", "0")
                 .env_remove("RUSTFLAGS"),
         )?;
         Ok(program)
