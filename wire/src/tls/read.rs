@@ -130,5 +130,5 @@ const ENCRYPTED: u8 = 23;
 /// A full record on the wire: header, plaintext, content type, tag.
 const FULL_RECORD: usize = HEADER + RECORD + 1 + 16;
 
-/// How many records a read takes at most: more gain nothing, and what the caller has no room for must be copied twice.
-const MOST_RECORDS: usize = 4;
+/// How many records a read takes at most: as many as a bulk transfer asks for.
+const MOST_RECORDS: usize = 8;

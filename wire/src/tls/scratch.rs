@@ -48,4 +48,4 @@ thread_local! {
 }
 
 /// Room for the records of one write, or of one read, and for one record of plaintext.
-pub(super) const LEN: usize = 6 * (RECORD + 256);
+pub(super) const LEN: usize = 10 * (RECORD + 256);

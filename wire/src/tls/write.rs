@@ -135,5 +135,5 @@ impl<I: AsyncWrite + Unpin> TlsStream<I> {
     }
 }
 
-/// The most that one write accepts: four full records, and the head of a message in front of them.
-pub(super) const MOST_PLAIN: usize = 4 * RECORD + 4 * 1024;
+/// The most that one write accepts: eight full records, and the head of a message in front of them.
+pub(super) const MOST_PLAIN: usize = 8 * RECORD + 4 * 1024;

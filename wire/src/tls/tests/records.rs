@@ -23,7 +23,7 @@ async fn slices_of_one_write_share_records() {
         (&[RECORD, RECORD], &[RECORD, RECORD]),
         (&[RECORD + 10, 20], &[RECORD, 30]),
         (&[10, RECORD + 10, 20], &[RECORD, 40]),
-        (&[4 * RECORD + 4096], &[RECORD, RECORD, RECORD, RECORD, 4096]),
+        (&[8 * RECORD + 4096], &[[RECORD; 8].as_slice(), &[4096]].concat()),
     ] {
         let writes = seen.writes.load(Ordering::Relaxed);
         let mut rest = &data[..];
@@ -51,14 +51,14 @@ async fn one_read_takes_several_records() {
     let (a, b) = duplex(1_000_000);
     let (b, seen) = watched(b);
     let (mut client, mut server) = our_pair(a, b).await;
-    let data = pattern(8 * RECORD);
+    let data = pattern(16 * RECORD);
     client.write_all(&data).await.expect("write");
     let reads = seen.reads.load(Ordering::Relaxed);
 
-    let mut buf = vec![0; 8 * RECORD];
+    let mut buf = vec![0; 16 * RECORD];
     for part in 0..2 {
-        let range = part * 4 * RECORD..(part + 1) * 4 * RECORD;
-        assert_eq!(server.read(&mut buf[range]).await.expect("read"), 4 * RECORD);
+        let range = part * 8 * RECORD..(part + 1) * 8 * RECORD;
+        assert_eq!(server.read(&mut buf[range]).await.expect("read"), 8 * RECORD);
         assert_eq!(server.plain.capacity() + server.incoming.capacity(), 0);
     }
 
