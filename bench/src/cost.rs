@@ -37,7 +37,8 @@ const FEW: u64 = 1000;
 /// Requests of the second run.
 const MANY: u64 = 9000;
 
-/// How often a case is counted at most: how its bytes and the wake-ups fall together differs from run to run.
+/// How often a case is counted, and memory weighed, at most: how bytes and wake-ups fall together, and which pages of the program are mapped, differs
+/// from run to run.
 const RUNS: usize = 3;
 
 /// Connections at which memory is looked at.
@@ -74,11 +75,11 @@ pub(crate) async fn run(args: &Args) -> Result<std::process::ExitCode> {
     pods::sweep();
     let folder = Folder::make()?;
     let mut cost = Cost::default();
-    weigh(&mut cost, folder.path()).await?;
     let wanted = |case: &&str| args.case.as_deref().is_none_or(|text| case.contains(text));
     let mut cases: Vec<&str> = COUNTED.into_iter().filter(wanted).collect();
     if args.record {
         for _ in 0..RUNS {
+            weigh(&mut cost, folder.path()).await?;
             count(&mut cost, folder.path(), &cases).await?;
         }
         let text = serde_json::to_string_pretty(&cost.medians())? + "\n";
@@ -88,9 +89,14 @@ pub(crate) async fn run(args: &Args) -> Result<std::process::ExitCode> {
     }
     let recorded = std::fs::read(&args.recorded).with_context(|| format!("read {}", args.recorded.display()))?;
     let recorded: Cost<f64> = serde_json::from_slice(&recorded).with_context(|| args.recorded.display().to_string())?;
+    let mut to_weigh = true;
     for _ in 0..RUNS {
+        if to_weigh {
+            weigh(&mut cost, folder.path()).await?;
+        }
         count(&mut cost, folder.path(), &cases).await?;
         cases = cost.cases_that_differ(&recorded);
+        to_weigh = cost.memory_differs(&recorded);
     }
     let lines = cost.beside(&recorded);
     for Line { name, measured, recorded, verdict } in &lines {
@@ -240,7 +246,7 @@ impl Cost<Figures> {
     fn note(&mut self, state: &str, memory: PairMemory) {
         for (side, memory) in [("outbound", memory.outbound), ("inbound", memory.inbound)] {
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52 KiB")]
-            self.memory_kib.insert(format!("{state} {side}"), vec![memory.resident_kib as f64]);
+            self.memory_kib.entry(format!("{state} {side}")).or_default().push(memory.resident_kib as f64);
         }
     }
 
@@ -262,6 +268,10 @@ impl Cost<Figures> {
             lines.iter().any(|line| line.verdict != Verdict::Same && line.name.starts_with(&format!("{case} ")))
         };
         COUNTED.into_iter().filter(|case| differs(case)).collect()
+    }
+
+    fn memory_differs(&self, recorded: &Cost<f64>) -> bool {
+        self.beside(recorded).iter().any(|line| line.name.ends_with(", KiB") && line.verdict != Verdict::Same)
     }
 
     fn beside(&self, recorded: &Cost<f64>) -> Vec<Line> {
@@ -337,6 +347,9 @@ mod tests {
         let measured = Cost { memory_kib: [("idle".to_owned(), vec![1.0])].into(), ..Cost::default() };
 
         assert_eq!(measured.beside(&Cost::default())[0].verdict, Verdict::New);
+        assert!(measured.memory_differs(&Cost::default()));
+        let twice = Cost { memory_kib: [("idle".to_owned(), vec![1.1, 1.0])].into(), ..Cost::default() };
+        assert!(!twice.memory_differs(&Cost { memory_kib: [("idle".to_owned(), 1.0)].into(), ..Cost::default() }));
     }
 
     #[test]

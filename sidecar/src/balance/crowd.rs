@@ -3,8 +3,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Requests under way at once, on average, that are a crowd. With 16 HTTP/2 saves a fifth of a request's CPU time, with 64 a quarter; with 1 it
-/// costs a fifth more.
+/// Requests under way at once, on average, that are a crowd. With 16 HTTP/2 saves a quarter of a request's CPU time, with 64 a third; with 1 it
+/// costs a twentieth more.
 const CROWD: u32 = 6;
 
 /// The part of an average that a new value makes: a stall of some milliseconds, in which requests pile up, is no crowd.
