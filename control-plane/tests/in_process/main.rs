@@ -1,6 +1,6 @@
 //! A control plane in this process, spoken to over real TLS and gRPC.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod client;
 mod folder;

@@ -4,7 +4,7 @@
 //! gives one. An API server alone is enough: every object that a controller would make is made by the tests.
 
 #![cfg(feature = "kubernetes")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod api;
 #[path = "../peer/mod.rs"]

@@ -1,7 +1,7 @@
 //! The mesh in a real Kubernetes cluster, used as its users use it. Each test has a namespace of its own; those that change
 //! the mesh itself have the cluster to themselves.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something it needs is missing")]
+#![expect(clippy::unwrap_used, reason = "a test ends where something it needs is missing")]
 
 mod autoscaling;
 mod availability;

@@ -1,6 +1,6 @@
 //! A real mesh in network namespaces. Each test runs in a sandbox of its own; see the harness in `src/`.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something it needs is missing")]
+#![expect(clippy::unwrap_used, reason = "a test ends where something it needs is missing")]
 
 mod basics;
 mod cors;
