@@ -13,10 +13,8 @@ pub(crate) struct Tool {
     version: &'static str,
 }
 
-/// Licences, bans and sources of dependencies.
+/// Licences, bans, sources and security advisories of dependencies.
 pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
-/// Security advisories, also from a local copy of the database.
-pub(crate) const CARGO_AUDIT: Tool = Tool { name: "cargo-audit", version: "0.22.2" };
 
 impl Tool {
     /// The path of the tool's program; builds it when this version is not in the cache.
@@ -36,7 +34,7 @@ impl Tool {
                 // Not optimised: they run for a second, and building takes minutes.
                 .args(["install", "--debug", "--locked", "--quiet", self.name, "--version", self.version, "--root"])
                 .arg(&home)
-                // The tools share most of their dependencies with each other, and none of their flags with us.
+                // A later version finds what an earlier one has compiled; it shares none of our flags.
                 .env("CARGO_TARGET_DIR", tools.join("target"))
                 .env("CARGO_PROFILE_DEV_DEBUG", "0")
                 .env_remove("RUSTFLAGS"),
