@@ -1,17 +1,13 @@
 //! The mesh in a real Kubernetes cluster, used as its users use it. Each test has a namespace of its own; those that change
-//! the mesh itself have the cluster to themselves.
+//! the mesh itself have the cluster to themselves, and are in `alone`.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something it needs is missing")]
 
+mod alone;
 mod autoscaling;
-mod availability;
 mod charts;
-mod docs;
-mod gateway;
 mod injection;
-mod lifecycle;
 mod network;
-mod operations;
 mod policy;
 mod probes;
 mod services;

@@ -16,7 +16,7 @@ fn a_rolling_restart_of_the_mesh_costs_no_request_and_no_admission() {
     for n in 0..10 {
         let name = format!("extra-{n}");
         space.apply(&Workload::new(&name).yaml());
-        assert!(super::injection::meshed(&space, &name).iter().all(|meshed| *meshed), "{name} came without a sidecar");
+        assert!(crate::injection::meshed(&space, &name).iter().all(|meshed| *meshed), "{name} came without a sidecar");
         std::thread::sleep(std::time::Duration::from_millis(500));
     }
     for part in ["deployment/outrigger-control-plane", "deployment/outrigger-injector"] {
