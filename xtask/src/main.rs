@@ -16,6 +16,7 @@ mod shipped;
 mod sizes;
 mod step;
 mod test;
+mod times;
 mod tools;
 mod workspace;
 

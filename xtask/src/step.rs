@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::times::{self, Clock, Took};
+
 /// The steps of one command: each runs even when one before it failed, so that one run shows all that is wrong.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
     done: Vec<Step>,
     counted: Counts,
+    took: Vec<Took>,
 }
 
 #[derive(Debug)]
@@ -42,12 +45,15 @@ impl Steps {
         self.done.push(Step { name: name.to_owned(), took: start.elapsed(), failure });
     }
 
-    /// Runs a test runner as one step; its lines are shown as they come, and counted.
-    pub(crate) fn test_step(&mut self, name: &str, command: &mut Command) {
+    /// Runs test binaries, each with so many tests at once, as one step; their lines are shown as they come, and counted.
+    pub(crate) fn test_step(&mut self, name: &str, at_once: usize, command: &mut Command) {
+        let mut clock = Clock::new(at_once);
         self.counted_step(name, |counted| {
-            let status = show_and_count(command, counted)?;
+            let status = show_and_count(command, counted, &mut clock)?;
             check_status(command, status)
         });
+        let with_suite = |took: Took| Took { test: format!("{name}: {}", took.test), ..took };
+        self.took.extend(clock.took().into_iter().map(with_suite));
     }
 
     /// Runs one step that counts tests.
@@ -73,6 +79,9 @@ impl Steps {
             let _ = writeln!(summary, "  {verdict} {:>7.1} s  {}", step.took.as_secs_f64(), step.name);
         }
         eprint!("\n{summary}");
+        if !self.took.is_empty() {
+            eprint!("\nthe slowest tests:\n{}", times::slowest(self.took));
+        }
         if self.counted != Counts::default() {
             let Counts { passed, failed, skipped } = self.counted;
             // On stdout, plainly: the one line that scripts read.
@@ -131,7 +140,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn show_and_count(command: &mut Command, counted: &mut Counts) -> Result<ExitStatus> {
+fn show_and_count(command: &mut Command, counted: &mut Counts, clock: &mut Clock) -> Result<ExitStatus> {
     if std::io::stdout().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
     }
@@ -143,10 +152,13 @@ fn show_and_count(command: &mut Command, counted: &mut Counts) -> Result<ExitSta
     let lines = BufReader::new(child.stdout.take().context("no stdout")?);
     for line in lines.split(b'\n') {
         let line = line?;
+        let now = Instant::now();
         let mut out = std::io::stdout().lock();
         out.write_all(&line)?;
         out.write_all(b"\n")?;
-        counted.read_line(&String::from_utf8_lossy(&line));
+        let line = String::from_utf8_lossy(&line);
+        counted.read_line(&line);
+        clock.read_line(&line, now);
     }
     Ok(child.wait()?)
 }

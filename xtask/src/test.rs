@@ -90,6 +90,29 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn run_suite(steps: &mut Steps, root: &Path, suite: &str, filter: Option<&str>, env: &[(&str, PathBuf)]) {
+    let threads = threads();
+    if suite == CLUSTER && filter.is_none() {
+        // Most of the time these wait: for pods, for endpoints, for the end of a load.
+        run_part(steps, root, &Part { suite, name: suite, only: &["--skip", ALONE], at_once: 2 * threads }, env);
+        run_part(steps, root, &Part { suite, name: "cluster, alone", only: &[ALONE], at_once: 1 }, env);
+    } else {
+        let only: &[&str] = filter.as_slice();
+        run_part(steps, root, &Part { suite, name: suite, only, at_once: threads }, env);
+    }
+}
+
+/// Tests of a suite that run together.
+struct Part<'a> {
+    suite: &'a str,
+    name: &'a str,
+    /// Which: as libtest takes it.
+    only: &'a [&'a str],
+    /// How many at once.
+    at_once: usize,
+}
+
+fn run_part(steps: &mut Steps, root: &Path, part: &Part<'_>, env: &[(&str, PathBuf)]) {
+    let Part { suite, name, only, at_once } = *part;
     let mut command = workspace::cargo(root);
     command.envs(env.iter().map(|(name, value)| (name, value)));
     command.args(["test", "--quiet", "--no-fail-fast", "--workspace", "--all-features"]);
@@ -99,6 +122,8 @@ fn run_suite(steps: &mut Steps, root: &Path, suite: &str, filter: Option<&str>, 
         "peers" => command.args(["--lib", "--", PEERS]),
         end_to_end => command.args(["--test", end_to_end, "--"]),
     };
+    // A line for each test, which tells when it ended.
+    command.args(["--format", "pretty", "--test-threads", &at_once.to_string()]).args(only);
     let programs = workspace::target_dir(root).join("debug");
     command.env("OUTRIGGER_BIN", programs.join("outrigger"));
     command.env("OUTRIGGER_SIDECAR_BIN", programs.join("outrigger-sidecar"));
@@ -106,8 +131,13 @@ fn run_suite(steps: &mut Steps, root: &Path, suite: &str, filter: Option<&str>, 
     if workspace::is_root() {
         command.env("OUTRIGGER_REQUIRE_NETNS", "1").env("OUTRIGGER_REQUIRE_PEERS", "1");
     }
-    command.args(filter);
-    steps.test_step(suite, &mut command);
+    steps.test_step(name, at_once, &mut command);
+}
+
+/// How many tests of a binary run at once unless there is a reason: as libtest has it.
+fn threads() -> usize {
+    let named = std::env::var("RUST_TEST_THREADS").ok().and_then(|threads| threads.parse().ok());
+    named.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// Runs what depends on kube-proxy once more, with its other way to make Services.
@@ -172,13 +202,19 @@ fn prepare_cluster(steps: &mut Steps) -> Option<Cluster> {
 }
 
 /// The suites that run in Kubernetes, after all others.
-const IN_CLUSTER: [&str; 3] = ["kubernetes", "cluster", CONFORMANCE];
+const IN_CLUSTER: [&str; 3] = ["kubernetes", CLUSTER, CONFORMANCE];
+
+/// The suite of the mesh as users have it.
+const CLUSTER: &str = "cluster";
+
+/// Those of its tests that change the mesh itself.
+const ALONE: &str = "alone::";
 
 /// The suite that is no test target of ours.
 const CONFORMANCE: &str = "conformance";
 
 /// The suite, and in it the tests, whose result depends on kube-proxy.
-const SERVICES: (&str, &str) = ("cluster", "services::");
+const SERVICES: (&str, &str) = (CLUSTER, "services::");
 
 /// Those among the unit tests that try the programs from outside by themselves, and build some of them.
 const PEERS: &str = "peers::tests";
