@@ -1,18 +1,22 @@
 //! What every long-running binary of the project shares: logging, a metrics registry, the admin endpoints, an orderly
 //! end, memory given back, and the build's version. Nothing here knows what a mesh is.
 
+mod accept;
 mod admin;
 mod drain;
 mod listen;
 pub mod logging;
 mod memory;
 mod metrics;
+mod occasions;
 
+pub use accept::Incoming;
 pub use admin::{Admin, Page};
 pub use drain::{Drain, shutdown_signal};
 pub use listen::listen;
 pub use memory::give_back_memory;
 pub use metrics::Metrics;
+pub use occasions::Occasions;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -3,19 +3,31 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
+
+/// Connections that wait in the kernel to be accepted: what a rollout of the whole mesh makes in a moment, and more than a
+/// few clients that say nothing can fill. The kernel's own limit (`net.core.somaxconn`) holds as well.
+const BACKLOG: u32 = 4096;
 
 /// Listens; `[::]` means IPv4 as well, and IPv4 alone where the kernel has no IPv6.
 ///
 /// # Errors
 /// When the address cannot be bound.
 pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    match TcpListener::bind(address).await {
+    match bind(address) {
         Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && without_ipv6(&error) => {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+            bind((Ipv4Addr::UNSPECIFIED, address.port()).into())
         }
         bound => bound,
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // So that a restart need not wait for the old connections' end.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// `ipv6.disable=1` of the kernel, or `disable_ipv6` of the network.

@@ -4,9 +4,8 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
-use outrigger_daemon::Drain;
+use outrigger_daemon::{Drain, Incoming};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -73,18 +72,9 @@ impl Acceptor {
         S: Fn(TcpStream) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), ProxyError>> + Send + 'static,
     {
+        let mut incoming = Incoming::new(listener, self.direction.as_str());
         loop {
-            let (stream, peer) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // A connection that was reset is its own problem; out of descriptors is everybody's.
-                    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-                        tracing::warn!(%error, direction = self.direction.as_str(), "accept failed");
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
-                    continue;
-                }
-            };
+            let (stream, peer) = incoming.accept().await;
             let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
             let Ok(permit) = self.permits.clone().try_acquire_owned() else {
                 self.telemetry.connection_limit(self.direction, peer);
@@ -107,6 +97,8 @@ impl Acceptor {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
