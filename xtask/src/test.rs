@@ -92,8 +92,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn run_suite(steps: &mut Steps, root: &Path, suite: &str, filter: Option<&str>, env: &[(&str, PathBuf)]) {
     let threads = threads();
     if suite == CLUSTER && filter.is_none() {
-        // Most of the time these wait: for pods, for endpoints, for the end of a load.
-        run_part(steps, root, &Part { suite, name: suite, only: &["--skip", ALONE], at_once: 2 * threads }, env);
+        // Much of the time these wait: for pods, for endpoints, for the end of a load. Twice as many would leave the cluster no core.
+        run_part(steps, root, &Part { suite, name: suite, only: &["--skip", ALONE], at_once: threads + 1 }, env);
         run_part(steps, root, &Part { suite, name: "cluster, alone", only: &[ALONE], at_once: 1 }, env);
     } else {
         let only: &[&str] = filter.as_slice();
