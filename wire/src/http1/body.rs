@@ -22,7 +22,6 @@ enum Kind {
         /// What is to come, where that is known.
         left: Option<u64>,
     },
-    Failed,
 }
 
 impl Incoming {
@@ -45,7 +44,7 @@ impl http_body::Body for Incoming {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match &mut self.0 {
-            Kind::Empty | Kind::Failed => Poll::Ready(None),
+            Kind::Empty => Poll::Ready(None),
             Kind::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
                 self.0 = Kind::Empty;
@@ -62,10 +61,8 @@ impl http_body::Body for Incoming {
                             self.0 = Kind::Empty;
                         }
                     }
-                    Some(Err(_)) => {
-                        source.abandon();
-                        self.0 = Kind::Failed;
-                    }
+                    // It stays as it is: a body that has failed fails again, whoever reads it.
+                    Some(Err(_)) => source.abandon(),
                     None => self.0 = Kind::Empty,
                 }
                 Poll::Ready(frame)
@@ -82,7 +79,7 @@ impl http_body::Body for Incoming {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Stream { left: Some(left), .. } => SizeHint::with_exact(*left),
-            Kind::Stream { left: None, .. } | Kind::Failed => SizeHint::default(),
+            Kind::Stream { left: None, .. } => SizeHint::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -50,12 +51,16 @@ where
     /// beside it, and ends with it.
     ///
     /// # Errors
-    /// When the connection fails or the response is malformed; [`Error::Unsent`] when the server has got nothing of the request.
+    /// When the connection fails or the response is malformed; [`Error::Unsent`] when the server has got nothing of the request, as when the
+    /// connection is not reusable.
     pub async fn send<B>(&mut self, head: &request::Parts, body: B) -> Result<Response<Incoming>, Error>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: fmt::Display,
     {
+        if !self.is_reusable() {
+            return Err(Error::Unsent(io::ErrorKind::NotConnected.into()));
+        }
         let mut message = Outgoing::request(head, body);
         self.0.lock().reusable = false;
         let (mut sending, mut failed) = (true, None);

@@ -9,7 +9,7 @@ use http_body::Frame;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::decode::{Decoder, Step, take};
+use super::decode::{Decoder, Fault, Step, take};
 use super::error::Error;
 use super::read::poll_read_with;
 
@@ -33,8 +33,6 @@ pub(crate) struct State<I> {
     owed: &'static [u8],
     /// Whoever read the body has let go of it before its end.
     pub(crate) abandoned: bool,
-    /// The body cannot be understood, and so nothing of what follows.
-    pub(crate) fault: Option<Error>,
     /// A request's body is still being sent by a task of its own.
     pub(crate) sending: bool,
     /// The connection may carry another message.
@@ -52,7 +50,6 @@ impl<I> Shared<I> {
             decoder: Decoder::Done,
             owed: &[],
             abandoned: false,
-            fault: None,
             sending: false,
             reusable: true,
             waits: None,
@@ -97,6 +94,12 @@ impl<I> State<I> {
         }
     }
 
+    /// The body cannot be read: nothing of what follows is, and the connection carries no other message.
+    fn fail(&mut self, fault: Fault) {
+        self.decoder = Decoder::Failed(fault);
+        self.reusable = false;
+    }
+
     pub(crate) fn body_is_over(&mut self) {
         if let Some(waits) = self.waits.take() {
             waits.wake();
@@ -112,34 +115,36 @@ impl<I: AsyncRead + AsyncWrite + Unpin> State<I> {
                 Ok(Step::Data(data)) => Some(Ok(Frame::data(data))),
                 Ok(Step::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
                 Ok(Step::End) => None,
-                Err(error) => Some(Err(self.give_up(error))),
-                Ok(Step::More) if !self.ended => {
-                    if let Err(error) = ready!(self.poll_more(cx)) {
-                        return Poll::Ready(Some(Err(error)));
-                    }
-                    continue;
+                Err(error) => {
+                    self.reusable = false;
+                    Some(Err(error))
                 }
+                Ok(Step::More) if !self.ended => match ready!(self.poll_more(cx)) {
+                    Ok(()) => continue,
+                    Err(error) => {
+                        self.fail(Fault::Incomplete);
+                        Some(Err(error))
+                    }
+                },
                 Ok(Step::More) if matches!(self.decoder, Decoder::UntilClose) => {
                     self.decoder = Decoder::Done;
                     None
                 }
-                Ok(Step::More) => Some(Err(self.give_up(Error::Incomplete))),
+                Ok(Step::More) => {
+                    self.fail(Fault::Incomplete);
+                    Some(Err(Error::Incomplete))
+                }
             };
-            if self.decoder.is_done() {
+            if self.is_over() {
                 self.body_is_over();
             }
             return Poll::Ready(frame);
         }
     }
 
-    /// Keeps an error of the peer's, for who has to answer it.
-    fn give_up(&mut self, error: Error) -> Error {
-        self.fault = match &error {
-            Error::Malformed(what) => Some(Error::Malformed(what)),
-            Error::HeadTooLarge => Some(Error::HeadTooLarge),
-            _ => Some(Error::Incomplete),
-        };
-        error
+    /// Says whether the body has been read to its end, or cannot be.
+    fn is_over(&self) -> bool {
+        self.decoder.is_done() || self.decoder.fault().is_some()
     }
 
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -172,6 +177,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> State<I> {
         cx: &mut Context<'_>,
         mut parse: impl FnMut(&[u8]) -> Result<Option<(T, usize)>, Error>,
     ) -> Poll<Result<Option<T>, Error>> {
+        if let Some(fault) = self.decoder.fault() {
+            // What is here may be the rest of that body: to read it as a message would be to make one up.
+            return Poll::Ready(Err(fault.into()));
+        }
         if !self.read.is_empty()
             && let Some((head, used)) = parse(&self.read)?
         {
@@ -207,7 +216,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> State<I> {
     /// still reads.
     pub(crate) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
-            if !self.decoder.is_done() {
+            if !self.is_over() {
                 // Who reads the body will see.
                 self.wait(cx.waker());
                 return Poll::Pending;

@@ -14,6 +14,8 @@ const MAX_SIZE_LINE: usize = 4 * 1024;
 /// Bytes of chunk extensions in one body: nobody uses them, so many of them are an attack.
 const MAX_EXTENSIONS: usize = 16 * 1024;
 
+const LINE_BREAK: &[u8] = b"\r\n";
+
 /// A body that is being read.
 #[derive(Debug)]
 pub(crate) enum Decoder {
@@ -22,6 +24,28 @@ pub(crate) enum Decoder {
     Chunked(Chunked),
     UntilClose,
     Done,
+    /// The body cannot be read, nor can anything that follows it. Every further step fails in the same way and takes nothing.
+    Failed(Fault),
+}
+
+/// Why a body cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Malformed(&'static str),
+    /// The trailers are longer than is accepted.
+    TooLarge,
+    /// The connection has ended or failed within the body.
+    Incomplete,
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Malformed(what) => Self::Malformed(what),
+            Fault::TooLarge => Self::HeadTooLarge,
+            Fault::Incomplete => Self::Incomplete,
+        }
+    }
 }
 
 /// What the next bytes are.
@@ -53,7 +77,15 @@ impl Decoder {
         match self {
             Self::Exact(left) => Some(*left),
             Self::Done => Some(0),
-            Self::Chunked(_) | Self::UntilClose => None,
+            Self::Chunked(_) | Self::UntilClose | Self::Failed(_) => None,
+        }
+    }
+
+    /// Returns why the body cannot be read, if that is so.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Failed(fault) => Some(*fault),
+            Self::Exact(_) | Self::Chunked(_) | Self::UntilClose | Self::Done => None,
         }
     }
 
@@ -61,6 +93,7 @@ impl Decoder {
     pub(crate) fn step(&mut self, read: &mut BytesMut) -> Result<Step, Error> {
         match self {
             Self::Done => Ok(Step::End),
+            Self::Failed(fault) => Err((*fault).into()),
             _ if read.is_empty() => Ok(Step::More),
             Self::UntilClose => Ok(Step::Data(take(read, usize::MAX))),
             Self::Exact(left) => {
@@ -72,11 +105,13 @@ impl Decoder {
                 Ok(Step::Data(data))
             }
             Self::Chunked(chunked) => {
-                let step = chunked.step(read)?;
-                if chunked.state == State::Done {
-                    *self = Self::Done;
+                let step = chunked.step(read);
+                match step {
+                    Err(fault) => *self = Self::Failed(fault),
+                    Ok(_) if chunked.state == State::Done => *self = Self::Done,
+                    Ok(_) => {}
                 }
-                Ok(step)
+                Ok(step?)
             }
         }
     }
@@ -107,16 +142,19 @@ enum State {
 }
 
 impl Chunked {
-    fn step(&mut self, read: &mut BytesMut) -> Result<Step, Error> {
+    fn step(&mut self, read: &mut BytesMut) -> Result<Step, Fault> {
         loop {
             match self.state {
                 State::Size => {
-                    let Some(line) = line(read, MAX_SIZE_LINE)? else { return Ok(Step::More) };
-                    let (size, digits) = chunk_size(&line)?;
+                    let Some(line) = line(read)? else { return Ok(Step::More) };
+                    let (size, digits) = chunk_size(line)?;
                     self.extensions += line.len() - digits;
                     if self.extensions > MAX_EXTENSIONS {
-                        return Err(Error::Malformed("too many chunk extensions"));
+                        return Err(Fault::Malformed("too many chunk extensions"));
                     }
+                    // Taken only now: a line that is refused stays where it is.
+                    let taken = line.len() + LINE_BREAK.len();
+                    drop(take(read, taken));
                     self.left = size;
                     self.state = if size == 0 { State::Trailers } else { State::Data };
                 }
@@ -148,10 +186,10 @@ impl Chunked {
     }
 
     /// Passes the line break after a chunk's data, and a last chunk without trailers that follows it.
-    fn data_end(&mut self, read: &mut BytesMut) -> Result<bool, Error> {
-        match read.get(..2) {
-            Some(b"\r\n") => {
-                drop(take(read, 2));
+    fn data_end(&mut self, read: &mut BytesMut) -> Result<bool, Fault> {
+        match read.get(..LINE_BREAK.len()) {
+            Some(LINE_BREAK) => {
+                drop(take(read, LINE_BREAK.len()));
                 self.state = State::Size;
                 if read.starts_with(b"0\r\n\r\n") {
                     drop(take(read, 5));
@@ -159,28 +197,28 @@ impl Chunked {
                 }
                 Ok(true)
             }
-            Some(_) => Err(Error::Malformed("a chunk is longer than its size")),
+            Some(_) => Err(Fault::Malformed("a chunk is longer than its size")),
             None if read.first().is_some_and(|byte| *byte != b'\r') => {
-                Err(Error::Malformed("a chunk is longer than its size"))
+                Err(Fault::Malformed("a chunk is longer than its size"))
             }
             None => Ok(false),
         }
     }
 
-    fn trailers(&mut self, read: &mut BytesMut) -> Result<Option<HeaderMap>, Error> {
+    fn trailers(&mut self, read: &mut BytesMut) -> Result<Option<HeaderMap>, Fault> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let parsed = httparse::parse_headers(read, &mut fields);
         let (length, fields) = match parsed {
             Ok(httparse::Status::Complete(parsed)) => parsed,
             Ok(httparse::Status::Partial) if read.len() <= MAX_HEAD => return Ok(None),
-            Ok(httparse::Status::Partial) => return Err(Error::HeadTooLarge),
-            Err(_) => return Err(Error::Malformed("trailers")),
+            Ok(httparse::Status::Partial) => return Err(Fault::TooLarge),
+            Err(_) => return Err(Fault::Malformed("trailers")),
         };
         let mut trailers = HeaderMap::new();
         for field in fields {
             let name = HeaderName::from_bytes(field.name.as_bytes());
             let value = HeaderValue::from_bytes(field.value);
-            let (Ok(name), Ok(value)) = (name, value) else { return Err(Error::Malformed("trailers")) };
+            let (Ok(name), Ok(value)) = (name, value) else { return Err(Fault::Malformed("trailers")) };
             trailers.append(name, value);
         }
         drop(take(read, length));
@@ -189,25 +227,22 @@ impl Chunked {
     }
 }
 
-/// Takes a line off `read`, without its end; a line ends with CR LF, and nothing else will do.
-fn line(read: &mut BytesMut, most: usize) -> Result<Option<Bytes>, Error> {
-    let Some(end) = read.iter().position(|byte| *byte == b'\n') else {
-        return if read.len() > most { Err(Error::Malformed("a chunk's size line is too long")) } else { Ok(None) };
+/// Returns the line at the beginning of `read` without its end; a line ends with CR LF, and nothing else will do.
+fn line(read: &[u8]) -> Result<Option<&[u8]>, Fault> {
+    let end = read.iter().take(MAX_SIZE_LINE + 1).position(|byte| *byte == b'\n');
+    let Some(end) = end else {
+        let too_long = read.len() > MAX_SIZE_LINE;
+        return if too_long { Err(Fault::Malformed("a chunk's size line is too long")) } else { Ok(None) };
     };
-    if end > most {
-        return Err(Error::Malformed("a chunk's size line is too long"));
+    match read[..end].strip_suffix(b"\r") {
+        Some(line) if !line.contains(&b'\r') => Ok(Some(line)),
+        _ => Err(Fault::Malformed("a chunk's size line")),
     }
-    let line = take(read, end + 1);
-    let text = line.strip_suffix(b"\r\n").ok_or(Error::Malformed("a chunk's size line"))?;
-    if text.contains(&b'\r') {
-        return Err(Error::Malformed("a chunk's size line"));
-    }
-    Ok(Some(line.slice(..text.len())))
 }
 
 /// Returns a chunk's size, and how many digits it has.
-fn chunk_size(line: &[u8]) -> Result<(u64, usize), Error> {
-    let malformed = || Error::Malformed("a chunk's size");
+fn chunk_size(line: &[u8]) -> Result<(u64, usize), Fault> {
+    let malformed = || Fault::Malformed("a chunk's size");
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let text = std::str::from_utf8(&line[..digits]).map_err(|_| malformed())?;
     // Sixteen digits fill 64 bits.
@@ -215,7 +250,8 @@ fn chunk_size(line: &[u8]) -> Result<(u64, usize), Error> {
         return Err(malformed());
     }
     let size = u64::from_str_radix(text, 16).map_err(|_| malformed())?;
-    match line[digits..].trim_ascii_start().first() {
+    // Space may stand before an extension, and some writers pad sizes with it.
+    match line[digits..].iter().find(|byte| !matches!(byte, b' ' | b'\t')) {
         None | Some(b';') => Ok((size, digits)),
         Some(_) => Err(malformed()),
     }

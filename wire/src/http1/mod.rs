@@ -19,6 +19,8 @@ mod serve;
 mod write;
 
 #[cfg(test)]
+mod smuggling_tests;
+#[cfg(test)]
 mod tests;
 
 pub use body::Incoming;

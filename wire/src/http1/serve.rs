@@ -83,10 +83,11 @@ where
         };
         let request = Request::from_parts(parts, body(&shared, length, expects_continue));
         let (parts, body) = answer(&shared, service(request)).await?.into_parts();
-        let fault = shared.lock().fault.take();
-        if let Some(error) = fault {
+        let fault = shared.lock().decoder.fault();
+        if let Some(fault) = fault {
             // Whatever the answer is to, it is not what the client meant.
             drop(body);
+            let error = fault.into();
             refuse(&shared, &error).await;
             return Err(error);
         }
@@ -109,13 +110,16 @@ where
             keep_alive
         };
         let read = poll_fn(|cx| poll_body_over(&shared, cx)).await;
-        let reusable = shared.lock().reusable;
+        let (reusable, fault) = {
+            let state = shared.lock();
+            (state.reusable, state.decoder.fault())
+        };
         if !read || !keep_alive || !reusable {
             close(&shared).await;
             if !read || !reusable {
                 linger(&shared).await;
             }
-            return Ok(Served::Ended);
+            return fault.map_or(Ok(Served::Ended), |fault| Err(fault.into()));
         }
     }
 }
@@ -206,7 +210,7 @@ where
     .await
 }
 
-/// Completes when the request's body is over: `false` when nobody reads it to its end and it is not here.
+/// Completes when the request's body is over: `false` when it cannot be read, or nobody reads it to its end and it is not here.
 fn poll_body_over<I>(shared: &Shared<I>, cx: &mut Context<'_>) -> Poll<bool>
 where
     I: AsyncRead + AsyncWrite + Unpin,
@@ -214,6 +218,9 @@ where
     let mut state = shared.lock();
     if state.decoder.is_done() {
         return Poll::Ready(true);
+    }
+    if state.decoder.fault().is_some() {
+        return Poll::Ready(false);
     }
     if !state.abandoned {
         state.wait(cx.waker());
