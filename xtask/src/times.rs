@@ -16,7 +16,8 @@ pub(crate) struct Took {
 #[derive(Debug)]
 pub(crate) struct Clock {
     at_once: usize,
-    began: Option<Instant>,
+    /// When a binary began, and how many tests it has.
+    began: Option<(Instant, usize)>,
     ended: Vec<(String, Instant)>,
     took: Vec<Took>,
 }
@@ -30,13 +31,12 @@ impl Clock {
     /// Takes note of a line that came just now.
     pub(crate) fn read_line(&mut self, line: &str, now: Instant) {
         let line = line.trim_end();
-        if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
-            self.began = Some(now);
+        if let Some(tests) = number_of_tests(line) {
+            self.began = Some((now, tests));
             self.ended.clear();
         } else if let Some((test, _)) = line.strip_prefix("test ").and_then(|line| line.split_once(" ... ")) {
             self.ended.push((test.to_owned(), now));
         } else if line.starts_with("test result: ") {
-            // Of a binary that broke off, nobody knows which tests it had begun.
             self.binary_ended();
         }
     }
@@ -47,7 +47,11 @@ impl Clock {
     }
 
     fn binary_ended(&mut self) {
-        let Some(began) = self.began.take() else { return };
+        let Some((began, tests)) = self.began.take() else { return };
+        // One whose line was lost in a program's output stands for others that would get a wrong time.
+        if self.ended.len() != tests {
+            return;
+        }
         let ends: Vec<Instant> = self.ended.iter().map(|(_, end)| *end).collect();
         let mut by_name = std::mem::take(&mut self.ended);
         by_name.sort();
@@ -56,6 +60,12 @@ impl Clock {
             self.took.push(Took { time: end.saturating_duration_since(start), test });
         }
     }
+}
+
+/// 5 of `running 5 tests`.
+fn number_of_tests(line: &str) -> Option<usize> {
+    let (number, word) = line.strip_prefix("running ")?.split_once(' ')?;
+    matches!(word, "test" | "tests").then(|| number.parse().ok())?
 }
 
 /// The slowest tests, one a line.
@@ -103,12 +113,16 @@ mod tests {
     }
 
     #[test]
-    fn binaries_begin_anew_and_one_that_broke_off_counts_for_nothing() {
+    fn binaries_begin_anew_and_one_with_lost_lines_counts_for_nothing() {
         let took = read(
             1,
             &[
                 (0, "running 2 tests"),
-                (5, "test lost ... ok"),
+                (5, "test broke_off ... ok"),
+                (20, "running 2 tests"),
+                (22, "test known ... ok"),
+                (23, "a program's line without an end: test lost ... ok"),
+                (24, "test result: ok. 2 passed"),
                 (50, "running 1 test"),
                 (52, "test a ... ok"),
                 (52, "test a has been running for over 60 seconds"),
