@@ -13,6 +13,7 @@ use crate::balance::Lease;
 use crate::http::mirror::{Copied, Progress, Tee};
 use crate::http::observe::Record;
 use crate::http::retry::Replay;
+use crate::http::trailers::cleaned;
 
 /// A request's or response's body.
 pub(crate) struct Body {
@@ -113,8 +114,12 @@ impl http_body::Body for Body {
                 this.kind = Kind::Empty;
                 (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
             }
-            Kind::Http1(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BodyError::Http1)),
-            Kind::Http2(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BodyError::Http2)),
+            Kind::Http1(body) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map(cleaned).map_err(BodyError::Http1))
+            }
+            Kind::Http2(body) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map(cleaned).map_err(BodyError::Http2))
+            }
             Kind::Replay(replay) => ready!(replay.poll_frame(cx)),
             Kind::Tee(tee) => ready!(tee.poll_frame(cx)),
             Kind::Copied(copied) => ready!(copied.poll_frame(cx)),

@@ -72,6 +72,11 @@ impl Dispatch {
         flow: &Flow,
         avoid: Option<&Arc<Endpoint>>,
     ) -> Result<Response<Body>, ProxyError> {
+        if self.version == Version::Http1 && head.version == HttpVersion::HTTP_2 && head.method == Method::CONNECT {
+            // HTTP/1 has no way to carry a stream's data that is no content before the app has agreed; no sidecar of ours sends this.
+            let detail = "CONNECT over HTTP/2 to an app that is spoken to in HTTP/1";
+            return Err(ProxyError::new(ErrorCode::HttpProtocol, detail));
+        }
         let (backend, Picked { endpoint, policy }) = match to {
             To::Backend(backend, _) => {
                 let picked = match flow.pinned(avoid) {
@@ -98,7 +103,7 @@ impl Dispatch {
         // From here on it counts: requests that come while this one dials go elsewhere.
         let mut in_flight = endpoint.begin();
         let alpn = match self.wire {
-            Wire::Http2 => self.alpn(&endpoint, !upgrade),
+            Wire::Http2 => self.alpn(&endpoint, !upgrade && fits_http2(head)),
             Wire::Http1 => self.alpn(&endpoint, false),
             Wire::ByLoad => {
                 let small = body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL);

@@ -6,17 +6,19 @@ use std::task::{Context, Poll};
 
 use futures_util::future::{Either, MapOk, Ready, TryFutureExt, ready};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, COOKIE, DATE, ETAG, EXPECT, HOST, HeaderName, HeaderValue, LOCATION,
+    ORIGIN, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, REFERER, RETRY_AFTER, SET_COOKIE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, USER_AGENT, VARY, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use outrigger_proto::ErrorCode;
 use tower::{Layer, Service};
 
 use crate::error::ProxyError;
 use crate::http::call::Call;
 use crate::http::respond::UNPROCESSED;
-use crate::http::{Body, upgrade};
+use crate::http::{Body, host, trailers, upgrade};
 
 /// Makes [`Hygiene`].
 #[derive(Clone, Copy, Debug)]
@@ -63,10 +65,7 @@ fn refused(what: &str) -> ProxyError {
 }
 
 fn clean_request(request: &mut Request<Body>, address: impl Fn() -> Option<SocketAddr>) -> Result<(), ProxyError> {
-    match request.version() {
-        Version::HTTP_2 => {}
-        version => check_http1(request, version)?,
-    }
+    host::check(request).map_err(refused)?;
     if request.method() != Method::CONNECT
         && request.uri().authority().is_some()
         && request.version() != Version::HTTP_2
@@ -93,26 +92,14 @@ fn clean_request(request: &mut Request<Body>, address: impl Fn() -> Option<Socke
         request.headers_mut().remove(UPGRADE);
         request.headers_mut().remove("http2-settings");
     }
-    let upgrade = upgrade::is_upgrade(request.method(), request.version(), request.headers());
+    let upgrade = request.method() != Method::CONNECT
+        && request.body().is_end_stream()
+        && upgrade::asks(request.version(), request.headers());
     let trailers_wanted = request.headers().get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
     let headers = request.headers_mut();
     remove_hop_by_hop(headers, upgrade);
     if headers.remove(TE).is_some() && trailers_wanted {
         headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    Ok(())
-}
-
-/// The framing is settled (see `outrigger_wire::http1`); what is left is what an app behind us could read in another way.
-fn check_http1(request: &Request<Body>, version: Version) -> Result<(), ProxyError> {
-    let headers = request.headers();
-    let mut hosts = headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => return Err(refused("several Host headers")),
-        (None, _) if version == Version::HTTP_11 && request.method() != Method::CONNECT => {
-            return Err(refused("no Host header"));
-        }
-        _ => {}
     }
     Ok(())
 }
@@ -144,8 +131,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            // A peer may not have us drop what frames, routes or authenticates the message.
-            .filter(|name| ![HOST, CONTENT_LENGTH, TRAILER, UPGRADE, CONNECTION, TE].contains(name))
+            .filter(|name| !is_end_to_end(name))
             .collect();
         for name in listed {
             headers.remove(name);
@@ -161,6 +147,43 @@ fn remove_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
         HOP_BY_HOP.iter().filter(|name| !(upgrade && *name == UPGRADE)).for_each(|name| drop(headers.remove(name)));
     }
 }
+
+/// Says whether a field is for the last reader by its definition, or is dealt with elsewhere. A sender must not list it in `Connection`
+/// (RFC 9110 section 7.6.1), and if it does the field stays, as it would with no proxy between: else a client could have a proxy take away
+/// what frames, routes, authenticates or traces the message, and what another proxy has written on it. Envoy refuses such a request, Go's
+/// proxy obeys it, nginx looks at `close` and `keep-alive` only.
+fn is_end_to_end(name: &HeaderName) -> bool {
+    // Of names that begin like this all are meant.
+    const PREFIXES: [&str; 8] =
+        ["content-", "accept", "if-", "sec-", "access-control-", "grpc-", "x-b3-", "x-request-id"];
+    END_TO_END.contains(name)
+        || matches!(name.as_str(), "traceparent" | "tracestate" | "baggage" | "idempotency-key")
+        || PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
+        || trailers::names_the_sender(name)
+}
+
+static END_TO_END: [HeaderName; 20] = [
+    AUTHORIZATION,
+    CACHE_CONTROL,
+    CONNECTION,
+    COOKIE,
+    DATE,
+    ETAG,
+    EXPECT,
+    HOST,
+    LOCATION,
+    ORIGIN,
+    RANGE,
+    REFERER,
+    RETRY_AFTER,
+    SET_COOKIE,
+    TE,
+    TRAILER,
+    UPGRADE,
+    USER_AGENT,
+    VARY,
+    WWW_AUTHENTICATE,
+];
 
 #[cfg(test)]
 mod tests {
@@ -232,8 +255,86 @@ mod tests {
     }
 
     #[test]
+    fn an_upgrade_wants_its_option_and_an_option_its_upgrade() {
+        for (lines, passed) in [
+            (&[("host", "a"), ("upgrade", "websocket")][..], &["host"][..]),
+            (&[("host", "a"), ("upgrade", "websocket"), ("connection", "keep-alive")], &["host"]),
+            (&[("host", "a"), ("upgrade", "websocket"), ("connection", "xupgrade, upgrade-x")], &["host"]),
+            (&[("host", "a"), ("connection", "upgrade")], &["host"]),
+            (
+                &[("host", "a"), ("connection", "close"), ("connection", "x, UPGRADE"), ("upgrade", "y")],
+                &["connection", "host", "upgrade"],
+            ),
+        ] {
+            let mut request = request(lines);
+            clean_request(&mut request, address).unwrap();
+            let mut names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+            names.sort_unstable();
+            assert_eq!(names, passed, "{lines:?}");
+            assert_eq!(request.headers().get_all(CONNECTION).iter().count(), passed.len() / 2, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_with_content_asks_for_no_other_protocol() {
+        let mut with_content =
+            request(&[("host", "a"), ("connection", "upgrade"), ("upgrade", "x"), ("content-length", "3")]);
+        *with_content.body_mut() = Body::full("abc");
+        clean_request(&mut with_content, address).unwrap();
+        let mut names: Vec<_> = with_content.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["content-length", "host"]);
+    }
+
+    #[test]
+    fn a_tunnel_is_asked_for_by_its_method_alone() {
+        let mut connect = request(&[("host", "a:80"), ("connection", "keep-alive, upgrade"), ("upgrade", "x")]);
+        *connect.method_mut() = Method::CONNECT;
+        *connect.uri_mut() = http::Uri::from_static("a:80");
+        clean_request(&mut connect, address).unwrap();
+        let names: Vec<_> = connect.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["host"]);
+    }
+
+    #[test]
+    fn a_peer_cannot_have_dropped_what_is_for_the_app() {
+        for name in [
+            "authorization",
+            "cookie",
+            "host",
+            "content-length",
+            "content-type",
+            "content-encoding",
+            "x-forwarded-for",
+            "x-forwarded-client-cert",
+            "forwarded",
+            "traceparent",
+            "tracestate",
+            "baggage",
+            "l5d-client-id",
+            "x-real-ip",
+            "x-request-id",
+            "origin",
+            "range",
+            "if-match",
+            "accept",
+            "grpc-timeout",
+            "sec-websocket-key",
+            "set-cookie",
+        ] {
+            let mut request = request(&[("host", "a")]);
+            request.headers_mut().insert(name, HeaderValue::from_static("a"));
+            request.headers_mut().insert(CONNECTION, format!("close, {name}").try_into().unwrap());
+            clean_request(&mut request, address).unwrap();
+            assert!(request.headers().contains_key(name), "{name}");
+            assert!(!request.headers().contains_key(CONNECTION), "{name}");
+        }
+    }
+
+    #[test]
     fn ambiguous_requests_are_refused() {
-        for lines in [&[("x", "no host")][..], &[("host", "a"), ("host", "b")]] {
+        for lines in [&[("x", "no host")][..], &[("host", "a"), ("host", "b")], &[("host", "a, b")], &[("host", "a b")]]
+        {
             assert!(clean_request(&mut request(lines), address).is_err(), "{lines:?}");
         }
     }

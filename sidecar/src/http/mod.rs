@@ -4,6 +4,7 @@ mod body;
 mod call;
 mod dispatch;
 mod fault;
+mod host;
 mod hygiene;
 mod mirror;
 mod observe;
@@ -12,6 +13,7 @@ mod retry;
 mod routing;
 mod server;
 mod timeout;
+mod trailers;
 mod upgrade;
 
 pub(crate) use body::Body;

@@ -29,6 +29,9 @@ pub(crate) enum Version {
 /// Between the requests of a peer outside the mesh: a slow or idle one does not hold its connection for ever.
 const UNMESHED_IDLE: Duration = Duration::from_secs(75);
 
+/// How long a request's head may take from its first byte on, whoever sends it: half a head holds a connection and its buffer.
+const HEAD: Duration = Duration::from_secs(10);
+
 /// What serves one connection.
 pub(crate) struct Server {
     pub(crate) worker: Arc<Worker>,
@@ -59,10 +62,13 @@ impl Server {
         match version {
             Version::Http1 => {
                 // A drain tells the client with the next answer (see `respond`), which no request can cross.
-                let options = http1::Options { idle: unmeshed.then_some(UNMESHED_IDLE) };
+                let options = http1::Options { idle: unmeshed.then_some(UNMESHED_IDLE), head: HEAD };
                 let service =
                     |request: Request<http1::Incoming>| call(request.map(Body::http1)).map(|Ok(response)| response);
                 let served = http1::serve(io, &options, service).await.map_err(|error| {
+                    if matches!(error, http1::Error::HeadTimeout(_)) {
+                        worker.telemetry.head_timed_out(direction);
+                    }
                     let code = if error.is_malformed() { ErrorCode::HttpProtocol } else { ErrorCode::ClientClosed };
                     failed(direction, code, &error)
                 })?;

@@ -2,11 +2,14 @@
 //!
 //! No byte of the client's goes to the app before the app has agreed with 101 or, for `CONNECT`, 2xx: what follows the request stays
 //! unread until the answer is written. An upgraded connection never returns to a pool.
+//!
+//! Content would be such bytes. A `CONNECT` with content is refused where it is read. An `Upgrade` with content is passed on without the
+//! `Upgrade`, which a server may ignore anyway: the content is content then, and nothing else.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::UPGRADE;
+use http::header::{CONNECTION, UPGRADE};
 use http::{Extensions, HeaderMap, Method, Response, Version};
 use outrigger_proto::ErrorCode;
 use parking_lot::Mutex;
@@ -18,8 +21,18 @@ use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::tcp;
 
+/// Says whether a request may end in something else than HTTP.
 pub(crate) fn is_upgrade(method: &Method, version: Version, headers: &HeaderMap) -> bool {
-    *method == Method::CONNECT || (version == Version::HTTP_11 && headers.contains_key(UPGRADE))
+    *method == Method::CONNECT || asks(version, headers)
+}
+
+/// Says whether a message asks for another protocol. `Upgrade` alone does not: without the option in `Connection` it was meant for the hop
+/// before, or was put there by who hopes that somebody adds the option (RFC 9110 section 7.8).
+pub(crate) fn asks(version: Version, headers: &HeaderMap) -> bool {
+    let mut options = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    version == Version::HTTP_11
+        && headers.contains_key(UPGRADE)
+        && options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
 /// The app's side of a connection that leaves HTTP; travels with the answer that says so.

@@ -131,6 +131,11 @@ impl Telemetry {
         tracing::debug!(direction = direction.as_str(), %peer, code = error.code.code(), %error, "connection failed");
     }
 
+    /// A request's head was not complete in time.
+    pub(crate) fn head_timed_out(&self, direction: Direction) {
+        self.counters.head_timed_out(direction);
+    }
+
     /// A copy of a request has come to its end.
     pub(crate) fn mirrored(&self, outcome: MirrorOutcome) {
         self.counters.mirrored(outcome);

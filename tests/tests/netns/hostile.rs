@@ -4,6 +4,7 @@ mod answers;
 mod desync;
 mod floods;
 mod neighbour;
+mod smuggling;
 mod strict;
 
 use std::io::{Read as _, Write as _};

@@ -1,6 +1,6 @@
 //! Who may be whom, and who may speak to whom.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, Issuer,
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, Stream};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 const WEB: &str = "10.96.0.10";
 const STRICT: &str = "  annotations:\n    config.outrigger.io/inbound: strict\n";
@@ -88,8 +88,19 @@ impl Forgery {
     }
 }
 
-/// Speaks mesh TLS to `address` with a certificate (or none) and sends a request.
+/// Sends a request over mesh TLS to `address`, with a certificate or none.
 fn attack(address: &str, forged: Option<&Forged>) -> std::io::Result<String> {
+    let mut stream = connect(address, forged)?;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    match stream.read_to_string(&mut answer) {
+        Err(error) if answer.is_empty() => Err(error),
+        _ => Ok(answer),
+    }
+}
+
+/// Begins mesh TLS, for HTTP/1, with `address`.
+fn connect(address: &str, forged: Option<&Forged>) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyServer));
@@ -101,17 +112,16 @@ fn attack(address: &str, forged: Option<&Forged>) -> std::io::Result<String> {
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![outrigger_identity::Alpn::Http1.id().to_vec()];
-    let mut tcp = TcpStream::connect(address)?;
-    tcp.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let tcp = TcpStream::connect(address)?;
+    tcp.set_read_timeout(Some(Duration::from_secs(20)))?;
     let name = ServerName::try_from("web").unwrap();
-    let mut session = ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut stream = Stream::new(&mut session, &mut tcp);
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    match stream.read_to_string(&mut answer) {
-        Err(error) if answer.is_empty() => Err(error),
-        _ => Ok(answer),
-    }
+    let session = ClientConnection::new(Arc::new(config), name).unwrap();
+    Ok(StreamOwned::new(session, tcp))
+}
+
+/// A connection over mesh TLS of a workload whose own program speaks it, with no sidecar of ours between.
+pub(crate) fn connect_as(mesh: &Mesh, id: &'static str, address: &str) -> std::io::Result<impl Read + Write + use<>> {
+    connect(address, Some(&Forgery { id, ..Forgery::default() }.by_the_mesh(mesh)))
 }
 
 #[derive(Debug)]

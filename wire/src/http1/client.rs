@@ -4,8 +4,10 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::EXPECT;
@@ -19,7 +21,12 @@ use super::decode::{Decoder, take};
 use super::error::Error;
 use super::framing::Length;
 use super::head::{self, Head, Progress};
+use super::limit::Limit;
 use super::write::Outgoing;
+
+/// How long a response's head may take from its first byte on. A server may think as long as it likes before; more than this between the parts
+/// of a head is no server that works.
+const HEAD: Duration = Duration::from_secs(60);
 
 /// A connection to a server, which carries one request at a time.
 pub struct Connection<I>(Arc<Shared<I>>);
@@ -65,6 +72,7 @@ where
         self.0.lock().reusable = false;
         let (mut sending, mut failed) = (true, None);
         let mut progress = Progress::default();
+        let mut limit = pin!(Limit::default());
         let answer = poll_fn(|cx| {
             if sending && let Poll::Ready(sent) = message.poll_send(cx, &self.0) {
                 sending = false;
@@ -74,7 +82,13 @@ where
                 }
             }
             // A server may answer and close without reading all: its answer counts for more than our failure.
-            let answer = ready!(self.poll_head(cx, &mut progress, &head.method));
+            let answer = match self.poll_head(cx, &mut progress, &head.method) {
+                Poll::Ready(answer) => answer,
+                Poll::Pending => {
+                    let begun = head::has_begun(&self.0.lock().read);
+                    Err(Error::HeadTimeout(ready!(limit.as_mut().poll_expired(cx, begun, begun.then_some(HEAD)))))
+                }
+            };
             Poll::Ready(answer.map_err(|error| failed.take().unwrap_or(error)))
         });
         let answer = answer.await.map_err(|error| match error {

@@ -20,9 +20,9 @@ pub enum Error {
     /// The peer closed in the middle of a message.
     #[error("connection closed before message completed")]
     Incomplete,
-    /// No head came in time.
-    #[error("no request within {} s", .0.as_secs())]
-    Idle(std::time::Duration),
+    /// A head has begun and was not complete in time.
+    #[error("the head was not complete within {} s", .0.as_secs())]
+    HeadTimeout(std::time::Duration),
     /// The body that was to be sent broke off, or is not as long as was said.
     #[error("the body broke off: {0}")]
     Body(String),

@@ -75,6 +75,10 @@ pub(crate) fn request(read: &[u8], progress: &mut Progress) -> Result<Option<(He
     if target.len() > MAX_TARGET {
         return Err(Error::TargetTooLong);
     }
+    if target.contains('#') {
+        // It would be cut off silently, and the application would see another target than the client sent (RFC 9112 section 3.2).
+        return Err(Error::Malformed("request target: it has a fragment"));
+    }
     let bytes = Bytes::copy_from_slice(&read[..length]);
     let version = version(minor);
     let mut parts = http::Request::new(()).into_parts().0;
@@ -90,6 +94,10 @@ pub(crate) fn request(read: &[u8], progress: &mut Progress) -> Result<Option<(He
     (parts.headers, noted) = headers(read, parsed.headers, &bytes)?;
     let (body, spent) =
         if noted.framing { framing::of_request(&mut parts.headers, version)? } else { (Length::NONE, false) };
+    if parts.method == Method::CONNECT && body != Length::NONE {
+        // What follows belongs to the tunnel, if there is one, and is not content (RFC 9110 section 9.3.6).
+        return Err(Error::Malformed("CONNECT with a body"));
+    }
     let expects_continue = noted.expect
         && version == Version::HTTP_11
         && body != Length::NONE
@@ -175,6 +183,11 @@ fn fits(target: &Uri, method: &Method) -> bool {
 /// Says whether it has no user information, which is not to be sent (RFC 9110 section 4.2.4) and looks like a host to some.
 fn is_plain(authority: &Authority) -> bool {
     !authority.as_str().contains('@')
+}
+
+/// Says whether a head has begun: empty lines may come before it.
+pub(crate) fn has_begun(read: &[u8]) -> bool {
+    line_breaks(read) < read.len()
 }
 
 /// Empty lines may come before a request (RFC 9112 section 2.2).
@@ -296,6 +309,16 @@ mod tests {
             "CONNECT example.com HTTP/1.1\r\n\r\n",
             "CONNECT http://example.com:80/ HTTP/1.1\r\n\r\n",
             "CONNECT user@example.com:80 HTTP/1.1\r\n\r\n",
+            "CONNECT example.com:80 HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc",
+            "CONNECT example.com:80 HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n",
+            "GET /a#b HTTP/1.1\r\n\r\n",
+            "GET /#/../b HTTP/1.1\r\n\r\n",
+            "GET /a?b#c HTTP/1.1\r\n\r\n",
+            "GET # HTTP/1.1\r\n\r\n",
+            "GET http://example.com/a#b HTTP/1.1\r\n\r\n",
+            "GET http://example.com#@evil.com/ HTTP/1.1\r\n\r\n",
+            "OPTIONS *# HTTP/1.1\r\n\r\n",
+            "CONNECT example.com:80# HTTP/1.1\r\n\r\n",
         ] {
             assert!(parse(text).is_err_and(|error| error.is_malformed()), "{text:?}");
         }

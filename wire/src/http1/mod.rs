@@ -14,6 +14,7 @@ mod decode;
 mod error;
 mod framing;
 mod head;
+mod limit;
 mod read;
 mod serve;
 mod write;
@@ -28,6 +29,7 @@ pub use client::Connection;
 pub use error::Error;
 pub use head::Reason;
 pub use serve::{Options, Served, serve};
+pub use write::may_be_trailer;
 
 /// The longest head of a request or response, bytes.
 const MAX_HEAD: usize = 64 * 1024;

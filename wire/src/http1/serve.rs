@@ -20,6 +20,7 @@ use super::decode::{Decoder, take};
 use super::error::Error;
 use super::framing::Length;
 use super::head::{self, Head, Progress};
+use super::limit::Limit;
 use super::write::{Asked, Outgoing};
 
 /// How long, and for how many bytes, a client may go on after an answer that ends the connection: closing at once could destroy the
@@ -27,10 +28,18 @@ use super::write::{Asked, Outgoing};
 const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 * 1024);
 
 /// What is the same for all connections of a kind.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How long a client may take for a request's head, the time between requests included; `None`: as long as it likes.
+    /// How long a client may be silent before a request; `None`: as long as it likes.
     pub idle: Option<Duration>,
+    /// How long a request's head may take from its first byte on.
+    pub head: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { idle: None, head: Duration::from_secs(10) }
+    }
 }
 
 /// How serving has ended.
@@ -63,7 +72,7 @@ where
 {
     let shared = Arc::new(Shared::new(io));
     loop {
-        let head = match next_head(&shared, options.idle).await {
+        let head = match next_head(&shared, options).await {
             Ok(Some(head)) => head,
             Ok(None) => {
                 close(&shared).await;
@@ -94,6 +103,13 @@ where
         if parts.status == StatusCode::SWITCHING_PROTOCOLS
             || (asked.method == Method::CONNECT && parts.status.is_success())
         {
+            if !shared.lock().decoder.is_done() {
+                // The rest of it would be taken for what the new protocol begins with.
+                drop(body);
+                let error = Error::Malformed("a body before the protocol was switched");
+                refuse(&shared, &error).await;
+                return Err(error);
+            }
             let (mut message, _) = Outgoing::response(&parts, body, &asked);
             poll_fn(|cx| message.poll_send(cx, &shared)).await?;
             drop(message);
@@ -128,20 +144,22 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
     headers.get(TE).is_some_and(|te| te.as_bytes().to_ascii_lowercase().windows(8).any(|word| word == b"trailers"))
 }
 
-async fn next_head<I>(shared: &Shared<I>, limit: Option<Duration>) -> Result<Option<Head<request::Parts>>, Error>
+async fn next_head<I>(shared: &Shared<I>, options: &Options) -> Result<Option<Head<request::Parts>>, Error>
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
     let mut progress = Progress::default();
-    let read = poll_fn(|cx| poll_head(shared, cx, &mut progress));
-    match limit {
-        None => read.await,
-        Some(limit) => match timeout(limit, read).await {
-            Ok(head) => head,
-            Err(_) if shared.lock().read.is_empty() => Ok(None),
-            Err(_) => Err(Error::Idle(limit)),
-        },
-    }
+    let mut limit = pin!(Limit::default());
+    poll_fn(|cx| {
+        if let Poll::Ready(head) = poll_head(shared, cx, &mut progress) {
+            return Poll::Ready(head);
+        }
+        let begun = head::has_begun(&shared.lock().read);
+        let most = if begun { Some(options.head) } else { options.idle };
+        let expired = ready!(limit.as_mut().poll_expired(cx, begun, most));
+        Poll::Ready(if begun { Err(Error::HeadTimeout(expired)) } else { Ok(None) })
+    })
+    .await
 }
 
 fn poll_head<I>(
@@ -246,7 +264,8 @@ async fn refuse<I: AsyncRead + AsyncWrite + Unpin>(shared: &Shared<I>, error: &E
         Error::Malformed(_) => "400 Bad Request",
         Error::HeadTooLarge => "431 Request Header Fields Too Large",
         Error::TargetTooLong => "414 URI Too Long",
-        Error::Closed | Error::Incomplete | Error::Idle(_) | Error::Body(_) | Error::Unsent(_) | Error::Io(_) => {
+        Error::HeadTimeout(_) => "408 Request Timeout",
+        Error::Closed | Error::Incomplete | Error::Body(_) | Error::Unsent(_) | Error::Io(_) => {
             close(shared).await;
             return;
         }

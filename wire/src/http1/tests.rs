@@ -48,7 +48,7 @@ where
     B::Error: std::fmt::Display,
 {
     let (client, server) = duplex(1000);
-    let options = Options { idle: Some(Duration::from_secs(75)) };
+    let options = Options { idle: Some(Duration::from_secs(75)), ..Options::default() };
     let serving =
         tokio::spawn(
             async move { serve(server, &options, service).await.map(|served| matches!(served, Served::Ended)) },
@@ -193,10 +193,116 @@ async fn a_body_that_cannot_be_understood_is_told_so_and_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_says_nothing_is_given_up() {
-    let (mut client, serving) = served(echo);
-    client.say("GET / HTT").await;
+    for said in ["", "\r\n\r\n"] {
+        let (mut client, serving) = served(echo);
+        let start = tokio::time::Instant::now();
+        client.say(said).await;
+        client.hear_end().await;
+        assert!(matches!(serving.await.unwrap(), Ok(true)), "{said:?}");
+        assert_eq!(start.elapsed().as_secs(), 75, "{said:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_has_begun_is_complete_in_time_or_refused() {
+    let head = "GET /a HTTP/1.1\r\nhost: x\r\nx: yyyy\r\n\r\n";
+    // Silence, or a byte now and then; after a former request, or as the first.
+    for (pause, before) in [(60, ""), (1, ""), (1, "GET /b HTTP/1.1\r\nhost: x\r\n\r\n")] {
+        let (mut client, serving) = served(echo);
+        if !before.is_empty() {
+            client.say(before).await;
+            client.hear("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n/b:").await;
+            // The time between requests is not the head's.
+            tokio::time::sleep(Duration::from_secs(50)).await;
+        }
+        let start = tokio::time::Instant::now();
+        let (mut read, mut write) = tokio::io::split(client.0);
+        let drip = async {
+            for byte in head.as_bytes() {
+                if write.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_secs(pause)).await;
+            }
+        };
+        let mut heard = String::new();
+        let hear = async {
+            read.read_to_string(&mut heard).await.unwrap();
+            start.elapsed()
+        };
+        let hear = tokio::select! { () = drip => panic!("served"), time = hear => time };
+        assert_eq!(heard, "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        assert_eq!(hear.as_secs(), 10);
+        drop((read, write));
+        assert!(matches!(serving.await.unwrap(), Err(Error::HeadTimeout(_))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_that_comes_within_its_time_is_served() {
+    let (mut client, _serving) = served(echo);
+    for byte in "\r\nGET /a HTTP/1.1\r\nhost: x\r\n\r\n".as_bytes() {
+        client.0.write_all(&[*byte]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    client.hear("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n/a:").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_head_that_has_begun_is_complete_in_time_or_given_up() {
+    let (mut connection, mut server) = dialled();
+    let start = tokio::time::Instant::now();
+    let (got, ()) = tokio::join!(send(&mut connection, get()), async {
+        // It may think as long as it likes, before its response and after one that only informs.
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        server.say("HTTP/1.1 103 Early Hints\r\n").await;
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        server.say("\r\n").await;
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        server.say("HTTP/1.1 200 OK\r\nx: y\r\n").await;
+    });
+    assert!(matches!(got, Err(Error::HeadTimeout(_))), "{got:?}");
+    assert_eq!(start.elapsed().as_secs(), 310);
+    assert!(!connection.is_reusable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_length_is_written_anew_in_both_directions() {
+    let service = |_| async {
+        let mut response = Response::new(Full::new(Bytes::from_static(b"1234567890")));
+        response.headers_mut().insert("content-length", HeaderValue::from_static("010"));
+        response
+    };
+    let (mut client, _serving) = served(service);
+    client.say("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    client.hear("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n1234567890").await;
+
+    let (mut connection, mut server) = dialled();
+    let request = Request::builder().method("POST").uri("/").header("content-length", "005");
+    let request = request.body(Full::new(Bytes::from_static(b"abcde"))).unwrap();
+    let (got, ()) = tokio::join!(send(&mut connection, request), async {
+        server.hear("POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nabcde").await;
+        server.say("HTTP/1.1 204 No Content\r\n\r\n").await;
+    });
+    assert_eq!(got.unwrap().status(), StatusCode::NO_CONTENT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_protocol_is_switched_to_while_a_body_is_unread() {
+    let (client, server) = duplex(1000);
+    let serving = tokio::spawn(async move {
+        let service = |_| async {
+            let mut response = Response::new(Empty::<Bytes>::new());
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            response
+        };
+        serve(server, &Options::default(), service).await.map(drop)
+    });
+    let mut client = Client(client);
+    client.say("POST / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: x\r\ncontent-length: 9\r\n\r\n").await;
+    client.hear("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
     client.hear_end().await;
-    assert!(matches!(serving.await.unwrap(), Err(Error::Idle(_))));
+    assert!(serving.await.unwrap().unwrap_err().is_malformed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,8 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST,
-    HeaderName, MAX_FORWARDS, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE,
+    EXPECT, HOST, HeaderName, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Method, StatusCode, Uri, Version, request, response};
 use http_body::Body;
@@ -237,7 +238,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
             Framing::Chunked => {
                 self.gathered.extend_from_slice(b"0\r\n");
                 let trailers = trailers.filter(|_| self.trailers);
-                for (name, value) in trailers.iter().flatten().filter(|(name, _)| !NO_TRAILERS.contains(name)) {
+                for (name, value) in trailers.iter().flatten().filter(|(name, _)| may_be_trailer(name)) {
                     field(&mut self.gathered, name, value.as_bytes());
                 }
                 self.gathered.extend_from_slice(b"\r\n");
@@ -325,9 +326,14 @@ fn fields(gathered: &mut Vec<u8>, headers: &HeaderMap, with_length: bool) -> Sai
             // The first one counts: who parsed the message has seen to it that there is one.
             let first = said.length.is_none() && with_length;
             said.length = said.length.or_else(|| framing::decimal(value.as_bytes()));
-            if !first || said.length.is_none() {
-                continue;
+            if let Some(length) = said.length
+                && first
+            {
+                // Written anew, wherever it came from: a reader may take a leading zero for octal.
+                let mut digits = [0; 20];
+                field(gathered, name, decimal(length, &mut digits));
             }
+            continue;
         } else if *name == TRANSFER_ENCODING {
             continue;
         }
@@ -364,8 +370,14 @@ fn target(gathered: &mut Vec<u8>, uri: &Uri, method: &Method) {
     gathered.extend_from_slice(path.as_bytes());
 }
 
-/// What is not sent as a trailer, because it frames, routes, authenticates or describes (RFC 9110 section 6.5.1).
-static NO_TRAILERS: [HeaderName; 13] = [
+/// Says whether a field may be sent as a trailer: not if it frames, routes, authenticates, controls or describes the message (RFC 9110
+/// section 6.5.1). A reader that merges trailers with the fields of the head would take it for one of those.
+#[must_use]
+pub fn may_be_trailer(name: &HeaderName) -> bool {
+    !NO_TRAILERS.contains(name) && !matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+}
+
+static NO_TRAILERS: [HeaderName; 19] = [
     AUTHORIZATION,
     CACHE_CONTROL,
     CONNECTION,
@@ -373,12 +385,18 @@ static NO_TRAILERS: [HeaderName; 13] = [
     CONTENT_LENGTH,
     CONTENT_RANGE,
     CONTENT_TYPE,
+    COOKIE,
+    EXPECT,
     HOST,
     MAX_FORWARDS,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
     SET_COOKIE,
     TE,
     TRAILER,
     TRANSFER_ENCODING,
+    UPGRADE,
+    WWW_AUTHENTICATE,
 ];
 
 fn too(what: &str) -> Error {

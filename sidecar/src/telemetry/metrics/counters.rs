@@ -69,6 +69,7 @@ pub(crate) struct Counters {
     faults: [AtomicU64; FAULTS.len()],
     // By direction, then by code.
     handshakes: [[AtomicU64; HANDSHAKES.len() + 1]; 2],
+    head_timeouts: [AtomicU64; 2],
     connections_refused: [AtomicU64; 2],
     control: Box<dyn Fn() -> ControlFacts + Send + Sync>,
 }
@@ -81,6 +82,7 @@ impl Counters {
             mirrored: Default::default(),
             faults: Default::default(),
             handshakes: Default::default(),
+            head_timeouts: Default::default(),
             connections_refused: Default::default(),
             control: Box::new(control),
         }
@@ -104,6 +106,11 @@ impl Counters {
         self.handshakes[side(direction)][reason].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a request whose head was not complete in time.
+    pub(crate) fn head_timed_out(&self, direction: Direction) {
+        self.head_timeouts[side(direction)].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts a connection that was closed at once because of the limit on connections.
     pub(crate) fn connection_refused(&self, direction: Direction) {
         self.connections_refused[side(direction)].fetch_add(1, Ordering::Relaxed);
@@ -117,6 +124,8 @@ impl Counters {
         let reasons: Vec<_> = reasons.collect();
         let samples: Vec<_> = reasons.iter().zip(failed).map(|(reason, failed)| (&reason[..], count(failed))).collect();
         encode_counter(encoder, (&name("tls_handshake_failures"), "TLS handshakes that failed"), &samples)?;
+        let help = (&*name("request_head_timeouts"), "Requests answered with 408: their head was not complete in time");
+        encode_counter(encoder, help, &[(&[], count(&self.head_timeouts[side(direction)]))])?;
         let help = (&*name("connections_refused"), "Connections closed because of the limit on connections");
         encode_counter(encoder, help, &[(&[], count(&self.connections_refused[side(direction)]))])
     }
@@ -236,6 +245,7 @@ mod tests {
         counters.mirrored(MirrorOutcome::Dropped);
         counters.faulted(FaultKind::Delay);
         counters.faulted(FaultKind::Abort);
+        counters.head_timed_out(Direction::Inbound);
         counters.handshake_failed(Direction::Inbound, ErrorCode::TlsProtocol);
         counters.handshake_failed(Direction::Outbound, ErrorCode::TlsCertificate);
         counters.handshake_failed(Direction::Outbound, ErrorCode::Internal);
@@ -245,6 +255,7 @@ mod tests {
             lines(counters),
             [
                 r#"outrigger_inbound_tls_handshake_failures_total{reason="tls_protocol_error"} 1"#,
+                "outrigger_inbound_request_head_timeouts_total 1",
                 "outrigger_inbound_connections_refused_total 1",
                 r#"outrigger_outbound_tls_handshake_failures_total{reason="tls_certificate_error"} 1"#,
                 r#"outrigger_outbound_tls_handshake_failures_total{reason="other"} 1"#,
