@@ -37,7 +37,7 @@ impl State {
             (None, Role::Client) if head.id.is_multiple_of(2) || head.id >= self.next_id => {
                 Err(Fatal::protocol("HEADERS on no stream"))
             }
-            (None, Role::Client) => self.glitch(),
+            (None, Role::Client) => self.late_block(head.id, end),
         }
     }
 
@@ -46,8 +46,8 @@ impl State {
             return Err(Fatal::protocol("stream of a client is even"));
         }
         if id <= self.last_peer {
-            if self.was_reset(id) {
-                return self.glitch();
+            if self.late.holds(id) || self.was_reset(id) {
+                return self.late_block(id, end);
             }
             return Err(Fatal { reason: Reason::STREAM_CLOSED, what: "HEADERS on a closed stream" });
         }
@@ -55,21 +55,29 @@ impl State {
             return self.glitch();
         }
         self.last_peer = id;
+        self.late.opened(id);
         if self.streams.open() >= self.max_streams || self.streams.used() >= self.max_slots() {
-            self.reset_id(id, Reason::REFUSED_STREAM);
-            return self.count_reset();
+            return self.refuse(id, end, Reason::REFUSED_STREAM);
         }
         let length = fields.content_length();
+        let memory = fields.memory();
+        let bomb = fields.is_bomb();
         let request = match fields.request() {
             Parsed::Head(_) if self_dependent || (end && length.is_some_and(|length| length > 0)) => {
-                return self.refuse(id);
+                return self.refuse(id, end, Reason::PROTOCOL_ERROR);
+            }
+            // The peer may send it again: nothing was done for it (RFC 9113 §8.7).
+            Parsed::Head(_) if !self.has_room_for_head(memory) => {
+                return self.refuse(id, end, Reason::REFUSED_STREAM);
             }
             Parsed::Head(request) => request,
-            Parsed::Malformed => return self.refuse(id),
-            Parsed::TooLarge => return self.too_large(id, end),
+            Parsed::Malformed => return self.refuse(id, end, Reason::PROTOCOL_ERROR),
+            Parsed::TooLarge => return self.too_large(id, end, bomb),
         };
         self.used = true;
+        let memory = self.hold_head(memory);
         let (key, stream) = self.streams_for(id, end);
+        stream.head_memory = memory;
         stream.worker = true;
         stream.reader = !end;
         stream.tunnel = *request.method() == Method::CONNECT;
@@ -89,22 +97,34 @@ impl State {
         (key, stream)
     }
 
-    /// A malformed request (RFC 9113 §8.1.1).
-    fn refuse(&mut self, id: u32) -> Result<(), Fatal> {
-        self.reset_id(id, Reason::PROTOCOL_ERROR);
+    /// Turns a request away that never becomes a stream: one too many, or malformed (RFC 9113 §8.1.1).
+    fn refuse(&mut self, id: u32, end: bool, reason: Reason) -> Result<(), Fatal> {
+        if !end {
+            self.late.cut(id, i64::from(self.stream_window).max(self.first_window));
+        }
+        self.reset_id(id, reason);
         self.count_reset()
     }
 
-    /// 431 Request Header Fields Too Large (RFC 6585 §5).
-    fn too_large(&mut self, id: u32, end: bool) -> Result<(), Fatal> {
+    /// 431 Request Header Fields Too Large (RFC 6585 §5). Who sends little that becomes much means it, and has few tries.
+    fn too_large(&mut self, id: u32, end: bool, bomb: bool) -> Result<(), Fatal> {
         let (key, _) = self.streams_for(id, end);
         let status = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        self.respond(key, (status, &http::HeaderMap::new()), &mut bytes::Bytes::new(), &mut After::End);
+        self.write_head(key, (status, &http::HeaderMap::new()), &mut bytes::Bytes::new(), &mut After::End);
+        if bomb && !self.resets.allows_all(BOMB) {
+            return Err(Fatal::calm("header blocks refer to the same fields again and again"));
+        }
         self.count_reset()
+    }
+
+    /// HEADERS of a stream that this side has ended.
+    fn late_block(&mut self, id: u32, end: bool) -> Result<(), Fatal> {
+        if end && self.late.ended(id) { Ok(()) } else { self.glitch() }
     }
 
     fn response(&mut self, key: Key, fields: Fields, end: bool) -> Result<(), Fatal> {
         let length = fields.content_length();
+        let memory = fields.memory();
         let response = match fields.response() {
             Parsed::Head(response) => response,
             Parsed::Malformed => return self.offence(key, Reason::PROTOCOL_ERROR, "response is malformed"),
@@ -118,7 +138,12 @@ impl State {
             }
             return self.glitch();
         }
+        if !self.has_room_for_head(memory) {
+            return self.offence(key, Reason::CANCEL, "responses' heads take too much together");
+        }
+        let memory = self.hold_head(memory);
         let Some(stream) = self.streams.get(key) else { return Ok(()) };
+        stream.head_memory = memory;
         // RFC 9110 §8.6: what the length of another response would be says nothing about this one.
         let bodiless =
             stream.head_only || status == http::StatusCode::NOT_MODIFIED || status == http::StatusCode::NO_CONTENT;
@@ -130,6 +155,7 @@ impl State {
     }
 
     fn trailers(&mut self, key: Key, fields: Fields, end: bool) -> Result<(), Fatal> {
+        let memory = fields.memory();
         let trailers = match fields.trailers() {
             Parsed::Head(trailers) if end => trailers,
             Parsed::Head(_) | Parsed::Malformed => {
@@ -137,8 +163,13 @@ impl State {
             }
             Parsed::TooLarge => return self.offence(key, Reason::CANCEL, "trailers are too large"),
         };
+        if !self.has_room_for_head(memory) {
+            return self.offence(key, Reason::CANCEL, "trailers and heads take too much together");
+        }
         if let Some(stream) = self.streams.get(key).filter(|stream| stream.reader) {
             stream.trailers = Some(trailers);
+            stream.trailers_memory = memory;
+            self.hold_head(memory);
         }
         self.received_all(key)
     }
@@ -150,6 +181,8 @@ impl State {
             let over = stream.receiving == Receiving::Ended && stream.fault.is_none();
             let has_body = !(over && stream.data.is_empty() && stream.trailers.is_none());
             let length = stream.length_left.map(|left| left + stream.data.length() as u64);
+            let memory = std::mem::take(&mut stream.head_memory);
+            self.let_head_go(memory);
             if !has_body {
                 self.reader_done(key);
             }
@@ -170,3 +203,6 @@ pub(super) struct Answer {
     pub(super) has_body: bool,
     pub(super) length: Option<u64>,
 }
+
+/// What a bomb counts beyond a reset: ten in a second are too many.
+const BOMB: usize = 49;

@@ -46,6 +46,9 @@ pub enum Error {
     /// The peer does not answer.
     #[error("peer does not answer to PING")]
     Silent,
+    /// The peer takes nothing of what is sent to it.
+    #[error("peer reads nothing of what is sent to it")]
+    Unread,
 }
 
 impl Error {
@@ -63,7 +66,7 @@ impl Error {
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Self::Protocol { reason, .. } | Self::Reset { reason } | Self::GoAway { reason } => Some(*reason),
-            Self::Unsent | Self::Ended | Self::GivenUp | Self::Io(_) | Self::Silent => None,
+            Self::Unsent | Self::Ended | Self::GivenUp | Self::Io(_) | Self::Silent | Self::Unread => None,
         }
     }
 }

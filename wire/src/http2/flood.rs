@@ -36,8 +36,8 @@ impl Flood {
         many == 0 || self.allows()
     }
 
-    /// Something useful came, which makes up for one.
-    pub(super) fn relieve(&mut self) {
-        self.count = self.count.saturating_sub(1);
+    /// Something useful came, which makes up for so many.
+    pub(super) fn relieve(&mut self, many: u32) {
+        self.count = self.count.saturating_sub(many);
     }
 }

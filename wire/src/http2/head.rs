@@ -4,7 +4,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{self, Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
-use super::hpack::{Field, Kind, Sink};
+use super::hpack::{FIELD_OVERHEAD, Field, Kind, Sink, TABLE_SIZE};
 
 /// The fields of one header block.
 #[derive(Debug, Default)]
@@ -23,6 +23,10 @@ pub(super) struct Fields {
     malformed: bool,
     too_large: bool,
     count: usize,
+    /// The octets of names and values.
+    octets: usize,
+    /// What came as references to the table.
+    referred: usize,
     room: usize,
 }
 
@@ -45,6 +49,17 @@ impl Fields {
     /// How many headers there are.
     pub(super) fn count(&self) -> usize {
         self.headers.len()
+    }
+
+    /// What the fields take of memory, as if no value were shared with the table: an entry that is replaced there lives on in the heads.
+    pub(super) fn memory(&self) -> usize {
+        let more = self.headers.len() - self.headers.keys_len();
+        self.headers.capacity() * FIELD_MEMORY + more * MORE_MEMORY + self.octets
+    }
+
+    /// Whether the block refers to more than an honest one can: each entry of the table once makes half of it.
+    pub(super) fn is_bomb(&self) -> bool {
+        self.referred > MOST_REFERRED
     }
 
     /// How many fields came beyond those that are enough for anything.
@@ -176,10 +191,14 @@ impl Fields {
 }
 
 impl Sink for Fields {
-    fn admits(&mut self, size: usize) -> bool {
+    fn admits(&mut self, size: usize, referred: usize) -> bool {
         self.count += 1;
+        self.referred += referred;
         match self.room.checked_sub(size) {
-            Some(room) if self.count <= MAX_FIELDS => self.room = room,
+            Some(room) if self.count <= MAX_FIELDS && self.referred <= MOST_REFERRED => {
+                self.room = room;
+                self.octets += size - FIELD_OVERHEAD;
+            }
             Some(_) | None => {
                 self.room = 0;
                 self.too_large = true;
@@ -218,3 +237,8 @@ fn length(value: &HeaderValue) -> Option<u64> {
 
 /// A field takes more memory than it counts octets; so many are enough for any request, with each cookie on its own.
 const MAX_FIELDS: usize = 256;
+/// What a block may refer to: all of the dynamic table, all of the static one, and some again.
+const MOST_REFERRED: usize = 2 * TABLE_SIZE;
+/// What a header takes in a map, with its place in the index, and what another of the same name does; the map's memory grows by doubling.
+const FIELD_MEMORY: usize = 112;
+const MORE_MEMORY: usize = 144;

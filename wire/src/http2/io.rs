@@ -22,6 +22,8 @@ pub(super) struct Io<I> {
     flushed: bool,
     /// Some of `out` has left since this was last asked.
     wrote: bool,
+    /// The same, for the timer.
+    moved: bool,
     read_waker: Waker,
     write_waker: Waker,
 }
@@ -30,6 +32,16 @@ impl<I> Io<I> {
     /// Whether some of `out` has left since this was last asked.
     pub(super) fn take_wrote(&mut self) -> bool {
         std::mem::take(&mut self.wrote)
+    }
+
+    /// Whether something waits to be written, and none of it has left since this was last asked.
+    pub(super) fn is_stuck(&mut self) -> bool {
+        let moved = std::mem::take(&mut self.moved);
+        !moved && !self.is_written()
+    }
+
+    pub(super) fn is_written(&self) -> bool {
+        self.out.is_empty() && self.flushed
     }
 }
 
@@ -49,6 +61,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Io<I> {
             out: Output::default(),
             flushed: true,
             wrote: false,
+            moved: false,
             read_waker: ready::waker(ready, READ),
             write_waker: ready::waker(ready, WRITE),
         }
@@ -92,7 +105,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Io<I> {
         let mut cx = Context::from_waker(&self.write_waker);
         if !self.out.is_empty() {
             self.flushed = false;
+            let before = self.out.left();
             let written = self.out.poll_write(&mut self.io, &mut cx);
+            self.moved |= self.out.left() != before;
             self.wrote |= self.out.has_begun();
             ready!(written)?;
         }
@@ -106,10 +121,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Io<I> {
     pub(super) fn poll_shutdown(&mut self) -> Poll<io::Result<()>> {
         let mut cx = Context::from_waker(&self.write_waker);
         Pin::new(&mut self.io).poll_shutdown(&mut cx)
-    }
-
-    pub(super) fn is_written(&self) -> bool {
-        self.out.is_empty() && self.flushed
     }
 
     /// Gives back what a quiet connection needs not.

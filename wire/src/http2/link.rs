@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use parking_lot::MutexGuard;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::Settings;
-use super::error::{Error, Reason};
+use super::error::{Error, Fatal, Reason};
 use super::frame;
 use super::io::{Io, Read};
 use super::ready::{DRAIN, FIRST_STREAM, READ, TIMER, WRITE};
@@ -43,6 +44,10 @@ pub(super) struct Link<I, W> {
     interval: Duration,
     timeout: Duration,
     readable: bool,
+    /// So much waits to be written that nothing is read.
+    full: bool,
+    /// Since when a tick has found that nothing of what waits was taken.
+    stuck_since: Option<Instant>,
     /// How it ends, once what waits is written.
     ending: Option<Result<(), Error>>,
     expired: bool,
@@ -60,6 +65,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
             interval: settings.ping_interval,
             timeout: settings.ping_timeout,
             readable: true,
+            full: false,
+            stuck_since: None,
             ending: None,
             expired: false,
         }
@@ -127,7 +134,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
 
     /// Reads once, if that may bring something.
     fn read(&mut self) -> bool {
-        if !self.readable || self.ending.is_some() {
+        if !self.readable || self.full || self.ending.is_some() {
             return false;
         }
         let (shared, work) = (&self.shared, &mut self.work);
@@ -182,28 +189,39 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
     fn settle(&mut self) -> Poll<Result<(), Error>> {
         loop {
             let mut state = lock(&self.shared, &mut self.io);
-            if self.io.is_written() {
+            let taken = self.io.is_written();
+            if taken {
                 state.take_output(&mut self.io.out);
             }
+            self.full = !taken && state.is_full();
+            state.workers_rested();
             state.add_work(&mut self.work);
             let over = state.is_over() && self.ending.is_none();
             if over && state.role == Role::Client {
                 frame::go_away(state.out.frames(), 0, Reason::NO_ERROR);
                 state.fail(&Error::Ended);
             }
-            let awaited = state.streams.open() > 0 || state.leaving == Leaving::Announced;
+            let awaited = state.streams.open() > 0 || state.input.half_since().is_some();
+            let leaving = state.leaving == Leaving::Announced;
             drop(state);
-            if awaited && !self.timer.is_on() {
-                self.timer.set(self.interval);
+            if !self.timer.is_on() && (awaited || leaving) {
+                self.timer.set(if awaited { self.interval.min(HALF) } else { LINGER });
             }
             if over {
                 self.end(Ok(()));
             }
             match self.io.poll_write() {
+                // What came together while this was being written is the next.
+                Poll::Ready(Ok(())) if !taken => continue,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => self.break_off(&error.into()),
                 Poll::Pending if self.expired => {}
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    if !self.timer.is_on() {
+                        self.timer.set(self.interval);
+                    }
+                    return Poll::Pending;
+                }
             }
             if self.ending.is_none() {
                 return Poll::Pending;
@@ -245,35 +263,64 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
             self.expired = true;
             return;
         }
-        let mut guard = self.shared.lock();
-        let state: &mut State = &mut guard;
+        let now = Instant::now();
+        if !self.io.is_stuck() {
+            self.stuck_since = None;
+        } else if now - *self.stuck_since.get_or_insert(now) >= UNREAD {
+            self.break_off(&Error::Unread);
+            return;
+        }
+        let mut state = lock(&self.shared, &mut self.io);
         if state.leaving == Leaving::Announced {
             // The peer does not answer, and was told long ago.
             state.leave_for_good();
         }
-        let heard = std::mem::take(&mut state.heard);
         // Once in an interval, whether it is quiet or not: streams may be open for hours.
         state.rest();
         self.work.rest();
         self.workers.rest();
         self.io.rest();
-        if state.streams.open() == 0 {
-            state.pinged = false;
-            if std::mem::take(&mut state.used) {
-                self.timer.set(self.interval);
-            } else {
-                self.timer.stop();
+        let half = state.input.half_since().map(|since| HALF.saturating_sub(now - since));
+        if half == Some(Duration::ZERO) {
+            let fatal = Fatal::calm("frame or header block did not come whole in time");
+            state.offend(fatal);
+            drop(state);
+            self.end(Err(fatal.into()));
+            return;
+        }
+        let wait = match self.ask_peer(&mut state, now) {
+            Ok(wait) => wait,
+            Err(error) => {
+                drop(state);
+                self.break_off(&error);
+                return;
             }
-        } else if heard {
-            state.pinged = false;
-            self.timer.set(self.interval);
-        } else if state.pinged {
-            drop(guard);
-            self.break_off(&Error::Silent);
-        } else {
-            state.pinged = true;
+        };
+        match [wait, half, self.stuck_since.map(|_| self.interval)].into_iter().flatten().min() {
+            Some(wait) => self.timer.set(wait),
+            None => self.timer.stop(),
+        }
+    }
+
+    /// Finds out whether the peer is there, if streams are open; returns when to look again.
+    fn ask_peer(&self, state: &mut State, now: Instant) -> Result<Option<Duration>, Error> {
+        let heard = std::mem::take(&mut state.heard);
+        if state.streams.open() == 0 {
+            state.pinged = None;
+            return Ok(std::mem::take(&mut state.used).then_some(self.interval));
+        }
+        if heard {
+            state.pinged = None;
+            return Ok(Some(self.interval));
+        }
+        let Some(pinged) = state.pinged else {
+            state.pinged = Some(now);
             frame::ping(state.out.frames(), 0, ALIVE_PING);
-            self.timer.set(self.timeout);
+            return Ok(Some(self.timeout));
+        };
+        match self.timeout.saturating_sub(now - pinged) {
+            Duration::ZERO => Err(Error::Silent),
+            left => Ok(Some(left)),
         }
     }
 }
@@ -303,3 +350,7 @@ fn lock<'a, I>(shared: &'a Shared, io: &mut Io<I>) -> MutexGuard<'a, State> {
 const ROUNDS: usize = 32;
 /// How long a peer has to take what says why the connection ends.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long a frame, a header block or the first SETTINGS may take to come whole.
+const HALF: Duration = Duration::from_secs(10);
+/// How long a peer may take nothing of what waits for it: as long as the kernel waits for one that acknowledges nothing.
+const UNREAD: Duration = Duration::from_secs(60);

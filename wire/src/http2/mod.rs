@@ -14,6 +14,7 @@ mod head;
 mod hpack;
 mod incoming;
 mod io;
+mod late;
 mod link;
 mod output;
 mod pump;

@@ -94,6 +94,12 @@ impl Output {
         Poll::Ready(Ok(()))
     }
 
+    /// What is left of it to write, in pieces that a write makes smaller or fewer.
+    pub(super) fn left(&self) -> (usize, usize, usize) {
+        let large = self.large.get(self.large_done).map_or(0, |(_, payload)| payload.len());
+        (self.frames.len() - self.frames_done, self.large.len() - self.large_done, large)
+    }
+
     /// Whether some of it has left, or all.
     pub(super) fn has_begun(&self) -> bool {
         self.frames.is_empty() || self.frames_done > 0

@@ -76,7 +76,7 @@ where
             let wrote = shared.lock().write(key, &mut self.data, &mut self.after);
             match wrote {
                 Wrote::Over => return Poll::Ready(()),
-                Wrote::Blocked => return Poll::Pending,
+                Wrote::Blocked | Wrote::Nothing => return Poll::Pending,
                 Wrote::All if gathered.is_pending() => return Poll::Pending,
                 Wrote::All => {}
             }

@@ -1,5 +1,7 @@
 //! Frames in (RFC 9113 §4 to §6): parsed where they were read, each in its turn, and all of one read before anybody is woken.
 
+use tokio::time::Instant;
+
 use super::error::{Error, Fatal, Reason};
 use super::frame::{self, Head};
 use super::state::{Leaving, Role, State};
@@ -16,6 +18,8 @@ pub(super) struct Input {
     data: Option<Partial>,
     /// A header block that goes on in CONTINUATION frames.
     block: Option<Block>,
+    /// Since when a message is on its way of which not all has come: the first SETTINGS, a frame that is not DATA, or a header block.
+    half_since: Option<Instant>,
     /// How many fields the last head had.
     pub(super) fields: usize,
 }
@@ -38,11 +42,31 @@ struct Block {
 
 impl Input {
     pub(super) fn new(role: Role) -> Self {
-        let preface = match role {
-            Role::Server => frame::PREFACE,
-            Role::Client => &[],
+        let (preface, half_since) = match role {
+            Role::Server => (frame::PREFACE, Some(Instant::now())),
+            // A server may be slow to accept: whether it is there is asked once a request waits.
+            Role::Client => (&[][..], None),
         };
-        Self { preface, settled: false, data: None, block: None, fields: FIELDS_AT_FIRST }
+        Self { preface, settled: false, data: None, block: None, half_since, fields: FIELDS_AT_FIRST }
+    }
+
+    /// Since when a message is on its way of which not all has come.
+    pub(super) fn half_since(&self) -> Option<Instant> {
+        self.half_since
+    }
+
+    /// The input was gone through up to something that is not whole, or to its end if `whole`.
+    fn pause(&mut self, progress: bool, whole: bool) {
+        // A header block's time began with its first frame, the greeting's with the connection.
+        if self.block.is_some() || (!self.settled && self.half_since.is_some()) {
+            return;
+        }
+        if whole || progress {
+            self.half_since = None;
+        }
+        if !whole {
+            self.half_since.get_or_insert_with(Instant::now);
+        }
     }
 
     pub(super) fn rest(&mut self) {
@@ -54,6 +78,12 @@ impl State {
     /// Takes the frames that are whole in `input`, and what there is of DATA; says how much it took.
     pub(super) fn receive(&mut self, input: &[u8]) -> Result<usize, Fatal> {
         self.heard = true;
+        let done = self.frames(input)?;
+        self.input.pause(done > 0, done == input.len());
+        Ok(done)
+    }
+
+    fn frames(&mut self, input: &[u8]) -> Result<usize, Fatal> {
         let mut at = input.len().min(self.input.preface.len());
         if at > 0 {
             let Some(rest) = self.input.preface.strip_prefix(&input[..at]) else {
@@ -154,7 +184,19 @@ impl State {
 
     fn data_reader(&mut self, head: Head, length: usize) -> Result<Option<Key>, Fatal> {
         let Some((key, stream)) = self.streams.find(head.id) else {
-            if self.was_reset(head.id) || self.role == Role::Client || head.id > self.last_peer {
+            if self.late.holds(head.id) {
+                if !self.late.allows(length) {
+                    self.glitch()?;
+                }
+                if head.has(frame::END_STREAM) {
+                    self.late.ended(head.id);
+                }
+            } else if head.id > self.last_peer && self.role == Role::Server {
+                // This side goes away, which the peer did not know yet: the connection's window bounds that.
+                if length == 0 {
+                    self.glitch()?;
+                }
+            } else if self.was_reset(head.id) || self.role == Role::Client {
                 self.glitch()?;
             } else {
                 self.reset_id(head.id, Reason::STREAM_CLOSED);
@@ -253,6 +295,7 @@ impl State {
             return self.header_block(head, fragment, self_dependent);
         }
         self.input.block = Some(Block { head, self_dependent, octets: fragment.to_vec(), frames: 1 });
+        self.input.half_since = Some(Instant::now());
         Ok(())
     }
 
@@ -305,6 +348,7 @@ impl State {
                 self.count_reset()
             }
             None if head.id == 0 || self.is_idle(head.id) => Err(Fatal::protocol("RST_STREAM on no stream")),
+            None if self.late.ended(head.id) => Ok(()),
             None => self.glitch(),
         }
     }
@@ -443,14 +487,13 @@ impl State {
             if self.send_window > frame::MAX_WINDOW {
                 return Err(Fatal::flow("WINDOW_UPDATE makes the connection's window too large"));
             }
-            self.unblock_all();
-            return Ok(());
+            return self.updated();
         }
         let Some((key, stream)) = self.streams.find(head.id) else {
             return if self.is_idle(head.id) {
                 Err(Fatal::protocol("WINDOW_UPDATE on no stream"))
             } else {
-                self.glitch()
+                self.updated()
             };
         };
         if more == 0 {
@@ -461,7 +504,12 @@ impl State {
             return self.offence(key, Reason::FLOW_CONTROL_ERROR, "WINDOW_UPDATE makes a window too large");
         }
         self.unblock(key);
-        Ok(())
+        self.updated()
+    }
+
+    /// Counts a frame that opens a window: of those that no DATA asked for a peer has few to send.
+    fn updated(&mut self) -> Result<(), Fatal> {
+        if self.updates.allows() { Ok(()) } else { Err(Fatal::calm("too many WINDOW_UPDATE frames")) }
     }
 }
 

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode, request};
 use super::error::{Error, Reason};
 use super::frame;
 use super::state::{Role, State, keep};
-use super::stream::{Key, Receiving};
+use super::stream::{Key, Receiving, Stream};
 
 /// What comes after the data at hand.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(super) enum Wrote {
     All,
     /// A window is shut or too much waits already; the worker is polled when that has changed.
     Blocked,
+    /// Nothing, not even the head, for so much waits already; the worker is polled when that has changed.
+    Nothing,
     /// The stream is over.
     Over,
 }
@@ -50,6 +52,11 @@ impl State {
         if self.is_closed() {
             return Opening::Closed;
         }
+        // A head takes of no window: a peer that does not read shall not have them pile up.
+        if self.out.length() >= ENOUGH {
+            self.wants_room = true;
+            return Opening::Wait;
+        }
         let most = self.peer_streams.min(self.max_streams);
         if self.streams.open() >= most || self.streams.used() >= self.max_slots() {
             return Opening::Wait;
@@ -59,6 +66,7 @@ impl State {
         self.used = true;
         self.stirred = true;
         let (send_window, receive_window) = (self.peer_stream_window, self.first_window);
+        self.late.opened(id);
         let (key, stream) = self.streams.insert(id);
         stream.receiving = Receiving::Head;
         stream.reader = true;
@@ -97,9 +105,10 @@ impl State {
             held.clone_from(waker);
             return;
         }
-        // One that had its turn and came too late is the next.
+        // One that had its turn and came too late has its place again.
         if let Some(ticket) = *ticket {
-            self.waiting.push_front((ticket, waker.clone()));
+            let place = self.waiting.partition_point(|(other, _)| *other < ticket);
+            self.waiting.insert(place, (ticket, waker.clone()));
             return;
         }
         *ticket = Some(self.next_ticket);
@@ -117,8 +126,25 @@ impl State {
         }
     }
 
-    /// Writes the head of a response, and what is at hand of its body.
+    /// Writes the head of a response, and what is at hand of its body, if there is room for them. The head of the request is no longer held.
     pub(super) fn respond(
+        &mut self,
+        key: Key,
+        head: (StatusCode, &HeaderMap),
+        data: &mut Bytes,
+        after: &mut After,
+    ) -> Wrote {
+        let Some(stream) = self.streams.get(key).filter(|stream| stream.sending) else { return Wrote::Over };
+        self.heads -= std::mem::take(&mut stream.head_memory);
+        if self.out.length() >= ENOUGH {
+            crowd(&mut self.crowded, stream, key);
+            return Wrote::Nothing;
+        }
+        self.write_head(key, head, data, after)
+    }
+
+    /// The same, however much waits already.
+    pub(super) fn write_head(
         &mut self,
         key: Key,
         (status, headers): (StatusCode, &HeaderMap),
@@ -148,9 +174,7 @@ impl State {
         loop {
             if !data.is_empty() {
                 if self.out.length() >= ENOUGH {
-                    if !std::mem::replace(&mut stream.crowded, true) {
-                        self.crowded.push(key.slot);
-                    }
+                    crowd(&mut self.crowded, stream, key);
                     return Wrote::Blocked;
                 }
                 let window = self.send_window.min(stream.send_window);
@@ -158,12 +182,13 @@ impl State {
                 if length == 0 {
                     stream.blocked = stream.send_window <= 0;
                     if self.send_window <= 0 && !std::mem::replace(&mut stream.queued, true) {
-                        self.blocked.push(key.slot);
+                        self.blocked.push_back(key.slot);
                     }
                     return Wrote::Blocked;
                 }
                 self.send_window -= i64::try_from(length).unwrap_or(i64::MAX);
                 stream.send_window -= i64::try_from(length).unwrap_or(i64::MAX);
+                self.updates.relieve(UPDATES_FOR_DATA);
                 let piece = if length == data.len() { std::mem::take(data) } else { data.split_to(length) };
                 let last = data.is_empty() && matches!(after, After::End);
                 self.out.data(key.id, piece, last);
@@ -182,6 +207,11 @@ impl State {
                     return Wrote::Over;
                 }
                 After::Trailers(trailers) => {
+                    if self.out.length() >= ENOUGH {
+                        crowd(&mut self.crowded, stream, key);
+                        *after = After::Trailers(trailers);
+                        return Wrote::Blocked;
+                    }
                     let begin = self.begin_block();
                     self.encoder.trailers(&trailers, self.out.frames());
                     self.out.finish_block(begin, key.id, true, self.peer_payload);
@@ -213,7 +243,8 @@ impl State {
         stream.worker = false;
         let unread = stream.receiving != Receiving::Ended && !stream.tunnel;
         if self.role == Role::Server {
-            self.resets.relieve();
+            self.resets.relieve(1);
+            self.glitches.relieve(1);
             if unread {
                 // RFC 9113 §8.1: the response is whole, the rest of the request is not needed.
                 self.reset(key, Reason::NO_ERROR, Error::GivenUp);
@@ -233,12 +264,14 @@ impl State {
         }
     }
 
-    /// The connection's window was opened: all workers that wait for it may go on.
-    pub(super) fn unblock_all(&mut self) {
-        if self.send_window <= 0 {
+    /// While the connection's window is open the workers that wait for it go on by turns: no more at once than it may be enough for, lest a
+    /// peer that opens it by an octet makes all of them look. What they leave of it is for the next, with the connection's task's next round.
+    pub(super) fn unblock_some(&mut self) {
+        if self.send_window <= 0 || self.blocked.is_empty() {
             return;
         }
-        for slot in self.blocked.drain(..) {
+        let most = usize::try_from(self.send_window).unwrap_or(0) / FOR_EACH + 1;
+        for slot in self.blocked.drain(..most.min(self.blocked.len())) {
             if let Some(stream) = self.streams.in_slot(slot) {
                 stream.queued = false;
                 self.work.poll.push(slot);
@@ -253,5 +286,16 @@ impl State {
     }
 }
 
-/// When so much waits to be written no more data is added: the peer or the transport is slower than the bodies.
+/// The stream's worker waits until what waits to be written has left.
+fn crowd(crowded: &mut Vec<u32>, stream: &mut Stream, key: Key) {
+    if !std::mem::replace(&mut stream.crowded, true) {
+        crowded.push(key.slot);
+    }
+}
+
+/// When so much waits to be written no more data is added, nor heads: the peer or the transport is slower than the streams.
 const ENOUGH: usize = 64 << 10;
+/// How much of the connection's window a worker is taken to need.
+const FOR_EACH: usize = 1024;
+/// How many WINDOW_UPDATE frames a frame of DATA excuses: one for its stream, one for the connection, and the same for a peer that counts finely.
+const UPDATES_FOR_DATA: u32 = 4;

@@ -3,10 +3,10 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -70,7 +70,8 @@ pin_project! {
     enum Task<F, B> {
         Idle,
         Service { #[pin] future: F },
-        Body { pump: Pump<B> },
+        // The head waits for room.
+        Answer { head: Option<response::Parts>, pump: Pump<B> },
     }
 }
 
@@ -141,23 +142,41 @@ where
         let mut cx = Context::from_waker(&self.waker);
         let response = match self.task.as_mut().project() {
             TaskProjection::Idle => return true,
-            TaskProjection::Body { pump } => return pump.poll(&mut cx, shared, key).is_ready(),
+            TaskProjection::Answer { head, pump } => return answer(head, pump, &mut cx, shared, key).is_ready(),
             TaskProjection::Service { future } => future.poll(&mut cx),
         };
-        let std::task::Poll::Ready(response) = response else { return false };
+        let Poll::Ready(response) = response else { return false };
         let (parts, body) = response.into_parts();
-        let mut pump = Pump::new(body);
-        let gathered = pump.gather(&mut cx);
-        let head = (parts.status, &parts.headers);
-        let wrote = shared.lock().respond(key, head, &mut pump.data, &mut pump.after);
-        if wrote == Wrote::Over {
-            return true;
-        }
-        let goes_on = wrote == Wrote::All && gathered.is_ready();
-        let done = goes_on && pump.poll(&mut cx, shared, key).is_ready();
+        let (mut head, mut pump) = (Some(parts), Pump::new(body));
+        let done = answer(&mut head, &mut pump, &mut cx, shared, key).is_ready();
         if !done {
-            self.task.set(Task::Body { pump });
+            self.task.set(Task::Answer { head, pump });
         }
         done
+    }
+}
+
+/// Writes an answer as far as there is room for it; ready when the stream needs nothing more.
+fn answer<B: Body<Data = Bytes> + Unpin>(
+    head: &mut Option<response::Parts>,
+    pump: &mut Pump<B>,
+    cx: &mut Context<'_>,
+    shared: &Shared,
+    key: Key,
+) -> Poll<()>
+where
+    B::Error: Into<BoxError>,
+{
+    let Some(parts) = head else { return pump.poll(cx, shared, key) };
+    let gathered = pump.gather(cx);
+    let wrote = shared.lock().respond(key, (parts.status, &parts.headers), &mut pump.data, &mut pump.after);
+    if wrote == Wrote::Nothing {
+        return Poll::Pending;
+    }
+    *head = None;
+    match wrote {
+        Wrote::Over => Poll::Ready(()),
+        Wrote::All if gathered.is_ready() => pump.poll(cx, shared, key),
+        Wrote::All | Wrote::Blocked | Wrote::Nothing => Poll::Pending,
     }
 }

@@ -8,12 +8,14 @@ use std::task::Waker;
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use super::Settings;
 use super::error::{Error, Fatal, Reason};
 use super::flood::Flood;
 use super::frame;
 use super::hpack::{Decoder, Encoder};
+use super::late::Late;
 use super::output::Output;
 use super::ready::Ready;
 use super::receive::Input;
@@ -138,8 +140,13 @@ pub(super) struct State {
     /// The last stream that the peer opened, and the next one that this side opens.
     pub(super) last_peer: u32,
     pub(super) next_id: u32,
-    /// Streams that this side reset lately: what is still on its way for them is no offence.
+    /// Streams that this side ended before the peer had.
+    pub(super) late: Late,
+    /// Streams that this side reset lately: the peer is told once.
     reset_ids: VecDeque<u32>,
+    /// What the heads and trailers of all streams take of memory; of that, what is free when the workers have had their turn.
+    pub(super) heads: usize,
+    heads_dropped: usize,
 
     /// What the peer allows.
     pub(super) peer_stream_window: i64,
@@ -151,10 +158,12 @@ pub(super) struct State {
     pub(super) receive_window: i64,
     taken: u32,
     /// Slots that wait for the connection's window, and for room in `out`.
-    pub(super) blocked: Vec<u32>,
+    pub(super) blocked: VecDeque<u32>,
     pub(super) crowded: Vec<u32>,
-    /// Requests that wait for the peer to take another stream.
+    /// Requests that wait for the peer to take another stream, or for room in `out`; by their tickets.
     pub(super) waiting: VecDeque<(u64, Waker)>,
+    /// Some of them wait for room.
+    pub(super) wants_room: bool,
     pub(super) next_ticket: u64,
 
     pub(super) leaving: Leaving,
@@ -164,12 +173,14 @@ pub(super) struct State {
 
     pub(super) resets: Flood,
     pub(super) glitches: Flood,
+    pub(super) updates: Flood,
     pub(super) unsent_acks: u32,
 
-    /// Since the timer last looked: frames came, a stream was opened. A PING is out.
+    /// Since the timer last looked: frames came, a stream was opened.
     pub(super) heard: bool,
     pub(super) used: bool,
-    pub(super) pinged: bool,
+    /// Since when a PING is out.
+    pub(super) pinged: Option<Instant>,
     /// The last stream whose head was given to the transport, and the last whose head is in what is being written.
     sent_last: u32,
     writing_last: u32,
@@ -192,7 +203,10 @@ impl State {
             input: Input::new(role),
             last_peer: 0,
             next_id: 1,
+            late: Late::default(),
             reset_ids: VecDeque::new(),
+            heads: 0,
+            heads_dropped: 0,
             peer_stream_window: frame::FIRST_WINDOW,
             peer_payload: frame::MAX_PAYLOAD,
             peer_streams: STREAMS_AT_FIRST,
@@ -200,9 +214,10 @@ impl State {
             send_window: frame::FIRST_WINDOW,
             receive_window: frame::FIRST_WINDOW,
             taken: 0,
-            blocked: Vec::new(),
+            blocked: VecDeque::new(),
             crowded: Vec::new(),
             waiting: VecDeque::new(),
+            wants_room: false,
             next_ticket: 0,
             leaving: Leaving::No,
             peer_leaving: None,
@@ -210,10 +225,11 @@ impl State {
             broken: None,
             resets: Flood::new(MAX_RESETS),
             glitches: Flood::new(MAX_GLITCHES),
+            updates: Flood::new(MAX_UPDATES),
             unsent_acks: 0,
             heard: false,
             used: false,
-            pinged: false,
+            pinged: None,
             sent_last: 0,
             writing_last: 0,
         };
@@ -249,6 +265,7 @@ impl State {
     /// Hands what there is to do to the connection's task.
     pub(super) fn add_work(&mut self, work: &mut Work) {
         self.stirred = false;
+        self.unblock_some();
         if self.work.is_empty() {
             return;
         }
@@ -273,6 +290,14 @@ impl State {
                 self.work.poll.push(slot);
             }
         }
+        if std::mem::take(&mut self.wants_room) {
+            self.work.wakes.extend(self.waiting.drain(..).map(|(_, waker)| waker));
+        }
+    }
+
+    /// Whether so much waits to be written that nothing is read which could add to it.
+    pub(super) fn is_full(&self) -> bool {
+        self.out.length() >= FULL
     }
 
     /// Some of what `take_output` gave has left.
@@ -297,6 +322,7 @@ impl State {
             return Taken::Data { piece, last };
         }
         if let Some(trailers) = stream.trailers.take() {
+            self.heads -= std::mem::take(&mut stream.trailers_memory);
             self.reader_done(key);
             return Taken::Trailers(trailers);
         }
@@ -325,6 +351,10 @@ impl State {
         stream.waker = None;
         stream.head = None;
         stream.trailers = None;
+        self.heads -= std::mem::take(&mut stream.trailers_memory);
+        if self.role == Role::Client {
+            self.heads -= std::mem::take(&mut stream.head_memory);
+        }
         let mut unread = 0;
         while let Some(piece) = stream.data.pop() {
             unread += u32::try_from(piece.len()).unwrap_or(u32::MAX);
@@ -363,8 +393,36 @@ impl State {
         }
     }
 
+    /// Whether the heads of the streams leave room for one that takes `memory`; the first always has it.
+    pub(super) fn has_room_for_head(&self, memory: usize) -> bool {
+        self.heads == 0 || self.heads + memory <= MAX_HEADS
+    }
+
+    /// A head or trailers are held for a stream; returns what that takes, to be given back with them.
+    pub(super) fn hold_head(&mut self, memory: usize) -> usize {
+        self.heads += memory;
+        memory
+    }
+
+    /// What was held for a head is free.
+    pub(super) fn let_head_go(&mut self, memory: usize) {
+        self.heads -= memory;
+    }
+
+    /// The workers have had their turn: what they held for streams that are over is dropped.
+    pub(super) fn workers_rested(&mut self) {
+        self.heads -= std::mem::take(&mut self.heads_dropped);
+    }
+
     /// Ends the stream for a reason of this side's.
     pub(super) fn reset(&mut self, key: Key, reason: Reason, fault: Error) {
+        if let Some(stream) = self.streams.get(key)
+            && stream.receiving != Receiving::Ended
+        {
+            // The peer may count with the whole window before this side knows that it does.
+            let window = stream.receive_window.max(i64::from(self.stream_window));
+            self.late.cut(key.id, window);
+        }
         self.reset_id(key.id, reason);
         self.abandon(key, fault);
     }
@@ -407,6 +465,11 @@ impl State {
     }
 
     fn close(&mut self, key: Key) {
+        if self.role == Role::Server
+            && let Some(stream) = self.streams.get(key)
+        {
+            self.heads_dropped += std::mem::take(&mut stream.head_memory);
+        }
         self.streams.close(key);
         self.free(key);
         self.wake_waiting();
@@ -480,6 +543,7 @@ impl State {
         self.decoder.rest();
         self.input.rest();
         self.work.rest();
+        self.late.rest();
         self.reset_ids.shrink_to_fit();
         self.blocked.shrink_to_fit();
         self.crowded.shrink_to_fit();
@@ -504,4 +568,12 @@ const STREAMS_AT_FIRST: usize = 100;
 const MAX_RESETS: u32 = 500;
 /// Frames in a second that bring nothing.
 const MAX_GLITCHES: u32 = 5_000;
+/// WINDOW_UPDATE frames in a second, beyond some for each frame of DATA.
+const MAX_UPDATES: u32 = 5_000;
+/// What the heads and trailers of a connection's streams may take of memory together, beside the first: a hundred requests of browsers, or as
+/// many of gRPC as there are streams.
+const MAX_HEADS: usize = 768 << 10;
+/// Bodies and heads stop long before (see `send::ENOUGH`): only answers to frames come so far, and of those an honest peer makes few. So two
+/// peers cannot both stop reading because the other does.
+const FULL: usize = 256 << 10;
 const RESETS_REMEMBERED: usize = 64;

@@ -42,6 +42,9 @@ pub(super) struct Stream {
     /// Why no more comes, if that is not the end.
     pub(super) fault: Option<Error>,
     pub(super) head: Option<Response<()>>,
+    /// What the head takes of memory while it waits to be answered or read, and the trailers while they wait to be read.
+    pub(super) head_memory: usize,
+    pub(super) trailers_memory: usize,
     pub(super) data: Queue,
     pub(super) trailers: Option<HeaderMap>,
     pub(super) waker: Option<Waker>,

@@ -14,8 +14,8 @@ pub(in crate::http2) struct Decoder {
 
 /// Takes the fields of a block.
 pub(in crate::http2) trait Sink {
-    /// Whether a field that counts `size` shall be handed over; it is decoded all the same.
-    fn admits(&mut self, size: usize) -> bool;
+    /// Whether a field that counts `size` shall be handed over, of which `referred` came as a reference to the table; it is decoded all the same.
+    fn admits(&mut self, size: usize, referred: usize) -> bool;
     fn take(&mut self, field: Field);
 }
 
@@ -31,12 +31,12 @@ impl Decoder {
         while let Some(&first) = block.get(at) {
             if first & 0x80 != 0 {
                 let entry = self.table.entry(integer::decode(block, &mut at, 7)?)?;
-                if sink.admits(entry.size) {
+                if sink.admits(entry.size, entry.size) {
                     sink.take(entry.field.clone());
                 }
             } else if first & 0xc0 == 0x40 {
-                let entry = self.literal(block, &mut at, 6, false)?;
-                if sink.admits(entry.size) {
+                let (entry, referred) = self.literal(block, &mut at, 6, false)?;
+                if sink.admits(entry.size, referred) {
                     sink.take(entry.field.clone());
                 }
                 self.table.insert(entry);
@@ -47,8 +47,8 @@ impl Decoder {
                 }
                 continue;
             } else {
-                let entry = self.literal(block, &mut at, 4, first & 0x10 != 0)?;
-                if sink.admits(entry.size) {
+                let (entry, referred) = self.literal(block, &mut at, 4, first & 0x10 != 0)?;
+                if sink.admits(entry.size, referred) {
                     sink.take(entry.field);
                 }
             }
@@ -62,7 +62,8 @@ impl Decoder {
         self.scratch = Vec::new();
     }
 
-    fn literal(&mut self, block: &[u8], at: &mut usize, prefix: u32, sensitive: bool) -> Option<Entry> {
+    /// A field whose value is written out, and how long its name is if that is a reference.
+    fn literal(&mut self, block: &[u8], at: &mut usize, prefix: u32, sensitive: bool) -> Option<(Entry, usize)> {
         let index = integer::decode(block, at, prefix)?;
         let name = if index == 0 {
             Name::parse(string(block, at, &mut self.scratch)?)
@@ -70,8 +71,10 @@ impl Decoder {
             self.table.entry(index)?.field.name()
         };
         let value = string(block, at, &mut self.scratch)?;
-        let size = name.length() + value.len() + FIELD_OVERHEAD;
-        Some(Entry { field: Field::new(name, value, sensitive), size })
+        let length = name.length();
+        let referred = if index == 0 { 0 } else { length };
+        let size = length + value.len() + FIELD_OVERHEAD;
+        Some((Entry { field: Field::new(name, value, sensitive), size }, referred))
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Decoder, Encoder, Field, Sink, huffman, integer};
 struct Seen(Vec<String>);
 
 impl Sink for Seen {
-    fn admits(&mut self, _: usize) -> bool {
+    fn admits(&mut self, _: usize, _: usize) -> bool {
         true
     }
 

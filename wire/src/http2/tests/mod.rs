@@ -1,11 +1,16 @@
 //! Whole connections: ours with ours, ours with hyper's, and ours with peers who misbehave.
 
+mod bombs;
+mod half;
 mod hostile;
+mod late;
 mod malformed;
 mod ours;
 mod peers;
 mod random;
 mod raw;
+mod unread;
+mod windows;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
