@@ -39,7 +39,7 @@ pub struct RunArgs {
     pub config: Config,
 
     /// What is logged, as a tracing filter: `info`, or `info,outrigger_control_plane=debug`.
-    #[arg(long, env = "OUTRIGGER_LOG_FILTER", default_value = "info")]
+    #[arg(long, env = "OUTRIGGER_LOG_FILTER", default_value = "info", value_parser = outrigger_daemon::logging::filter)]
     pub log_filter: String,
 
     /// How log lines look: `text` or `json`.
@@ -201,6 +201,10 @@ fn leaf_lifetime(text: &str) -> Result<Duration, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
+    // jiff leaves days to calendars; here, as in the chart's values, one is 24 hours.
+    if let Some(days) = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok()).filter(|days| *days > 0) {
+        return Ok(Duration::from_secs(24 * 60 * 60) * days);
+    }
     let parsed = text.parse::<jiff::SignedDuration>().map_err(|e| e.to_string())?;
     Duration::try_from(parsed).ok().filter(|parsed| !parsed.is_zero()).ok_or_else(|| "must be more than 0s".to_owned())
 }

@@ -27,6 +27,17 @@ impl FromStr for Format {
     }
 }
 
+/// Reads a tracing filter, such as `info,outrigger_sidecar=debug`: for settings, so that a bad one is refused with its name.
+///
+/// # Errors
+/// When the syntax is wrong.
+pub fn filter(text: &str) -> Result<String, String> {
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("not a log filter such as info,outrigger_sidecar=debug: {error}")),
+    }
+}
+
 /// Starts logging for the whole process. `filter` is a tracing filter such as `info` or `info,outrigger_sidecar=debug`.
 ///
 /// # Errors
@@ -55,4 +66,19 @@ pub enum InitError {
     /// It runs already.
     #[error("logging was started before")]
     Twice,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_read_as_the_process_would_read_it() {
+        for good in ["info", "warn,outrigger_sidecar=debug", "outrigger_sidecar", "off", "[conn{peer}]=trace"] {
+            assert_eq!(filter(good), Ok(good.to_owned()));
+        }
+        for bad in ["foo=bar=baz", "a=b", "info,=", "[x"] {
+            assert!(filter(bad).is_err_and(|error| error.starts_with("not a log filter")), "{bad}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use outrigger_daemon::logging::Format;
+use outrigger_daemon::logging::{self, Format};
 use outrigger_identity::TrustDomain;
 
 /// The admission webhook of Outrigger: gives pods their sidecar.
@@ -67,7 +67,7 @@ pub(crate) struct RunArgs {
     pub(crate) sidecar_otlp: Option<String>,
 
     /// What to log, such as info or info,outrigger_injector=debug
-    #[arg(long, env = "OUTRIGGER_LOG", default_value = "info")]
+    #[arg(long, env = "OUTRIGGER_LOG", default_value = "info", value_parser = logging::filter)]
     pub(crate) log_filter: String,
 
     /// How logs look: text or json

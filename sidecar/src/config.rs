@@ -6,13 +6,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use outrigger_daemon::logging::Format;
+use outrigger_daemon::logging::{self, Format};
 use outrigger_identity::TrustDomain;
 use outrigger_proto::WorkloadName;
 
 use crate::capture::InitArgs;
 use crate::http::Wire;
 use crate::probe::Probes;
+use crate::telemetry;
 
 /// The data plane of Outrigger: rides beside one workload and takes over its TCP traffic.
 #[derive(Debug, Parser)]
@@ -144,23 +145,23 @@ pub(crate) struct RunArgs {
     pub(crate) drain_timeout: Duration,
 
     /// Where to send traces, OTLP over gRPC, such as http://127.0.0.1:4317; none: no traces
-    #[arg(long, env = "OUTRIGGER_OTLP")]
+    #[arg(long, env = "OUTRIGGER_OTLP", value_parser = telemetry::endpoint)]
     pub(crate) otlp: Option<String>,
 
     /// Share of the traces that the mesh starts itself, 0 to 1; callers' decisions are honoured
-    #[arg(long, env = "OUTRIGGER_TRACE_RATIO", default_value_t = 0.01)]
+    #[arg(long, env = "OUTRIGGER_TRACE_RATIO", default_value_t = 0.01, value_parser = ratio)]
     pub(crate) trace_ratio: f64,
 
     /// Which requests go to the access log: off, errors, all, sample:N (one in N)
     #[arg(long, env = "OUTRIGGER_ACCESS_LOG", default_value = "errors")]
-    pub(crate) access_log: String,
+    pub(crate) access_log: telemetry::Which,
 
     /// How the access log looks: json or text
     #[arg(long, env = "OUTRIGGER_ACCESS_LOG_FORMAT", default_value = "json")]
-    pub(crate) access_log_format: String,
+    pub(crate) access_log_format: telemetry::LineFormat,
 
     /// What to log, such as info or info,outrigger_sidecar=debug
-    #[arg(long, env = "OUTRIGGER_LOG", default_value = "info")]
+    #[arg(long, env = "OUTRIGGER_LOG", default_value = "info", value_parser = logging::filter)]
     pub(crate) log_filter: String,
 
     /// How logs look: text or json
@@ -183,6 +184,12 @@ impl FromStr for Explicit {
         let (listen, stands_for) = s.split_once('=').ok_or_else(|| format!("`{s}` is not LISTEN=ADDRESS"))?;
         Ok(Self { listen: parse(listen)?, stands_for: parse(stands_for)? })
     }
+}
+
+/// Reads a share.
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| format!("`{text}` is not a number from 0 to 1"))
 }
 
 /// Reads `5s`, `250ms`, `2m`.

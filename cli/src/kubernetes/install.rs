@@ -76,7 +76,14 @@ pub(super) fn someone_elses(cluster: &Cluster, manager: &str) -> anyhow::Error {
 impl Cluster {
     /// Makes the cluster have these objects and no others of this mesh, waits for the Deployments, and checks.
     async fn bring(&self, changes: &Value, objects: &[Value], force: bool, output: &Output) -> anyhow::Result<Exit> {
-        self.apply(objects, force, output).await?;
+        // An upgrade records its values when they have been seen to work: after one that failed, the next starts from those before.
+        let (record, rest): (Vec<Value>, Vec<Value>) =
+            objects.iter().cloned().partition(|object| object["kind"] == "ConfigMap" && name(object) == RECORD);
+        let first = self.recorded().await?.is_none();
+        self.apply(&rest, force, output).await?;
+        if first {
+            self.apply(&record, force, output).await?;
+        }
         let instance = render::instance(changes["revision"].as_str().unwrap_or_default());
         self.prune(&instance, objects, output).await?;
         let deployments: Vec<String> = objects
@@ -85,6 +92,9 @@ impl Cluster {
             .map(|object| name(object).to_owned())
             .collect();
         self.wait_for_deployments(&deployments, output).await?;
+        if !first {
+            self.apply(&record, force, output).await?;
+        }
         cluster::after_install(self, output).await
     }
 

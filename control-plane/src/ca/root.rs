@@ -9,7 +9,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tracing::{info, warn};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
+use x509_parser::prelude::{ASN1Time, FromDer};
 
 use super::material::{ISSUER_PEM, ROOT_KEY, ROOT_PEM};
 use super::{AuthorityError, Material, csr, issue};
@@ -18,7 +18,12 @@ use super::{AuthorityError, Material, csr, issue};
 pub(super) struct Issuing {
     pub(super) bundle: TrustBundle,
     pub(super) certificate: CertificateDer<'static>,
+    /// When leaves of this issuer stop being valid: it ends, or the root that signed it.
     pub(super) not_after: SystemTime,
+    /// From its start to `not_after`.
+    lifetime: Duration,
+    /// Its certificate names an end beyond the root's.
+    outlives_root: bool,
     pub(super) issuer: Issuer<'static, KeyPair>,
 }
 
@@ -43,15 +48,20 @@ pub(super) fn load(
     let (bundle, root) = read_root(material, place, domain)?;
     if let Some(issuing) = read_issuer(material, place, &bundle)? {
         let left = issuing.not_after.duration_since(now).unwrap_or_default();
-        if left > ISSUER_LIFETIME / 3 {
+        let replaceable = root.as_ref().is_some_and(|root| issuing.outlives_root || root.not_after > issuing.not_after);
+        if left > issuing.lifetime / 3 && !(issuing.outlives_root && replaceable) {
             return Ok(issuing);
         }
-        if root.is_none() {
-            let seconds = left.as_secs();
-            warn!(seconds_left = seconds, "the issuer ends soon, and root.key is not here to sign the next one");
+        if !replaceable {
+            let (seconds, has_root_key) = (left.as_secs(), root.is_some());
+            // With root.key, it is the root that ends: the next issuer could not be valid for longer.
+            warn!(seconds_left = seconds, has_root_key, "issuer expires soon and cannot be renewed; replace the root");
             if left.is_zero() {
-                let problem = "the issuer has ended: put root.key back, or a new issuer.pem and issuer.key".to_owned();
-                return Err(AuthorityError::Content { path: place.join(ISSUER_PEM), problem });
+                let problem = match root {
+                    Some(_) => "the root certificate has expired: replace root.pem and root.key",
+                    None => "the issuer has expired: put root.key back, or a new issuer.pem",
+                };
+                return Err(AuthorityError::Content { path: place.join(ISSUER_PEM), problem: problem.to_owned() });
             }
             return Ok(issuing);
         }
@@ -73,7 +83,11 @@ pub(super) fn read(material: &Material, place: &Path, domain: &TrustDomain) -> R
     })
 }
 
-type Root = Issuer<'static, KeyPair>;
+/// What issuers are signed with.
+struct Root {
+    issuer: Issuer<'static, KeyPair>,
+    not_after: SystemTime,
+}
 
 fn read_root(
     material: &Material,
@@ -97,8 +111,9 @@ fn read_root(
     })?;
     let own = bundle.anchors().iter().find(|anchor| public_key(anchor).as_deref() == Some(key.public_key_raw()));
     let own = own.ok_or_else(|| broken("it does not hold the certificate of root.key".to_owned()))?;
-    let root = Issuer::from_ca_cert_der(&own.clone(), key)?;
-    Ok((bundle, Some(root)))
+    let not_after = not_after(own).ok_or_else(|| broken("the certificate of root.key is broken".to_owned()))?;
+    let issuer = Issuer::from_ca_cert_der(&own.clone(), key)?;
+    Ok((bundle, Some(Root { issuer, not_after })))
 }
 
 fn make_root(domain: &TrustDomain, now: SystemTime) -> Result<(String, String), AuthorityError> {
@@ -117,15 +132,21 @@ fn make_issuer(
 ) -> Result<Issuing, AuthorityError> {
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let mut params = authority(&format!("Outrigger issuer of {}", bundle.domain()), 0)?;
-    params.not_before = (now - issue::BACKDATE).into();
-    params.not_after = (now + ISSUER_LIFETIME).into();
+    let (not_before, not_after) = (now - issue::BACKDATE, (now + ISSUER_LIFETIME).min(root.not_after));
+    let lifetime = not_after.duration_since(not_before).unwrap_or_default();
+    if not_after <= now {
+        let problem = "the root certificate has expired: replace root.pem and root.key".to_owned();
+        return Err(AuthorityError::Content { path: ROOT_PEM.into(), problem });
+    }
+    params.not_before = not_before.into();
+    params.not_after = not_after.into();
     params.use_authority_key_identifier_extension = true;
-    let certificate = params.signed_by(&key, root)?;
+    let certificate = params.signed_by(&key, &root.issuer)?;
     // One part, so that key and certificate change together.
     material.issuer_pem = Some(format!("{}{}", key.serialize_pem(), certificate.pem()));
-    info!(days = ISSUER_LIFETIME.as_secs() / 86_400, "made an issuer");
-    let not_after = now + ISSUER_LIFETIME;
-    Ok(Issuing { bundle, certificate: certificate.der().clone(), not_after, issuer: Issuer::new(params, key) })
+    info!(hours = lifetime.as_secs() / 3600, "created an issuer");
+    let (certificate, issuer) = (certificate.der().clone(), Issuer::new(params, key));
+    Ok(Issuing { bundle, certificate, not_after, lifetime, outlives_root: false, issuer })
 }
 
 /// Reads the issuer; `None` when there is none, or one that no anchor has signed.
@@ -139,14 +160,28 @@ fn read_issuer(material: &Material, place: &Path, bundle: &TrustBundle) -> Resul
     if parsed.public_key().subject_public_key.data != key.public_key_raw() {
         return Err(broken("its certificate is not that of its key"));
     }
-    if !bundle.anchors().iter().any(|anchor| signed_by(&parsed, anchor)) {
+    let roots = bundle.anchors().iter().filter(|anchor| signed_by(&parsed, anchor)).filter_map(not_after);
+    let Some(root_end) = roots.max() else {
         warn!(path = %path.display(), "no trust anchor has signed the issuer: it is replaced");
         return Ok(None);
-    }
-    let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-    let not_after = SystemTime::UNIX_EPOCH + Duration::from_secs(not_after);
+    };
+    let validity = parsed.validity();
+    let (start, end) = (time(validity.not_before), time(validity.not_after));
+    let not_after = end.min(root_end);
+    let lifetime = not_after.duration_since(start).unwrap_or_default();
     let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
-    Ok(Some(Issuing { bundle: bundle.clone(), certificate, not_after, issuer }))
+    let outlives_root = end > root_end;
+    Ok(Some(Issuing { bundle: bundle.clone(), certificate, not_after, lifetime, outlives_root, issuer }))
+}
+
+fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(time(parsed.validity().not_after))
+}
+
+/// What was before 1970 is over all the same.
+fn time(time: ASN1Time) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
 }
 
 fn signed_by(certificate: &X509Certificate<'_>, anchor: &CertificateDer<'_>) -> bool {

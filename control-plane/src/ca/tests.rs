@@ -333,3 +333,82 @@ fn the_list_of_used_tokens_is_pruned_while_it_runs() {
     assert_eq!(folder.read("used-tokens").lines().count(), 2);
     assert!(!used.claim(&claims(126, u64::MAX), later).unwrap());
 }
+
+/// Puts a root into the folder that is valid for so long.
+fn root_of(folder: &Folder, lifetime: Duration, now: SystemTime) {
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+    std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder.0).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(1));
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+    params.not_before = (now - HOUR).into();
+    params.not_after = (now + lifetime).into();
+    let write = |name: &str, text: String| {
+        use std::io::Write as _;
+        let mut file =
+            std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(folder.file(name));
+        file.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    };
+    write("root.pem", params.self_signed(&key).unwrap().pem());
+    write("root.key", key.serialize_pem());
+}
+
+/// When the first certificate of a PEM text, or of a chain, ends.
+fn end(der: &[u8]) -> i64 {
+    x509_parser::parse_x509_certificate(der).unwrap().1.validity().not_after.timestamp()
+}
+
+fn end_of_pem(pem: &str) -> i64 {
+    use rustls_pki_types::pem::PemObject as _;
+    end(&CertificateDer::from_pem_slice(pem.as_bytes()).unwrap())
+}
+
+#[test]
+fn nothing_outlives_the_root_that_it_hangs_from() {
+    let folder = Folder::new();
+    let now = SystemTime::now();
+    root_of(&folder, 24 * HOUR, now);
+
+    let authority = folder.open(now).unwrap();
+
+    let root = end_of_pem(&folder.read("root.pem"));
+    assert!(end_of_pem(&folder.read("issuer.pem")) <= root, "the issuer");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let public = PublicKey::from_csr(&csr(rcgen::CertificateParams::default(), &key)).unwrap();
+    let late = now + 23 * HOUR;
+    assert!(end(&authority.issue(&public, &subject(), late).unwrap()[0]) <= root, "a leaf");
+    #[cfg(feature = "kubernetes")]
+    {
+        let server = authority.issue_server(&["a.svc".to_owned()], 24 * 90 * HOUR, now).unwrap();
+        assert!(end_of_pem(&server.chain) <= root, "a server's certificate");
+    }
+    // Looked at again, even near its end, it is not made again: the next one would be no better.
+    let before = folder.read("issuer.pem");
+    assert!(!authority.refresh(late).unwrap());
+    assert_eq!(folder.read("issuer.pem"), before);
+    assert!(authority.refresh(now + 25 * HOUR).unwrap_err().to_string().contains("expired"));
+}
+
+#[test]
+fn an_issuer_that_outlives_its_root_is_replaced() {
+    let folder = Folder::new();
+    let now = SystemTime::now();
+    folder.open(now).unwrap();
+    let (key, issuer) = (folder.read("root.key"), folder.read("issuer.pem"));
+    // The same root key under a certificate that ends tomorrow, as a version without this rule could have left it.
+    let root = rcgen::KeyPair::from_pem(&key).unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "Outrigger root of mesh.local");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(1));
+    params.not_before = (now - HOUR).into();
+    params.not_after = (now + 24 * HOUR).into();
+    std::fs::write(folder.file("root.pem"), params.self_signed(&root).unwrap().pem()).unwrap();
+
+    folder.open(now).unwrap();
+
+    let after = folder.read("issuer.pem");
+    assert_ne!(after, issuer);
+    assert!(end_of_pem(&after) <= end_of_pem(&folder.read("root.pem")));
+}

@@ -19,6 +19,8 @@ pub(super) struct Wishes<'a> {
     pub(super) otlp: Option<&'a str>,
     pub(super) trace_ratio: Option<&'a str>,
     pub(super) drain_timeout: Option<&'a str>,
+    /// The control plane reads it from the pod, or from the pod's namespace: nothing of it is in the patch.
+    inbound: Option<&'a str>,
 }
 
 impl<'a> Wishes<'a> {
@@ -54,17 +56,18 @@ impl<'a> Wishes<'a> {
             "cpu-request" => (&mut self.cpu_request, is_quantity, QUANTITY),
             "cpu-limit" => (&mut self.cpu_limit, is_quantity, QUANTITY),
             "memory-request" => (&mut self.memory_request, is_quantity, QUANTITY),
-            "memory-limit" => (&mut self.memory_limit, is_quantity, QUANTITY),
+            "memory-limit" => (&mut self.memory_limit, is_memory_limit, "a quantity of 32Mi or more"),
             "skip-inbound-ports" => (&mut self.skip_inbound_ports, are_ports, PORTS),
             "skip-outbound-ports" => (&mut self.skip_outbound_ports, are_ports, PORTS),
             "skip-outbound-cidrs" => {
                 (&mut self.skip_outbound_cidrs, are_cidrs, "a list of networks such as 192.0.2.0/24,2001:db8::/32")
             }
             "access-log" => (&mut self.access_log, is_access_log, "off, errors, all or sample:N"),
-            "log-filter" => (&mut self.log_filter, is_text, "a filter such as info,outrigger_sidecar=debug"),
+            "log-filter" => (&mut self.log_filter, is_log_filter, "a filter such as info,outrigger_sidecar=debug"),
             "otlp" => (&mut self.otlp, is_url, "an address such as http://collector.tracing:4317"),
             "trace-ratio" => (&mut self.trace_ratio, is_ratio, "a number from 0 to 1"),
             "drain-timeout" => (&mut self.drain_timeout, is_duration, "a duration such as 30s"),
+            "inbound" => (&mut self.inbound, is_inbound, "permissive or strict"),
             _ => return None,
         })
     }
@@ -111,6 +114,17 @@ fn is_quantity(text: &str) -> bool {
     quantity(text).is_some()
 }
 
+/// Below this the kernel ends the sidecar before it is ready, or soon after: it weighs 11 MiB when idle, and what it saves in the
+/// volume `outrigger-state` counts too.
+fn is_memory_limit(text: &str) -> bool {
+    quantity(text).is_some_and(|bytes| bytes >= LEAST_MEMORY)
+}
+
+/// The sidecar refuses to start with a filter that it cannot read.
+fn is_log_filter(text: &str) -> bool {
+    is_text(text) && outrigger_daemon::logging::filter(text).is_ok()
+}
+
 /// A decimal number with one of the suffixes of Kubernetes' resource.Quantity, without exponents.
 fn quantity(text: &str) -> Option<f64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -131,11 +145,11 @@ fn quantity(text: &str) -> Option<f64> {
 }
 
 fn are_ports(text: &str) -> bool {
-    let port = |text: &str| text.trim().parse::<u16>().is_ok_and(|port| port > 0);
+    let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
     is_text(text)
         && text.split(',').all(|range| match range.split_once('-') {
-            Some((first, last)) => port(first) && port(last),
-            None => port(range),
+            Some((first, last)) => port(first).zip(port(last)).is_some_and(|(first, last)| first <= last),
+            None => port(range).is_some(),
         })
 }
 
@@ -157,6 +171,10 @@ fn is_access_log(text: &str) -> bool {
     matches!(text, "off" | "errors" | "all") || text.strip_prefix("sample:").is_some_and(sample)
 }
 
+fn is_inbound(text: &str) -> bool {
+    matches!(text, "permissive" | "strict")
+}
+
 fn is_url(text: &str) -> bool {
     is_text(text) && text.parse::<http::Uri>().is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some())
 }
@@ -172,10 +190,11 @@ fn is_duration(text: &str) -> bool {
     })
 }
 
+const LEAST_MEMORY: f64 = 32.0 * 1024.0 * 1024.0;
 const PREFIX: &str = "config.outrigger.io/";
 
 /// The annotations under `config.outrigger.io/` and what each is for.
-pub const ANNOTATIONS: [(&str, &str); 12] = [
+pub const ANNOTATIONS: [(&str, &str); 13] = [
     ("cpu-request", "CPU that the sidecar asks for"),
     ("cpu-limit", "CPU that the sidecar may use at most; none by default"),
     ("memory-request", "memory that the sidecar asks for"),
@@ -188,6 +207,7 @@ pub const ANNOTATIONS: [(&str, &str); 12] = [
     ("otlp", "where its traces go, OTLP over gRPC"),
     ("trace-ratio", "share of the traces that the sidecar starts itself, 0 to 1"),
     ("drain-timeout", "longest wait for requests in flight when the pod ends"),
+    ("inbound", "permissive: mutual TLS and plaintext are accepted; strict: mutual TLS only"),
 ];
 
 #[cfg(test)]
@@ -206,8 +226,10 @@ mod tests {
     fn good_values_are_taken_and_bad_ones_are_named() {
         for (name, good, bad) in [
             ("cpu-request", &["10m", "1", "0.5"][..], &["", "m", "-1", "10x", "1e3e3", "inf", "NaN"][..]),
-            ("memory-limit", &["250Mi", "1Gi", "1000000"], &["0", "Mi", "12 Mi"]),
-            ("skip-inbound-ports", &["25", "25,8000-8100"], &["0", "70000", "a", "25,,26", ""]),
+            ("memory-request", &["250Mi", "1Gi", "1000000"], &["0", "Mi", "12 Mi"]),
+            ("memory-limit", &["250Mi", "32Mi", "33554432"], &["0", "Mi", "1Mi", "31Mi", "1000m"]),
+            ("skip-inbound-ports", &["25", "25,8000-8100"], &["0", "70000", "a", "25,,26", "", "9300-9200"]),
+            ("log-filter", &["debug", "info,outrigger_sidecar=debug"], &["foo=bar=baz", "", "a=b"]),
             ("skip-outbound-cidrs", &["10.0.0.0/8", "2001:db8::/32,192.0.2.1"], &["10.0.0.0/33", "example.com"]),
             ("access-log", &["off", "sample:100"], &["sample:0", "some"]),
             ("otlp", &["http://collector.tracing:4317"], &["collector:4317", "https://x", "http://"]),
@@ -236,7 +258,7 @@ mod tests {
         };
         let some = |text: &str| Some(text.to_owned());
 
-        assert_eq!(read(&[("memory-limit", "8Mi")]), (some("8Mi"), some("8Mi"), 0));
+        assert_eq!(read(&[("memory-limit", "8Mi")]), (None, None, 1));
         assert_eq!(read(&[("memory-request", "1Gi")]), (some("1Gi"), some("1Gi"), 0));
         assert_eq!(read(&[("memory-request", "64Mi")]), (some("64Mi"), None, 0));
         assert_eq!(read(&[("memory-request", "64Mi"), ("memory-limit", "0.1Gi")]), (some("64Mi"), some("0.1Gi"), 0));

@@ -15,15 +15,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use outrigger_daemon::Metrics;
 use outrigger_proto::ErrorCode;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+pub(crate) use access_log::{Format as LineFormat, Which};
 pub(crate) use metrics::{MirrorOutcome, RetryOutcome};
 pub(crate) use request::RequestRecord;
-pub(crate) use trace::TraceContext;
+pub(crate) use trace::{TraceContext, endpoint};
 
 use access_log::{AccessLog, ConnectionEntry};
 use metrics::{ConnectionMetrics, ControlFacts, Counters, RequestMetrics};
@@ -37,8 +38,8 @@ use crate::tls::TlsState;
 
 /// Settings as they were typed.
 pub(crate) struct TelemetryConfig {
-    access_log: String,
-    access_log_format: String,
+    access_log: Which,
+    access_log_format: LineFormat,
     otlp: Option<String>,
     trace_ratio: f64,
     mark: Option<u32>,
@@ -47,8 +48,8 @@ pub(crate) struct TelemetryConfig {
 impl From<&RunArgs> for TelemetryConfig {
     fn from(args: &RunArgs) -> Self {
         Self {
-            access_log: args.access_log.clone(),
-            access_log_format: args.access_log_format.clone(),
+            access_log: args.access_log,
+            access_log_format: args.access_log_format,
             otlp: args.otlp.clone().filter(|endpoint| !endpoint.is_empty()),
             trace_ratio: args.trace_ratio,
             mark: args.mark.map(|mark| mark.value()),
@@ -78,9 +79,8 @@ impl Telemetry {
         store: Arc<Store>,
         tls: Arc<TlsState>,
     ) -> anyhow::Result<Self> {
-        let which = config.access_log.parse().map_err(|error| anyhow!("--access-log: {error}"))?;
-        let format = config.access_log_format.parse().map_err(|error| anyhow!("--access-log-format: {error}"))?;
-        let access_log = Arc::new(AccessLog::new(which, format).context("start the access log")?);
+        let access_log = AccessLog::new(config.access_log, config.access_log_format).context("start the access log")?;
+        let access_log = Arc::new(access_log);
         let tracer = match &config.otlp {
             None => None,
             Some(endpoint) => Some(Arc::new(start_tracer(config, endpoint, store.clone())?)),

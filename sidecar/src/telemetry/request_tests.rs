@@ -14,7 +14,7 @@ use crate::balance::Endpoint;
 use crate::error::ProxyError;
 use crate::inbound::Caller;
 use crate::sync::Store;
-use crate::telemetry::TelemetryConfig;
+use crate::telemetry::{LineFormat, TelemetryConfig, Which};
 use crate::telemetry::trace::collector::collector;
 use crate::tls::TlsState;
 
@@ -32,8 +32,8 @@ impl Rig {
         let (endpoint, received) = collector(Vec::new()).await;
         let own = WorkloadName { namespace: "shop".into(), name: "cart-1".into() };
         let config = TelemetryConfig {
-            access_log: "off".to_owned(),
-            access_log_format: "json".to_owned(),
+            access_log: Which::Off,
+            access_log_format: LineFormat::Json,
             otlp: Some(endpoint),
             trace_ratio,
             mark: None,

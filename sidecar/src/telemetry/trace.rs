@@ -93,6 +93,17 @@ impl fmt::Debug for Tracer {
     }
 }
 
+/// Checks the setting that names a collector; empty is none.
+///
+/// # Errors
+/// When plaintext gRPC cannot go there.
+pub(crate) fn endpoint(text: &str) -> Result<String, EndpointError> {
+    if !text.is_empty() {
+        parse_endpoint(text)?;
+    }
+    Ok(text.to_owned())
+}
+
 fn parse_endpoint(text: &str) -> Result<Uri, EndpointError> {
     let wrong = |problem| EndpointError { endpoint: text.chars().take(256).collect(), problem };
     let uri: Uri = text.parse().map_err(|_| wrong("not a URL"))?;

@@ -16,32 +16,38 @@ pub(super) async fn look(cluster: &Cluster) -> anyhow::Result<Category> {
     let bundle = maps.get_opt(BUNDLE).await;
     let bundle = bundle.map_err(|error| cluster.failure(&format!("cannot read configmap/{BUNDLE}"), error))?;
     let roots = bundle.and_then(|bundle| bundle.data).and_then(|mut data| data.remove("root.pem"));
-    let mut checks = vec![trust_bundle(roots.as_deref(), now())];
+    let roots = roots.map(|pem| lifetimes(pem.as_bytes())).unwrap_or_default();
+    let mut checks = vec![trust_bundle(&roots, now())];
     let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     // Not everybody may read Secrets; the control plane's own metrics tell the same.
     if let Ok(Some(secret)) = secrets.get_opt(CA).await {
         let issuer = secret.data.and_then(|mut data| ISSUER.iter().find_map(|key| data.remove(*key)));
-        checks.extend(issuer.and_then(|pem| issuer_of(&pem.0, now())));
+        checks.extend(issuer.and_then(|pem| issuer_of(lifetimes(&pem.0), &roots, now())));
     }
     Ok(Category::new("certificates", checks))
 }
 
-fn trust_bundle(roots: Option<&str>, now: i64) -> Check {
-    let roots = roots.map(|pem| lifetimes(pem.as_bytes())).unwrap_or_default();
-    let hint = "read the control plane's log: it makes the bundle and rotates it";
+fn trust_bundle(roots: &[Lifetime], now: i64) -> Check {
+    let hint = "replace the root: docs/tasks/operations.md has the steps";
     let Some(last) = roots.iter().max_by_key(|root| root.not_after) else {
         return error("OC040", format!("configmap/{BUNDLE} has no root certificate"), hint);
     };
     let message = format!("{} trusted, valid for another {}", roots_in_words(roots.len()), last.left(now));
     match last.state(now) {
+        // Nothing replaces a root but an administrator, who needs some time.
+        State::Fresh if last.not_after - now < ROOT_NOTICE => warn("OC040", message, hint),
         State::Fresh => ok("OC040", message),
         State::Old => warn("OC040", message, hint),
         State::Over => error("OC040", "every root certificate has expired", hint),
     }
 }
 
-fn issuer_of(pem: &[u8], now: i64) -> Option<Check> {
-    let issuer = lifetimes(pem).into_iter().next()?;
+fn issuer_of(chain: Vec<Lifetime>, roots: &[Lifetime], now: i64) -> Option<Check> {
+    let mut issuer = chain.into_iter().next()?;
+    if let Some(last) = roots.iter().map(|root| root.not_after).max().filter(|last| *last < issuer.not_after) {
+        // Whatever it says of itself, what it signs is valid no longer than the root.
+        issuer.not_after = last;
+    }
     let hint = format!("read the log of the control plane that holds lease/{LEASE}: it rotates the issuer");
     let message = format!("issuer valid for another {}", issuer.left(now));
     Some(match issuer.state(now) {
@@ -100,6 +106,8 @@ fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
+/// 30 days, in seconds.
+const ROOT_NOTICE: i64 = 30 * 24 * 60 * 60;
 const BUNDLE: &str = "outrigger-trust-bundle";
 const CA: &str = "outrigger-ca";
 /// A certificate of the issuer: our own, or one of cert-manager's.
@@ -115,8 +123,23 @@ mod tests {
 
     #[test]
     fn a_bundle_without_certificates_is_an_error() {
-        assert_eq!(trust_bundle(None, 0).level, Level::Error);
-        assert_eq!(trust_bundle(Some("-----BEGIN NOTHING-----\n-----END NOTHING-----\n"), 0).level, Level::Error);
+        assert_eq!(trust_bundle(&[], 0).level, Level::Error);
+        assert_eq!(lifetimes(b"-----BEGIN NOTHING-----\n-----END NOTHING-----\n").len(), 0);
+    }
+
+    fn valid(days: i64) -> Lifetime {
+        Lifetime { not_before: 0, not_after: days * DAY }
+    }
+
+    #[test]
+    fn a_root_that_ends_within_a_month_is_a_warning_and_bounds_its_issuer() {
+        assert_eq!(trust_bundle(&[valid(1)], 0).level, Level::Warn);
+        assert_eq!(trust_bundle(&[valid(1), valid(3650)], 0).level, Level::Ok);
+
+        let under = |root: i64, at: i64| issuer_of(vec![valid(90)], &[valid(root)], at).unwrap();
+        assert_eq!(under(3650, 0).level, Level::Ok);
+        assert!(under(1, 0).message.contains("24 h"), "{}", under(1, 0).message);
+        assert_eq!(under(1, DAY).level, Level::Error);
     }
 
     #[test]
