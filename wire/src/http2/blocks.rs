@@ -14,7 +14,9 @@ impl State {
     pub(super) fn header_block(&mut self, head: Head, block: &[u8], self_dependent: bool) -> Result<(), Fatal> {
         let found = self.streams.find(head.id).map(|(key, stream)| (key, stream.receiving));
         let is_trailers = matches!(found, Some((_, Receiving::Body)));
-        let mut fields = Fields::new(self.max_head, if is_trailers { 3 } else { self.input.fields });
+        // A field takes an octet at least: after a large head a small one shall not take as much.
+        let expected = if is_trailers { 3 } else { self.input.fields.min(block.len()) };
+        let mut fields = Fields::new(self.max_head, expected);
         // Whatever becomes of the stream, the table must stay in step.
         let broken = Fatal { reason: Reason::COMPRESSION_ERROR, what: "header block cannot be decoded" };
         self.decoder.decode(block, &mut fields).ok_or(broken)?;

@@ -121,7 +121,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
                     }
                     DRAIN => {
                         if self.workers.is_drained() {
-                            self.shared.lock().leave();
+                            self.leave();
                         }
                     }
                     _ => self.work.poll.extend(u32::try_from(bit - FIRST_STREAM)),
@@ -130,6 +130,17 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
             word += 1;
         }
         any
+    }
+
+    /// Begins to go away. A peer that has nothing under way is not waited for as long as one that has.
+    fn leave(&mut self) {
+        let mut state = self.shared.lock();
+        state.leave();
+        let idle = state.streams.open() == 0;
+        drop(state);
+        if idle && self.ending.is_none() {
+            self.timer.set(LINGER);
+        }
     }
 
     /// Reads once, if that may bring something.

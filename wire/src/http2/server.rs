@@ -23,7 +23,7 @@ use super::stream::Key;
 
 /// Serves one connection. `service` is called with each request; what its future yields is the response. All of it runs in the caller's
 /// task. When `drain` completes the connection goes away in good order: the peer is told, what it sent until it knew is served, then the
-/// connection is closed (RFC 9113 §6.8).
+/// connection is closed (RFC 9113 §6.8). One without streams is closed a second later, whatever the peer does.
 ///
 /// # Errors
 /// If the connection did not end in good order.

@@ -93,6 +93,25 @@ async fn many_small_fields_count_as_the_memory_they_take() {
 }
 
 #[tokio::test]
+async fn a_small_head_after_a_large_one_takes_little() {
+    let shared = Shared::new(Role::Server, &Settings::default());
+    let mut input = PREFACE.to_vec();
+    settings(&mut input, &[]);
+    let names = (15..=60).filter(|index| ![28, 38, 57].contains(index));
+    let large = [GET_AGAIN, &names.flat_map(|index| [0x0f, index - 15, 0]).collect::<Vec<u8>>()].concat();
+    for id in (1..512).step_by(2) {
+        let block = if id % 4 == 1 { &large } else { GET_AGAIN };
+        head(&mut input, block.len(), HEADERS, END_BOTH, id);
+        input.extend_from_slice(block);
+    }
+    let mut state = shared.lock();
+    state.receive(&input).unwrap();
+    let small = state.work.arrived.iter().filter(|arrived| arrived.request.headers().is_empty());
+    assert!(small.clone().count() >= 60);
+    assert!(small.into_iter().all(|arrived| arrived.request.headers().capacity() <= 12));
+}
+
+#[tokio::test]
 async fn heads_of_streams_that_were_reset_count_until_they_are_dropped() {
     let shared = Shared::new(Role::Server, &Settings::default());
     let mut input = PREFACE.to_vec();

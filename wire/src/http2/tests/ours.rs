@@ -322,6 +322,28 @@ async fn draining_tells_the_peer_twice() {
     peer.end.await.unwrap().unwrap();
 }
 
+/// So that a process that holds too many connections can close the idle ones first.
+#[tokio::test(start_paused = true)]
+async fn draining_closes_an_idle_connection_within_a_second() {
+    for idle in [0, 3, 3_600] {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let (leave, left) = oneshot::channel::<()>();
+        let drain = async { drop(left.await) };
+        let end = tokio::spawn(async move { serve(far, &Settings::default(), echo, drain).await });
+        let mut peer = Raw { io: near, end };
+        peer.bytes(frame::PREFACE).await;
+        peer.frame(frame::SETTINGS, 0, 0, &[]).await;
+        peer.frame(HEADERS, END_BOTH, 1, super::raw::GET).await;
+        peer.until(HEADERS).await;
+        tokio::time::sleep(Duration::from_secs(idle)).await;
+        let began = tokio::time::Instant::now();
+        leave.send(()).unwrap();
+        // The peer says nothing more.
+        peer.end.await.unwrap().unwrap();
+        assert!(began.elapsed() <= Duration::from_millis(1_100), "after {idle} s: {:?}", began.elapsed());
+    }
+}
+
 #[tokio::test]
 async fn a_request_that_the_peer_left_behind_is_unprocessed() {
     let (sender, mut peer) = Raw::server(&Settings::default()).await;
