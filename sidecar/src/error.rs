@@ -147,7 +147,8 @@ impl ProxyError {
     }
 
     /// Makes the error of a request whose client broke off in the middle of its body: no fault of the endpoint's, and nothing to repeat.
-    fn body_broke_off(error: &dyn std::error::Error) -> Self {
+    #[must_use]
+    pub(crate) fn body_broke_off(error: &dyn std::error::Error) -> Self {
         Self::new(ErrorCode::ClientClosed, error.to_string()).fate(Fate::Withheld)
     }
 }

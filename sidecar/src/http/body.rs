@@ -188,6 +188,18 @@ pub(crate) enum BodyError {
     CopyGivenUp,
 }
 
+impl BodyError {
+    /// Makes the error that a body which failed with this one returns to every later reader.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Http1(error) => Self::Http1(error.again()),
+            Self::Http2(error) => Self::Http2(error.clone()),
+            Self::NotReplayable => Self::NotReplayable,
+            Self::CopyGivenUp => Self::CopyGivenUp,
+        }
+    }
+}
+
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Body")

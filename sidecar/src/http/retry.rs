@@ -7,7 +7,7 @@
 mod budget;
 mod replay;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,6 +23,7 @@ pub(crate) use replay::Replay;
 use crate::balance::{BackendName, random};
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
+use crate::http::body::BodyError;
 use crate::http::call::{Call, To};
 use crate::http::dispatch::Dispatch;
 use crate::http::timeout::expired;
@@ -147,12 +148,32 @@ async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<Body>, Prox
         causes.push(cause(&result));
         drop(result);
         avoid = flow.facts().endpoint;
-        if pause {
-            tokio::time::sleep(backoff(policy, attempt)).await;
-        }
+        let pause = pause.then(|| backoff(policy, attempt));
+        // A client that is gone waits for no answer, and part of a body is not the request that it meant.
+        wait(pause, replay.as_mut()).await.map_err(|error| ProxyError::body_broke_off(&error))?;
     }
     // `0..` does not end; the compiler cannot know.
     Err(ProxyError::new(ErrorCode::Internal, "the retry loop ended"))
+}
+
+/// Waits before the next attempt, and looks whether the client still stands by its body.
+async fn wait(pause: Option<Duration>, replay: Option<&mut Replay>) -> Result<(), BodyError> {
+    let Some(replay) = replay else {
+        if let Some(pause) = pause {
+            tokio::time::sleep(pause).await;
+        }
+        return Ok(());
+    };
+    replay.end_attempt();
+    if let Some(pause) = pause {
+        // The time is up: that is the usual end.
+        let _ = tokio::time::timeout(pause, poll_fn(|cx| replay.poll_broken(cx))).await;
+    }
+    let broken = poll_fn(|cx| Poll::Ready(replay.poll_broken(cx)));
+    match broken.await {
+        Poll::Ready(error) => Err(error),
+        Poll::Pending => Ok(()),
+    }
 }
 
 fn repeats_status(policy: Option<&model::Retry>, status: u16) -> bool {

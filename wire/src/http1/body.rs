@@ -22,6 +22,8 @@ enum Kind {
         /// What is to come, where that is known.
         left: Option<u64>,
     },
+    /// It has failed, and fails again for whoever asks: what has come must never pass for all of it.
+    Failed(Error),
 }
 
 impl Incoming {
@@ -45,6 +47,7 @@ impl http_body::Body for Incoming {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match &mut self.0 {
             Kind::Empty => Poll::Ready(None),
+            Kind::Failed(error) => Poll::Ready(Some(Err(error.again()))),
             Kind::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
                 self.0 = Kind::Empty;
@@ -61,8 +64,10 @@ impl http_body::Body for Incoming {
                             self.0 = Kind::Empty;
                         }
                     }
-                    // It stays as it is: a body that has failed fails again, whoever reads it.
-                    Some(Err(_)) => source.abandon(),
+                    Some(Err(error)) => {
+                        source.abandon();
+                        self.0 = Kind::Failed(error.again());
+                    }
                     None => self.0 = Kind::Empty,
                 }
                 Poll::Ready(frame)
@@ -79,7 +84,7 @@ impl http_body::Body for Incoming {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Stream { left: Some(left), .. } => SizeHint::with_exact(*left),
-            Kind::Stream { left: None, .. } => SizeHint::default(),
+            Kind::Stream { left: None, .. } | Kind::Failed(_) => SizeHint::default(),
         }
     }
 }

@@ -40,6 +40,20 @@ impl Error {
     pub fn is_malformed(&self) -> bool {
         matches!(self, Self::Malformed(_) | Self::HeadTooLarge | Self::TargetTooLong)
     }
+
+    /// Makes the error that a body which failed with this one returns to every later reader: what the peer did wrong stays, all else is a
+    /// message that was not completed.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Malformed(what) => Self::Malformed(what),
+            Self::HeadTooLarge => Self::HeadTooLarge,
+            Self::TargetTooLong => Self::TargetTooLong,
+            Self::Closed | Self::Incomplete | Self::HeadTimeout(_) | Self::Body(_) | Self::Unsent(_) | Self::Io(_) => {
+                Self::Incomplete
+            }
+        }
+    }
 }
 
 impl From<io::Error> for Error {

@@ -192,6 +192,39 @@ async fn a_body_that_cannot_be_understood_is_told_so_and_closed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_has_failed_fails_again_and_never_ends_well() {
+    let (broken, mut bodies) = mpsc::channel(1);
+    for (framing, part) in [
+        ("content-length: 10", "half"),
+        ("transfer-encoding: chunked", "4\r\nhalf\r\n"),
+        ("transfer-encoding: chunked", "4\r\nhalf\r\nx\r\n0\r\n\r\n"),
+        ("transfer-encoding: chunked", "4\r\nhalf\r\n0\r\nx y: z\r\n\r\n"),
+    ] {
+        let broken = broken.clone();
+        let (mut client, _serving) = served(move |request| {
+            let broken = broken.clone();
+            async move {
+                let _ = broken.send(request.into_body()).await;
+                std::future::pending::<Response<Empty<Bytes>>>().await
+            }
+        });
+        client.say(&format!("PUT / HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n")).await;
+        client.say(part).await;
+        client.0.shutdown().await.unwrap();
+        let mut body = bodies.recv().await.unwrap();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
+
+        let first = body.frame().await.unwrap().unwrap_err();
+
+        for _ in 0..3 {
+            assert!(!body.is_end_stream() && body.size_hint().exact().is_none(), "{part:?}");
+            let again = body.frame().await.expect("no end").unwrap_err();
+            assert_eq!(again.to_string(), first.to_string(), "{part:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_says_nothing_is_given_up() {
     for said in ["", "\r\n\r\n"] {
         let (mut client, serving) = served(echo);

@@ -15,20 +15,29 @@ use super::stream::Key;
 /// request the rest is passed over, and its stream reset once the response has ended.
 #[derive(Debug)]
 pub struct Incoming {
-    /// `None` once all was read.
-    shared: Option<Arc<Shared>>,
+    rest: Rest,
     key: Key,
     /// What is to come, if that is known.
     left: Option<u64>,
 }
 
+/// Where what is still to be read comes from.
+#[derive(Debug)]
+enum Rest {
+    Stream(Arc<Shared>),
+    /// All was read.
+    Nothing,
+    /// It has failed, and fails again for whoever asks: what has come must never pass for all of it.
+    Failed(Error),
+}
+
 impl Incoming {
     pub(super) fn new(shared: Arc<Shared>, key: Key, left: Option<u64>) -> Self {
-        Self { shared: Some(shared), key, left }
+        Self { rest: Rest::Stream(shared), key, left }
     }
 
     pub(super) fn empty() -> Self {
-        Self { shared: None, key: Key { slot: 0, id: 0 }, left: Some(0) }
+        Self { rest: Rest::Nothing, key: Key { slot: 0, id: 0 }, left: Some(0) }
     }
 
     pub(super) fn expect(&mut self, left: Option<u64>) {
@@ -37,7 +46,7 @@ impl Incoming {
 
     /// Nobody needs to be told any more that this goes.
     pub(super) fn release(&mut self) {
-        self.shared = None;
+        self.rest = Rest::Nothing;
         self.left = Some(0);
     }
 }
@@ -48,7 +57,11 @@ impl Body for Incoming {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let key = self.key;
-        let Some(shared) = &self.shared else { return Poll::Ready(None) };
+        let shared = match &self.rest {
+            Rest::Stream(shared) => shared,
+            Rest::Nothing => return Poll::Ready(None),
+            Rest::Failed(error) => return Poll::Ready(Some(Err(error.clone()))),
+        };
         let taken = shared.with(|state| state.take(key, cx.waker()));
         let frame = match taken {
             Taken::Nothing => return Poll::Pending,
@@ -62,7 +75,11 @@ impl Body for Incoming {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             Taken::Trailers(trailers) => Some(Ok(Frame::trailers(trailers))),
-            Taken::Failed(error) => Some(Err(error)),
+            Taken::Failed(error) => {
+                self.rest = Rest::Failed(error.clone());
+                self.left = None;
+                return Poll::Ready(Some(Err(error)));
+            }
             Taken::End => None,
         };
         self.release();
@@ -70,7 +87,7 @@ impl Body for Incoming {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.shared.is_none()
+        matches!(self.rest, Rest::Nothing)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -80,7 +97,7 @@ impl Body for Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if let Some(shared) = self.shared.take() {
+        if let Rest::Stream(shared) = &self.rest {
             shared.with(|state| state.drop_reader(self.key));
         }
     }

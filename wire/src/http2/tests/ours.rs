@@ -91,6 +91,35 @@ async fn many_calls_at_once_are_all_answered() {
 }
 
 #[tokio::test]
+async fn a_body_that_has_failed_fails_again_and_never_ends_well() {
+    let (broken, mut bodies) = mpsc::unbounded_channel();
+    let sender = client(&Settings::default(), move |request| {
+        let broken = broken.clone();
+        async move {
+            let (part, body) = channel();
+            part.send(Ok(Frame::data("half".into()))).unwrap();
+            broken.send((request.into_body(), part)).unwrap();
+            Response::new(body)
+        }
+    });
+    let (part, body) = channel();
+    part.send(Ok(Frame::data("half".into()))).unwrap();
+    let answer = sender.ask(post(body)).await.unwrap().into_body();
+    let (request, answering) = bodies.recv().await.unwrap();
+    for mut body in [request, answer] {
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
+        // Both sides break off: the first to be seen resets the stream for both.
+        let _ = part.send(Err(Error::GivenUp));
+        let _ = answering.send(Err(Error::GivenUp));
+        assert!(body.frame().await.unwrap().is_err());
+        for _ in 0..3 {
+            assert!(!body.is_end_stream() && body.size_hint().exact().is_none());
+            assert!(body.frame().await.expect("no end").is_err());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_call_goes_both_ways_at_once() {
     let sender = client(&Settings::default(), echo);
     let (send, body) = channel();
