@@ -1,25 +1,34 @@
-//! The admin endpoints, on loopback: `/live`, `/ready`, `/metrics`, and pages of the binary's own. Read-only.
+//! The admin endpoints, on loopback: `/live`, `/ready`, `/metrics`, and pages and actions of the binary's own.
 
 use std::convert::Infallible;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::service::service_fn;
+use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tracing::{debug, warn};
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{Drain, Metrics};
+use crate::{Drain, Metrics, Places, one_request::serve_one, text};
 
-/// Connections served at once; more wait in the kernel's queue.
-const CONNECTIONS: usize = 32;
+/// Connections at once of each listener; one more takes the place of another.
+const CONNECTIONS: usize = 128;
+
+/// Pages in memory at once: they can be large, and a client can be slow to read.
+const PAGES: usize = 4;
+
+/// How long a page may wait for others, and how long answering and sending may take in all.
+const PAGE_WAIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What a request for an action must carry, with the action's name: no web page, and no server that was talked into a request, can send it.
+const ACTION: HeaderName = HeaderName::from_static("outrigger-action");
 
 /// How long a health check waits for the answer to become yes; probes must have more patience.
 const HOLD: Duration = Duration::from_secs(3);
@@ -38,6 +47,7 @@ pub struct Admin {
     ready: Box<dyn Fn() -> bool + Send + Sync>,
     pages: Vec<Page>,
     actions: Vec<Action>,
+    places_for_pages: Arc<Semaphore>,
 }
 
 /// What a POST does.
@@ -50,7 +60,8 @@ impl Admin {
     /// Makes a server that is ready at once and has no pages of its own.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
-        Self { metrics, ready: Box::new(|| true), pages: Vec::new(), actions: Vec::new() }
+        let places_for_pages = Arc::new(Semaphore::new(PAGES));
+        Self { metrics, ready: Box::new(|| true), pages: Vec::new(), actions: Vec::new(), places_for_pages }
     }
 
     /// Sets what `/ready` asks.
@@ -72,7 +83,7 @@ impl Admin {
         self
     }
 
-    /// Adds something that a POST does.
+    /// Adds something that a POST does, which carries the header `outrigger-action` with the path after its slash, and is addressed to loopback.
     #[must_use]
     pub fn action(mut self, path: &'static str, run: impl Fn() + Send + Sync + 'static) -> Self {
         self.actions.push(Action { path, run: Box::new(run) });
@@ -93,45 +104,40 @@ impl Admin {
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener, drain: Drain, shown: Shown) {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        let places = Places::new(CONNECTIONS);
+        let mut connections = crate::Incoming::new(listener, "admin");
         loop {
-            let Ok(permit) = permits.clone().acquire_owned().await else { return };
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let (admin, drain) = (self.clone(), drain.clone());
-                    tokio::spawn(async move {
-                        admin.connection(stream, &drain, shown).await;
-                        drop(permit);
-                    });
-                }
-                Err(error) => {
-                    // Out of descriptors, most likely: others must be closed first.
-                    warn!(%error, "admin accept failed");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
+            let (stream, peer) = connections.accept().await;
+            let (admin, drain, place) = (self.clone(), drain.clone(), places.take(peer.ip()));
+            tokio::spawn(async move {
+                let answer = |request| admin.clone().page_for(request, &drain, shown);
+                serve_one(stream, place, LIMIT, answer).await;
+            });
         }
     }
 
-    async fn connection(self: &Arc<Self>, stream: TcpStream, drain: &Drain, shown: Shown) {
-        let service = service_fn(|request| {
-            let admin = self.clone();
-            async move {
-                if shown == Shown::Health && request.uri().path() == "/ready" {
-                    admin.await_ready(drain).await;
-                }
-                Ok::<_, Infallible>(admin.answer(&request, drain.is_started(), shown))
-            }
-        });
-        let served = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(5))
-            .max_buf_size(16 * 1024)
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
-        if let Err(error) = served {
-            debug!(%error, "admin connection failed");
+    async fn page_for(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        drain: &Drain,
+        shown: Shown,
+    ) -> Option<Response<Held>> {
+        let path = request.uri().path();
+        if shown == Shown::Health && path == "/ready" {
+            self.await_ready(drain).await;
         }
+        let is_health = ["/ready", "/live"].contains(&path);
+        let permit = if is_health || shown == Shown::Health {
+            None
+        } else {
+            let place = tokio::time::timeout(PAGE_WAIT, self.places_for_pages.clone().acquire_owned()).await;
+            let Ok(Ok(permit)) = place else {
+                return Some(text(StatusCode::SERVICE_UNAVAILABLE, "too many pages are being read\n").map(Held::small));
+            };
+            Some(permit)
+        };
+        let answer = self.answer(&request, drain.is_started(), shown);
+        Some(answer.map(|body| Held { body, _permit: permit }))
     }
 
     /// Holds the question back for a moment: whoever asks at the start learns when it is ready, not a second later.
@@ -145,24 +151,34 @@ impl Admin {
     fn answer(&self, request: &Request<Incoming>, draining: bool, shown: Shown) -> Response<Full<Bytes>> {
         let path = request.uri().path();
         if shown == Shown::Health && !["/ready", "/live"].contains(&path) {
-            return text(StatusCode::NOT_FOUND, "no such page; there are /live /ready\n".to_owned());
+            return text(StatusCode::NOT_FOUND, "no such page; there are /live /ready\n");
+        }
+        let is_action = self.actions.iter().any(|action| action.path == path);
+        if is_action && !is_for_loopback(request) {
+            // A web page whose name was made to mean this address (DNS rebinding).
+            return text(StatusCode::MISDIRECTED_REQUEST, "only for loopback: the Host header is another name\n");
         }
         if let Some(action) = self.actions.iter().find(|action| action.path == path)
             && request.method() == Method::POST
         {
+            let name = path.trim_start_matches('/');
+            if request.headers().get(ACTION).is_none_or(|value| value != name) {
+                return text(StatusCode::FORBIDDEN, format!("a request for this carries `{ACTION}: {name}`\n"));
+            }
             (action.run)();
-            return text(StatusCode::OK, "done\n".to_owned());
+            return text(StatusCode::OK, "done\n");
         }
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
-            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        if is_action || (request.method() != Method::GET && request.method() != Method::HEAD) {
+            let allowed = if is_action { "POST" } else { "GET, HEAD" };
+            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {allowed}\n"));
+            refused.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
             return refused;
         }
         match path {
-            "/live" => text(StatusCode::OK, "live\n".to_owned()),
-            "/ready" if draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),
-            "/ready" if (self.ready)() => text(StatusCode::OK, "ready\n".to_owned()),
-            "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
+            "/live" => text(StatusCode::OK, "live\n"),
+            "/ready" if draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            "/ready" if (self.ready)() => text(StatusCode::OK, "ready\n"),
+            "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
             "/metrics" => typed(
                 StatusCode::OK,
                 "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -203,8 +219,48 @@ enum Shown {
     Health,
 }
 
-fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    typed(status, "text/plain; charset=utf-8", body)
+/// Says whether a request is meant for this machine: `Host` is an address or `localhost`, and no name that could mean anything.
+fn is_for_loopback(request: &Request<Incoming>) -> bool {
+    let host = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    let Some(host) = host.or_else(|| request.headers().get(HOST).map(HeaderValue::as_bytes)) else { return true };
+    let Ok(host) = std::str::from_utf8(host) else { return false };
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// A page, which holds one of the places for pages until it is sent.
+struct Held {
+    body: Full<Bytes>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    fn small(body: Full<Bytes>) -> Self {
+        Self { body, _permit: None }
+    }
+}
+
+impl hyper::body::Body for Held {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn typed(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {

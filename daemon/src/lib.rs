@@ -9,6 +9,8 @@ pub mod logging;
 mod memory;
 mod metrics;
 mod occasions;
+mod one_request;
+mod places;
 
 pub use accept::Incoming;
 pub use admin::{Admin, Page};
@@ -17,6 +19,8 @@ pub use listen::listen;
 pub use memory::give_back_memory;
 pub use metrics::Metrics;
 pub use occasions::Occasions;
+pub use one_request::{serve_one, text};
+pub use places::{Place, Places};
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

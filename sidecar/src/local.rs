@@ -15,7 +15,7 @@ use crate::config::{LeaveArgs, WaitArgs};
 pub(crate) fn wait(args: &WaitArgs) -> anyhow::Result<()> {
     let begin = Instant::now();
     loop {
-        let answer = ask(args.admin, "GET", "/ready");
+        let answer = ask(args.admin, "GET", "/ready", "");
         if answer.as_ref().is_ok_and(|answer| answer.starts_with(OK)) {
             return Ok(());
         }
@@ -30,19 +30,19 @@ pub(crate) fn wait(args: &WaitArgs) -> anyhow::Result<()> {
 
 /// Asks a running sidecar to tell its peers that it leaves: what a pod's end begins with.
 pub(crate) fn leave(args: &LeaveArgs) -> anyhow::Result<()> {
-    let answer = ask(args.admin, "POST", "/leave")?;
+    let answer = ask(args.admin, "POST", "/leave", "outrigger-action: leave\r\n")?;
     if !answer.starts_with(OK) {
         bail!("the sidecar on {} answered: {}", args.admin, answer.lines().next().unwrap_or_default());
     }
     Ok(())
 }
 
-fn ask(admin: SocketAddr, method: &str, path: &str) -> anyhow::Result<String> {
+fn ask(admin: SocketAddr, method: &str, path: &str, fields: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(admin)
         .with_context(|| format!("no sidecar answers on {admin}; --admin says where it does"))?;
     stream.set_read_timeout(Some(ANSWER))?;
     let request =
-        format!("{method} {path} HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        format!("{method} {path} HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\ncontent-length: 0\r\n{fields}\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.take(4096).read_to_string(&mut answer).context("read the sidecar's answer")?;
