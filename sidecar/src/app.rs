@@ -86,6 +86,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
             telemetry: telemetry.clone(),
             drain: drain.clone(),
             wire: args.wire,
+            client_cert_headers: args.client_cert_headers,
         });
         let limit = args.max_connections as usize / workers;
         let failed = failed.clone();

@@ -23,7 +23,7 @@ use tower::ServiceBuilder;
 use crate::detect::{self, Detected, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{
-    Direction, Dispatch, HTTP2, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To, Version, WRAPPED,
+    Asserted, Direction, Dispatch, HTTP2, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To, Version, WRAPPED,
 };
 use crate::orig_dst::original_destination;
 use crate::tcp;
@@ -131,10 +131,11 @@ async fn serve_http<I>(
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let asserted = Asserted::inbound(worker.client_cert_headers);
     let stack = ServiceBuilder::new()
         .layer_fn(|inner| Observe::new(inner, worker.telemetry.clone())) // sees the final answer, also of our errors
         .layer(RespondLayer { drain: worker.drain.clone() }) //               ProxyError → status, gRPC status
-        .layer(HygieneLayer) //                                               what may not pass a proxy
+        .layer(HygieneLayer { asserted }) //                                  what may not pass a proxy
         .layer(RetryLayer) //                                             8   the app's idle connections may end
         .service(Dispatch::new(&worker, app_version)); //                10   the app
     let settings = if version == app_version { &HTTP2 } else { &WRAPPED };

@@ -28,8 +28,8 @@ use crate::connect::Io;
 use crate::detect::{self, Detected, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{
-    Direction, Dispatch, HTTP2, HygieneLayer, Mirrors, Observe, RespondLayer, RetryLayer, RoutingLayer, Server,
-    TimeoutLayer, To, Version,
+    Asserted, Direction, Dispatch, HTTP2, HygieneLayer, Mirrors, Observe, RespondLayer, RetryLayer, RoutingLayer,
+    Server, TimeoutLayer, To, Version,
 };
 use crate::orig_dst::{OrigDst, original_destination};
 use crate::route::Destination;
@@ -76,7 +76,7 @@ where
     let stack = ServiceBuilder::new()
         .layer_fn(|inner| Observe::new(inner, worker.telemetry.clone())) // sees the final answer, also of our errors
         .layer(RespondLayer { drain: worker.drain.clone() }) //               ProxyError → status, gRPC status
-        .layer(HygieneLayer) //                                               what may not pass a proxy
+        .layer(HygieneLayer { asserted: Asserted::Own }) //                   what may not pass a proxy
         .layer(RoutingLayer { mirrors }) //                               7   rule, filters, backend, copies
         .layer(TimeoutLayer) //                                           8   the rule's deadline, outside retry
         .layer(RetryLayer) //                                             8   repeats what is safe, within the budget

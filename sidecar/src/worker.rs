@@ -6,7 +6,7 @@ use std::sync::Arc;
 use outrigger_daemon::Drain;
 
 use crate::connect::Connector;
-use crate::http::Wire;
+use crate::http::{ClientCertHeaders, Wire};
 use crate::sync::Store;
 use crate::telemetry::Telemetry;
 use crate::tls::TlsState;
@@ -21,4 +21,6 @@ pub(crate) struct Worker {
     /// Started on SIGTERM: peers are told to leave.
     pub(crate) drain: Drain,
     pub(crate) wire: Wire,
+    /// What other proxies assert of who sent a request.
+    pub(crate) client_cert_headers: ClientCertHeaders,
 }

@@ -21,6 +21,7 @@ pub(super) struct Wishes<'a> {
     pub(super) drain_timeout: Option<&'a str>,
     /// The control plane reads it from the pod, or from the pod's namespace: nothing of it is in the patch.
     inbound: Option<&'a str>,
+    pub(super) client_cert_headers: Option<&'a str>,
 }
 
 impl<'a> Wishes<'a> {
@@ -68,6 +69,7 @@ impl<'a> Wishes<'a> {
             "trace-ratio" => (&mut self.trace_ratio, is_ratio, "a number from 0 to 1"),
             "drain-timeout" => (&mut self.drain_timeout, is_duration, "a duration such as 30s"),
             "inbound" => (&mut self.inbound, is_inbound, "permissive or strict"),
+            "client-cert-headers" => (&mut self.client_cert_headers, is_keep_or_remove, "keep or remove"),
             _ => return None,
         })
     }
@@ -108,6 +110,10 @@ fn agree<'a>(
             None
         }
     }
+}
+
+fn is_keep_or_remove(text: &str) -> bool {
+    matches!(text, "keep" | "remove")
 }
 
 fn is_quantity(text: &str) -> bool {
@@ -194,7 +200,7 @@ const LEAST_MEMORY: f64 = 32.0 * 1024.0 * 1024.0;
 const PREFIX: &str = "config.outrigger.io/";
 
 /// The annotations under `config.outrigger.io/` and what each is for.
-pub const ANNOTATIONS: [(&str, &str); 13] = [
+pub const ANNOTATIONS: [(&str, &str); 14] = [
     ("cpu-request", "CPU that the sidecar asks for"),
     ("cpu-limit", "CPU that the sidecar may use at most; none by default"),
     ("memory-request", "memory that the sidecar asks for"),
@@ -208,6 +214,7 @@ pub const ANNOTATIONS: [(&str, &str); 13] = [
     ("trace-ratio", "share of the traces that the sidecar starts itself, 0 to 1"),
     ("drain-timeout", "longest wait for requests in flight when the pod ends"),
     ("inbound", "permissive: mutual TLS and plaintext are accepted; strict: mutual TLS only"),
+    ("client-cert-headers", "whether x-forwarded-client-cert and l5d-client-id reach the application: keep or remove"),
 ];
 
 #[cfg(test)]
@@ -235,6 +242,7 @@ mod tests {
             ("otlp", &["http://collector.tracing:4317"], &["collector:4317", "https://x", "http://"]),
             ("trace-ratio", &["0", "0.1", "1"], &["1.1", "-0.1", "NaN"]),
             ("drain-timeout", &["30s", "500ms", "2m"], &["30", "s", "1h", "-1s"]),
+            ("client-cert-headers", &["keep", "remove"], &["", "true", "Keep"]),
         ] {
             for (values, taken) in [(good, true), (bad, false)] {
                 for value in values {

@@ -205,3 +205,40 @@ impl fmt::Debug for Body {
         f.write_str("Body")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+    use http_body_util::BodyExt as _;
+    use tokio::io::{AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn trailers_say_no_more_of_the_sender_than_headers_may() {
+        let (mut client, io) = duplex(1024);
+        let (bodies, mut received) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            let service = |request: http::Request<http1::Incoming>| {
+                let bodies = bodies.clone();
+                async move {
+                    let _ = bodies.send(request.into_body()).await;
+                    std::future::pending::<http::Response<Body>>().await
+                }
+            };
+            http1::serve(io, &http1::Options::default(), service).await.map(drop)
+        });
+        client
+            .write_all(b"PUT / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n")
+            .await
+            .unwrap();
+        client.write_all(b"x-sum: 1\r\nx-forwarded-client-cert: Hash=1\r\nOutrigger-Id: x\r\n\r\n").await.unwrap();
+        let body = Body::http1(received.recv().await.unwrap());
+
+        let all = body.collect().await.unwrap();
+
+        let trailers = all.trailers().cloned().unwrap();
+        assert_eq!(trailers, HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("1"))]));
+        assert_eq!(all.to_bytes(), "ok");
+    }
+}

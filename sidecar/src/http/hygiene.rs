@@ -16,19 +16,23 @@ use outrigger_proto::ErrorCode;
 use tower::{Layer, Service};
 
 use crate::error::ProxyError;
+use crate::http::Asserted;
 use crate::http::call::Call;
 use crate::http::respond::UNPROCESSED;
 use crate::http::{Body, host, trailers, upgrade};
 
 /// Makes [`Hygiene`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct HygieneLayer;
+pub(crate) struct HygieneLayer {
+    /// What a request may not say of its sender.
+    pub(crate) asserted: Asserted,
+}
 
 impl<S> Layer<S> for HygieneLayer {
     type Service = Hygiene<S>;
 
     fn layer(&self, inner: S) -> Hygiene<S> {
-        Hygiene { inner }
+        Hygiene { inner, asserted: self.asserted }
     }
 }
 
@@ -36,6 +40,7 @@ impl<S> Layer<S> for HygieneLayer {
 #[derive(Clone, Debug)]
 pub(crate) struct Hygiene<S> {
     inner: S,
+    asserted: Asserted,
 }
 
 type Clean = fn(Response<Body>) -> Response<Body>;
@@ -56,6 +61,7 @@ where
         if let Err(error) = clean_request(&mut call.request, || call.to.address()) {
             return Either::Right(ready(Err(error)));
         }
+        self.asserted.remove(call.request.headers_mut());
         Either::Left(self.inner.call(call).map_ok(clean_response))
     }
 }

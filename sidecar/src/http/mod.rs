@@ -1,5 +1,6 @@
 //! The request level: everything between a decoded request and an endpoint's connection, as tower layers.
 
+mod asserted;
 mod body;
 mod call;
 mod dispatch;
@@ -16,6 +17,7 @@ mod timeout;
 mod trailers;
 mod upgrade;
 
+pub(crate) use asserted::{Asserted, ClientCertHeaders};
 pub(crate) use body::Body;
 pub(crate) use call::{Attempt, Direction, Facts, Flow, To};
 pub(crate) use dispatch::{Dispatch, HTTP2, WRAPPED, Wire};

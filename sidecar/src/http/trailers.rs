@@ -6,6 +6,8 @@ use http::{HeaderMap, HeaderName};
 use http_body::Frame;
 use outrigger_wire::http1;
 
+use crate::http::asserted::asserts_identity;
+
 /// Takes from a frame of trailers what is to be in the head only.
 pub(crate) fn cleaned(frame: Frame<Bytes>) -> Frame<Bytes> {
     if !frame.is_trailers() {
@@ -31,6 +33,9 @@ pub(crate) fn clean(trailers: &mut HeaderMap) {
 
 /// Says whether proxies write this field of a request to say whom it came from, and by which way.
 pub(crate) fn names_the_sender(name: &HeaderName) -> bool {
+    if asserts_identity(name) {
+        return true;
+    }
     let name = name.as_str();
     // Of names that begin like this all are meant.
     const PREFIXES: [&str; 3] = ["x-forwarded-", "l5d-", "x-envoy-"];
