@@ -17,4 +17,4 @@ mod serve;
 
 pub use app::run;
 pub use config::Args;
-pub use patch::{ANNOTATIONS, Injected, Outcome, Settings, Skip, inject};
+pub use patch::{ANNOTATIONS, Injected, Outcome, ProbeSecret, Settings, Skip, inject};

@@ -3,11 +3,13 @@
 mod annotations;
 mod containers;
 mod probes;
+mod secret;
 mod skip;
 
 use serde_json::{Map, Value, json};
 
 pub use annotations::ANNOTATIONS;
+pub use secret::ProbeSecret;
 pub use skip::Skip;
 
 use annotations::Wishes;
@@ -60,9 +62,9 @@ impl Injected {
     }
 }
 
-/// Gives a pod (the object, or a workload's template: anything with `metadata` and `spec`) its sidecar.
+/// Gives a pod (the object, or a workload's template: anything with `metadata` and `spec`) its sidecar. `secret` is of this pod alone.
 #[must_use]
-pub fn inject(pod: &Value, settings: &Settings) -> Outcome {
+pub fn inject(pod: &Value, settings: &Settings, secret: &ProbeSecret) -> Outcome {
     if let Some(reason) = Skip::of(pod) {
         return Outcome::Skipped(reason);
     }
@@ -74,7 +76,7 @@ pub fn inject(pod: &Value, settings: &Settings) -> Outcome {
     let Some(spec) = patched.get_mut("spec").and_then(Value::as_object_mut) else {
         return Outcome::Skipped(Skip::NoSpec);
     };
-    let probes = probes::redirect(spec, wishes.skip_inbound_ports.unwrap_or_default());
+    let probes = probes::redirect(spec, wishes.skip_inbound_ports.unwrap_or_default(), secret);
     let sidecar = containers::sidecar(settings, &wishes, probes);
     warnings.extend(skip::warnings(pod, &sidecar, &settings.control_plane));
     // First: whatever else runs before the application does so through the mesh.

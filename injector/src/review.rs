@@ -3,7 +3,7 @@
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
-use crate::patch::{Outcome, Settings, inject};
+use crate::patch::{Outcome, ProbeSecret, Settings, inject};
 
 /// What became of a review, for metrics and the log.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) fn review(question: &Value, settings: &Settings) -> Result<Decision, 
     let mut response = json!({"uid": uid, "allowed": true});
     let envelope =
         |response: Value| json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
-    match inject(pod, settings) {
+    match inject(pod, settings, &ProbeSecret::random()) {
         Outcome::Injected(injected) => {
             let patch = injected.json_patch(pod).to_string();
             response["patchType"] = json!("JSONPatch");

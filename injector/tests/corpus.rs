@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use outrigger_injector::{Injected, Outcome, Settings, inject};
+use outrigger_injector::{Injected, Outcome, ProbeSecret, Settings, inject};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ fn every_shape_becomes_what_was_read_and_found_right() {
     let mut differ = Vec::new();
     for shape in &shapes {
         let golden = shape.with_extension("patched.yaml");
-        let text = written(&inject(&read(shape), &settings()));
+        let text = written(&inject(&read(shape), &settings(), &ProbeSecret::fixed("s3cret")));
         if bless {
             fs::write(&golden, &text).unwrap();
         }
@@ -34,9 +34,11 @@ fn every_shape_becomes_what_was_read_and_found_right() {
 #[test]
 fn what_was_injected_is_left_alone() {
     for shape in shapes() {
-        let Outcome::Injected(once) = inject(&read(&shape), &settings()) else { continue };
+        let Outcome::Injected(once) = inject(&read(&shape), &settings(), &ProbeSecret::fixed("s3cret")) else {
+            continue;
+        };
 
-        let twice = inject(&once.pod, &settings());
+        let twice = inject(&once.pod, &settings(), &ProbeSecret::fixed("s3cret"));
 
         assert!(matches!(&twice, Outcome::Skipped(skip) if skip.reason() == "AlreadyInjected"), "{}", shape.display());
     }
@@ -46,7 +48,7 @@ fn what_was_injected_is_left_alone() {
 fn the_patch_makes_the_pod_that_was_decided() {
     for shape in shapes() {
         let pod = read(&shape);
-        let Outcome::Injected(injected) = inject(&pod, &settings()) else { continue };
+        let Outcome::Injected(injected) = inject(&pod, &settings(), &ProbeSecret::fixed("s3cret")) else { continue };
         // The API server never sends a pod without metadata.
         if pod.get("metadata").is_none() {
             continue;
@@ -63,7 +65,7 @@ fn the_patch_makes_the_pod_that_was_decided() {
 fn nothing_of_the_application_changes() {
     for shape in shapes() {
         let pod = read(&shape);
-        let Outcome::Injected(injected) = inject(&pod, &settings()) else { continue };
+        let Outcome::Injected(injected) = inject(&pod, &settings(), &ProbeSecret::fixed("s3cret")) else { continue };
         keeps_the_application(&pod, &injected);
     }
 }
@@ -74,9 +76,9 @@ proptest! {
     /// Whatever the API server or a file may hold: no panic, and once is enough.
     #[test]
     fn any_document_is_decided(pod in any_pod()) {
-        if let Outcome::Injected(once) = inject(&pod, &settings()) {
+        if let Outcome::Injected(once) = inject(&pod, &settings(), &ProbeSecret::fixed("s3cret")) {
             keeps_the_application(&pod, &once);
-            prop_assert!(matches!(inject(&once.pod, &settings()), Outcome::Skipped(_)));
+            prop_assert!(matches!(inject(&once.pod, &settings(), &ProbeSecret::fixed("s3cret")), Outcome::Skipped(_)));
             let mut patched = pod.clone();
             if pod["metadata"].is_object() {
                 apply(&mut patched, &once.json_patch(&pod));

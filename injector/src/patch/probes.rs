@@ -1,32 +1,31 @@
 //! Points the kubelet's probes at the sidecar, which asks the app what the kubelet would have asked.
 //!
+//! The port there is open to the network. So each path holds the pod's secret, which who cannot read the pod does not know, and headers are
+//! not the kubelet's to send but told to the sidecar.
+//!
 //! Captured, a TCP probe would find the sidecar listening whatever the app does, and none would pass where only peers of the
 //! mesh may come in. Left as they are: `exec`, HTTPS (TLS passes the sidecar untouched), probes of another host, and of ports
 //! that are not captured.
 
 use serde_json::{Map, Value, json};
 
+use super::ProbeSecret;
 use super::containers::PROBE_PORT;
 
 /// Rewrites the probes and the HTTP hooks of all containers. Returns what the sidecar has to know, by path, if anything.
-pub(super) fn redirect(spec: &mut Map<String, Value>, not_captured: &str) -> Option<String> {
+pub(super) fn redirect(spec: &mut Map<String, Value>, not_captured: &str, secret: &ProbeSecret) -> Option<String> {
     let mut known = Map::new();
     for list in ["containers", "initContainers"] {
         for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             let Some(name) = container["name"].as_str().map(str::to_owned) else { continue };
             let ports = container["ports"].clone();
             for (pointer, path) in HANDLERS {
-                let path = format!("/{name}/{path}");
+                let path = format!("/{secret}/{name}/{path}");
                 let Some(handler) = container.pointer_mut(pointer).and_then(Value::as_object_mut) else { continue };
                 let is_hook = pointer.starts_with("/lifecycle");
                 if let Some(asks) = asks(handler, &ports, is_hook).filter(|asks| !skipped(asks, not_captured)) {
-                    let headers = handler.get("httpGet").and_then(|get| get.get("httpHeaders")).cloned();
                     KINDS.into_iter().for_each(|kind| drop(handler.remove(kind)));
-                    let mut get = json!({"path": path, "port": PROBE_PORT});
-                    if let Some(headers) = headers {
-                        get["httpHeaders"] = headers;
-                    }
-                    handler.insert("httpGet".to_owned(), get);
+                    handler.insert("httpGet".to_owned(), json!({"path": path, "port": PROBE_PORT}));
                     known.insert(path, asks);
                 }
             }
@@ -43,7 +42,15 @@ fn asks(handler: &Map<String, Value>, ports: &Value, is_hook: bool) -> Option<Va
         let path = format!("{}{path}", if path.starts_with('/') { "" } else { "/" });
         let plain = get["scheme"].as_str().is_none_or(|scheme| scheme == "HTTP");
         let readable = path.parse::<http::Uri>().is_ok();
-        return (plain && readable).then_some(json!({"http": {"port": number(&get["port"], ports)?, "path": path}}));
+        let mut http = json!({"port": number(&get["port"], ports)?, "path": path});
+        let headers = headers(&get["httpHeaders"])?;
+        if !headers.is_empty() {
+            http["headers"] = Value::Array(headers);
+        }
+        if is_hook {
+            http["hook"] = json!(true);
+        }
+        return (plain && readable).then_some(json!({"http": http}));
     }
     if is_hook {
         return None;
@@ -55,6 +62,16 @@ fn asks(handler: &Map<String, Value>, ports: &Value, is_hook: bool) -> Option<Va
     Some(
         json!({"grpc": {"port": number(&grpc["port"], ports)?, "service": grpc["service"].as_str().unwrap_or_default()}}),
     )
+}
+
+/// The headers that a handler declares, each as `[name, value]`; `None`: the kubelet may know what to do with one, the sidecar does not.
+fn headers(declared: &Value) -> Option<Vec<Value>> {
+    let header = |declared: &Value| {
+        let (name, value) = (declared["name"].as_str()?, declared["value"].as_str().unwrap_or_default());
+        let readable = name.parse::<http::HeaderName>().is_ok() && http::HeaderValue::from_str(value).is_ok();
+        readable.then(|| json!([name, value]))
+    };
+    declared.as_array().into_iter().flatten().map(header).collect()
 }
 
 /// The number of a port that is given by number or by its name in the container.
@@ -96,7 +113,7 @@ mod tests {
     /// What becomes of a container, and what the sidecar is told.
     fn redirected(container: Value) -> (Value, Value) {
         let mut spec = json!({"containers": [container]});
-        let known = redirect(spec.as_object_mut().unwrap(), "9100,9200-9300");
+        let known = redirect(spec.as_object_mut().unwrap(), "9100,9200-9300", &ProbeSecret::fixed("s3cret"));
         (spec["containers"][0].take(), known.map_or(Value::Null, |known| serde_json::from_str(&known).unwrap()))
     }
 
@@ -111,17 +128,17 @@ mod tests {
         }));
 
         let get = |path: &str| json!({"path": path, "port": 4193});
-        assert_eq!(container["startupProbe"], json!({"httpGet": get("/app/startup"), "periodSeconds": 1}));
-        assert_eq!(container["livenessProbe"]["httpGet"]["httpHeaders"], json!([{"name": "A", "value": "b"}]));
-        assert_eq!(container["readinessProbe"], json!({"httpGet": get("/app/readiness")}));
-        assert_eq!(container["lifecycle"], json!({"preStop": {"httpGet": get("/app/pre-stop")}}));
+        assert_eq!(container["startupProbe"], json!({"httpGet": get("/s3cret/app/startup"), "periodSeconds": 1}));
+        assert_eq!(container["livenessProbe"], json!({"httpGet": get("/s3cret/app/liveness")}));
+        assert_eq!(container["readinessProbe"], json!({"httpGet": get("/s3cret/app/readiness")}));
+        assert_eq!(container["lifecycle"], json!({"preStop": {"httpGet": get("/s3cret/app/pre-stop")}}));
         assert_eq!(
             known,
             json!({
-                "/app/startup": {"tcp": {"port": 9090}},
-                "/app/liveness": {"http": {"port": 8080, "path": "/live?deep=1"}},
-                "/app/readiness": {"grpc": {"port": 8080, "service": "shop.Cart"}},
-                "/app/pre-stop": {"http": {"port": 8081, "path": "/"}},
+                "/s3cret/app/startup": {"tcp": {"port": 9090}},
+                "/s3cret/app/liveness": {"http": {"port": 8080, "path": "/live?deep=1", "headers": [["A", "b"]]}},
+                "/s3cret/app/readiness": {"grpc": {"port": 8080, "service": "shop.Cart"}},
+                "/s3cret/app/pre-stop": {"http": {"port": 8081, "path": "/", "hook": true}},
             })
         );
     }
@@ -136,6 +153,7 @@ mod tests {
             json!({"tcpSocket": {"port": 9250}}),
             json!({"grpc": {"port": 9100}}),
             json!({"httpGet": {"port": 80, "path": "/a b"}}),
+            json!({"httpGet": {"port": 80, "httpHeaders": [{"name": "a", "value": "b\nc"}]}}),
         ] {
             let container = json!({"name": "app", "livenessProbe": handler});
             assert_eq!(redirected(container.clone()), (container, Value::Null));

@@ -12,7 +12,7 @@ pub(crate) fn settings() -> Settings {
 }
 
 fn injected(pod: &Value) -> Injected {
-    match inject(pod, &settings()) {
+    match inject(pod, &settings(), &ProbeSecret::fixed("s3cret")) {
         Outcome::Injected(injected) => *injected,
         Outcome::Skipped(skip) => panic!("{skip}: {pod:#}"),
     }
@@ -48,7 +48,7 @@ fn the_capture_and_the_sidecar_come_before_all_else() {
 fn a_second_time_changes_nothing() {
     let once = injected(&pod(json!({"containers": [{"name": "app"}]}))).pod;
 
-    assert_eq!(inject(&once, &settings()), Outcome::Skipped(Skip::Injected));
+    assert_eq!(inject(&once, &settings(), &ProbeSecret::fixed("s3cret")), Outcome::Skipped(Skip::Injected));
 }
 
 #[test]
@@ -80,9 +80,9 @@ fn pods_that_cannot_have_a_sidecar_are_left_with_a_reason() {
         (label("disabled"), Skip::Disabled),
         (json!({"metadata": {}}), Skip::NoSpec),
     ] {
-        assert_eq!(inject(&pod, &settings()), Outcome::Skipped(reason), "{pod}");
+        assert_eq!(inject(&pod, &settings(), &ProbeSecret::fixed("s3cret")), Outcome::Skipped(reason), "{pod}");
     }
-    assert!(matches!(inject(&label("enabled"), &settings()), Outcome::Injected(_)));
+    assert!(matches!(inject(&label("enabled"), &settings(), &ProbeSecret::fixed("s3cret")), Outcome::Injected(_)));
 }
 
 #[test]

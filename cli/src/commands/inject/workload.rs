@@ -1,6 +1,6 @@
 //! Where the pods are in objects of every kind, and what became of them.
 
-use outrigger_injector::{Outcome, Settings, inject as inject_pod};
+use outrigger_injector::{Outcome, ProbeSecret, Settings, inject as inject_pod};
 use serde_json::Value;
 
 /// What is told at the end.
@@ -44,7 +44,7 @@ pub(super) fn inject(object: &mut Value, settings: &Settings, summary: &mut Summ
         summary.others += 1;
         return false;
     };
-    let outcome = inject_pod(pod, settings);
+    let outcome = inject_pod(pod, settings, &ProbeSecret::random());
     let name = name(&kind, object);
     match outcome {
         Outcome::Injected(injected) => {
