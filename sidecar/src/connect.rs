@@ -89,6 +89,25 @@ pub(crate) fn tune(socket: &Socket) {
     let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(60)));
 }
 
+/// A connection whose peer can be made to see that it did not end in good order.
+pub(crate) trait Reset {
+    /// Has the connection's end be a reset (RST), which loses what the peer has not received yet.
+    fn reset_when_dropped(&self);
+}
+
+impl Reset for TcpStream {
+    fn reset_when_dropped(&self) {
+        // Fails only for a socket that has ended already.
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl<I: Reset> Reset for TlsStream<I> {
+    fn reset_when_dropped(&self) {
+        self.get_ref().reset_when_dropped();
+    }
+}
+
 /// A connection to an endpoint.
 pub(crate) enum Io {
     Plain(TcpStream),

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::ServiceBuilder;
 
+use crate::connect::Reset;
 use crate::detect::{self, Detected, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{
@@ -129,7 +130,7 @@ async fn serve_http<I>(
     app_version: Version,
 ) -> Result<(), ProxyError>
 where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    I: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
 {
     let asserted = Asserted::inbound(worker.client_cert_headers);
     let stack = ServiceBuilder::new()

@@ -24,7 +24,7 @@ use tower::ServiceBuilder;
 pub(crate) use target::{Rule, Target, TargetKind};
 
 use crate::balance::{Backend, Connection, Endpoint, Picked, random, reached};
-use crate::connect::Io;
+use crate::connect::{Io, Reset};
 use crate::detect::{self, Detected, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{
@@ -70,7 +70,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<S
 /// Serves HTTP; each request passes the stack. First line is outermost: requests go down, responses up.
 async fn serve_http<I>(worker: Arc<Worker>, io: I, target: Arc<Target>, version: Version) -> Result<(), ProxyError>
 where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    I: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
 {
     let mirrors = Mirrors { worker: worker.clone(), version };
     let stack = ServiceBuilder::new()

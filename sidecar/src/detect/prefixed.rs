@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use crate::connect::Reset;
+
 /// Bytes looked at before a reader takes over; bounds what a silent or odd client can make us hold.
 const LIMIT: usize = 16 * 1024;
 
@@ -45,6 +47,12 @@ impl<T: AsyncRead + Unpin> Prefixed<T> {
         }
         self.seen.reserve_exact(STEP.min(LIMIT - self.seen.len()));
         self.inner.read_buf(&mut self.seen).await
+    }
+}
+
+impl<T: Reset> Reset for Prefixed<T> {
+    fn reset_when_dropped(&self) {
+        self.inner.reset_when_dropped();
     }
 }
 

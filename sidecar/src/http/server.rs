@@ -12,6 +12,7 @@ use outrigger_wire::{http1, http2};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service;
 
+use crate::connect::Reset;
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::http::call::{Call, Direction, Flow, To};
@@ -48,7 +49,7 @@ impl Server {
     /// Serves until either side closes, or until the drain lets the last request finish.
     pub(crate) async fn serve<I, S>(self, io: I, stack: S) -> Result<(), ProxyError>
     where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        I: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
         S: Service<Call, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
     {
@@ -72,10 +73,17 @@ impl Server {
                     let code = if error.is_malformed() { ErrorCode::HttpProtocol } else { ErrorCode::ClientClosed };
                     failed(direction, code, &error)
                 })?;
-                if let http1::Served::Switched { io, read, mut extensions } = served {
-                    upgrade::join(io, read, &mut extensions).await;
+                match served {
+                    http1::Served::Ended => Ok(()),
+                    http1::Served::Switched { io, read, mut extensions } => {
+                        upgrade::join(io, read, &mut extensions).await;
+                        Ok(())
+                    }
+                    http1::Served::Truncated { io, error } => {
+                        io.reset_when_dropped();
+                        Err(failed(direction, ErrorCode::ClientClosed, &error))
+                    }
                 }
-                Ok(())
             }
             Version::Http2 => {
                 let service =

@@ -47,6 +47,13 @@ impl Default for Options {
 pub enum Served<I> {
     /// The connection is closed.
     Ended,
+    /// An answer broke off whose end would have been the connection's: an orderly close would make it look whole (RFC 9112 section 8).
+    Truncated {
+        /// The connection, to be reset.
+        io: I,
+        /// Why the answer broke off.
+        error: Error,
+    },
     /// Both sides have agreed to speak something else (101, or 2xx to `CONNECT`).
     Switched {
         /// The connection.
@@ -122,7 +129,14 @@ where
         let keep_alive = {
             let (mut message, keep_alive) = Outgoing::response(&parts, body, &asked);
             shared.lock().answers();
-            send(&shared, &mut message).await?;
+            if let Err(error) = send(&shared, &mut message).await {
+                let truncated = message.ends_with_the_connection();
+                drop(message);
+                return match Arc::into_inner(shared) {
+                    Some(shared) if truncated => Ok(Served::Truncated { io: shared.into_parts().0, error }),
+                    _ => Err(error),
+                };
+            }
             keep_alive
         };
         let read = poll_fn(|cx| poll_body_over(&shared, cx)).await;

@@ -389,6 +389,27 @@ async fn an_answer_that_breaks_off_does_not_look_complete() {
     assert!(matches!(serving.await.unwrap(), Err(Error::Body(_))));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_length_that_breaks_off_is_not_closed_in_good_order() {
+    let (mut client, server) = duplex(1000);
+    let serving = tokio::spawn(async move {
+        let service = |_| async { Response::new(StreamBody::new(tokio_stream_of([Ok(data("ab")), Err("gone")]))) };
+        serve(server, &Options::default(), service).await
+    });
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+
+    let served = serving.await.unwrap();
+
+    assert!(
+        matches!(served, Ok(Served::Truncated { error: Error::Body(_), .. })),
+        "the caller is to reset it: {served:?}"
+    );
+    drop(served);
+    let mut heard = String::new();
+    client.read_to_string(&mut heard).await.unwrap();
+    assert_eq!(heard, "HTTP/1.0 200 OK\r\nconnection: close\r\n\r\nab");
+}
+
 fn tokio_stream_of<T>(items: impl IntoIterator<Item = T>) -> impl futures_util::Stream<Item = T> + Unpin {
     futures_util::stream::iter(items.into_iter().collect::<Vec<_>>())
 }

@@ -143,6 +143,11 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         }
     }
 
+    /// Says whether nothing but the connection's end tells the peer where the body ends.
+    pub(crate) fn ends_with_the_connection(&self) -> bool {
+        self.framing == Framing::UntilClose
+    }
+
     /// Says whether no byte of it has left: the peer cannot have acted on it.
     pub(crate) fn is_unsent(&self) -> bool {
         !self.begun
