@@ -15,11 +15,12 @@ use tokio::net::{TcpListener, TcpStream};
 async fn served() -> (SocketAddr, SocketAddr, Arc<AtomicUsize>) {
     let run = Arc::new(AtomicUsize::new(0));
     let runs = run.clone();
-    let admin = Admin::new(Metrics::new())
-        .page("/config", "application/json", || "{}".repeat(4 * 1024 * 1024))
-        .action("/leave", move || {
+    let admin = Admin::new(Metrics::new()).page("/config", "application/json", || "{}".repeat(4 * 1024 * 1024)).action(
+        "/leave",
+        move || {
             runs.fetch_add(1, Ordering::Relaxed);
-        });
+        },
+    );
     let [all, health] = [listener().await, listener().await];
     let addresses = [&all, &health].map(|listener| listener.local_addr().unwrap());
     tokio::spawn(admin.serve_with_health(all, health, Drain::default()));

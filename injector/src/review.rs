@@ -19,18 +19,18 @@ pub(crate) struct Decision {
     pub(crate) message: String,
 }
 
-/// Answers a review.
+/// Answers a review; `secret` is for the pod in it alone.
 ///
 /// # Errors
 /// When it is none.
-pub(crate) fn review(question: &Value, settings: &Settings) -> Result<Decision, NoReview> {
+pub(crate) fn review(question: &Value, settings: &Settings, secret: &ProbeSecret) -> Result<Decision, NoReview> {
     let request = question.get("request").ok_or(NoReview("request"))?;
     let uid = request.get("uid").and_then(Value::as_str).ok_or(NoReview("request.uid"))?;
     let pod = request.get("object").filter(|object| object.is_object()).ok_or(NoReview("request.object"))?;
     let mut response = json!({"uid": uid, "allowed": true});
     let envelope =
         |response: Value| json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
-    match inject(pod, settings, &ProbeSecret::random()) {
+    match inject(pod, settings, secret) {
         Outcome::Injected(injected) => {
             let patch = injected.json_patch(pod).to_string();
             response["patchType"] = json!("JSONPatch");
@@ -98,7 +98,7 @@ mod tests {
         let pod = json!({"metadata": {"annotations": {"config.outrigger.io/cpu": "1"}},
                          "spec": {"containers": [{"name": "app"}]}});
 
-        let decision = review(&asked(pod), &settings()).unwrap();
+        let decision = review(&asked(pod), &settings(), &ProbeSecret::fixed("s3cret")).unwrap();
 
         let response = &decision.response["response"];
         assert_eq!(
@@ -116,7 +116,7 @@ mod tests {
     fn a_pod_that_cannot_have_one_is_allowed_and_told_why() {
         let pod = json!({"spec": {"hostNetwork": true, "containers": []}});
 
-        let decision = review(&asked(pod), &settings()).unwrap();
+        let decision = review(&asked(pod), &settings(), &ProbeSecret::fixed("s3cret")).unwrap();
 
         assert_eq!(decision.reason, "HostNetwork");
         let response = &decision.response["response"];
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn what_is_no_review_is_refused() {
         for question in [json!({}), json!({"request": {}}), json!({"request": {"uid": "u"}}), json!([1])] {
-            assert!(review(&question, &settings()).is_err(), "{question}");
+            assert!(review(&question, &settings(), &ProbeSecret::fixed("s3cret")).is_err(), "{question}");
         }
     }
 }

@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 
 use crate::certificate::Files;
 use crate::events::Events;
-use crate::patch::Settings;
+use crate::patch::{ProbeSecret, Settings};
 use crate::review::{Decision, review};
 
 /// The webhook's service.
@@ -121,7 +121,7 @@ impl Webhook {
         };
         let settings = Settings { trust_anchors: trust_anchors.as_ref().clone(), ..self.settings.clone() };
         let decided = serde_json::from_slice::<Value>(&body).map_err(|error| error.to_string()).and_then(|question| {
-            let decision = review(&question, &settings).map_err(|error| error.to_string())?;
+            let decision = review(&question, &settings, &ProbeSecret::random()).map_err(|error| error.to_string())?;
             Ok((question, decision))
         });
         match decided {
