@@ -3,6 +3,7 @@
 //! Code of the protocols (so that building needs no protoc) and `docs/reference` (so that it can be read on the web).
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -110,7 +111,10 @@ fn generate(root: &Path, into: &Path) -> Result<()> {
     }
     let reference = into.join(REFERENCE);
     std::fs::create_dir_all(&reference)?;
-    step::run(workspace::cargo(root).args(["run", "--quiet", "--package", "outrigger-docs", "--"]).arg(&reference))
+    // With the features of the tests, although there are no examples: nothing is compiled for these pages alone.
+    let features = ["--workspace", "--all-features", "--examples"];
+    step::run(workspace::cargo(root).args(["build", "--quiet", "--bin", "outrigger-docs"]).args(features))?;
+    step::run(Command::new(workspace::target_dir(root).join("debug/outrigger-docs")).arg(&reference))
 }
 
 /// The names of the files in a folder; none when it is not there.
