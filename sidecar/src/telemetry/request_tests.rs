@@ -14,8 +14,8 @@ use crate::balance::Endpoint;
 use crate::error::ProxyError;
 use crate::inbound::Caller;
 use crate::sync::Store;
-use crate::telemetry::{LineFormat, TelemetryConfig, Which};
 use crate::telemetry::trace::collector::collector;
+use crate::telemetry::{LineFormat, TelemetryConfig, Which};
 use crate::tls::TlsState;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";

@@ -5,6 +5,9 @@ use std::future::pending;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::oneshot;
+use tokio::time::{Duration, sleep};
 
 use super::super::frame::*;
 use super::super::{Incoming, Reason, Settings, serve};
@@ -38,32 +41,46 @@ async fn goes_on(peer: &mut Raw, id: u32, mut early: usize) {
     assert_eq!(early, 0);
 }
 
+/// A way to a server over which, behind its greeting, nothing comes back until that is let go.
+fn slow_way_back() -> (DuplexStream, DuplexStream, oneshot::Sender<()>) {
+    let (near, relay_near) = tokio::io::duplex(8 << 20);
+    let (relay_far, far) = tokio::io::duplex(8 << 20);
+    let (mut from_client, mut to_client) = tokio::io::split(relay_near);
+    let (mut from_server, mut to_server) = tokio::io::split(relay_far);
+    let (let_go, held) = oneshot::channel::<()>();
+    tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+    tokio::spawn(async move {
+        let mut greeting = [0; 64];
+        let length = from_server.read(&mut greeting).await.unwrap();
+        to_client.write_all(&greeting[..length]).await.unwrap();
+        held.await.unwrap();
+        tokio::io::copy(&mut from_server, &mut to_client).await
+    });
+    (near, far, let_go)
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_hundred_uploads_of_h2_that_are_answered_early_leave_the_connection_whole() {
-    let (near, far) = tokio::io::duplex(32 << 20);
-    let (mut client, connection) =
-        h2::client::Builder::new().initial_max_send_streams(200).handshake(near).await.unwrap();
+    let (near, far, let_go) = slow_way_back();
+    let (client, connection) = h2::client::handshake(near).await.unwrap();
     let connection = tokio::spawn(connection);
-    let upload = || Request::post("http://a.example/x").body(()).unwrap();
-    let mut calls = Vec::new();
-    let mut bodies = Vec::new();
-    for _ in 0..100 {
-        for _ in 0..2 {
-            let (response, mut body) = client.send_request(upload(), false).unwrap();
-            for _ in 0..6 {
-                body.send_data(Bytes::from_static(&[7; 50]), false).unwrap();
-            }
-            calls.push(response);
-            bodies.push(body);
-        }
-        tokio::task::yield_now().await;
-    }
-    // All of it is on its way before the server looks.
     tokio::spawn(async move { serve(far, &Settings::default(), too_large, pending()).await });
-    for call in calls {
-        assert_eq!(soon(call).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    // The greeting has come: its windows hold.
+    sleep(Duration::from_millis(1)).await;
+    let mut client = client.ready().await.unwrap();
+    let upload = || Request::post("http://a.example/x").body(()).unwrap();
+    let mut calls: Vec<_> = (0..200).map(|_| client.send_request(upload(), false).unwrap()).collect();
+    // What comes of the second round on comes for streams that the server has answered and reset, which the client does not know.
+    for _ in 0..6 {
+        for (_, body) in &mut calls {
+            body.send_data(Bytes::from_static(&[7; 500]), false).unwrap();
+        }
+        sleep(Duration::from_millis(1)).await;
     }
-    drop(bodies);
+    let_go.send(()).unwrap();
+    for (response, _body) in calls {
+        assert_eq!(soon(response).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
     let (response, _) = client.send_request(Request::get("http://a.example/x").body(()).unwrap(), true).unwrap();
     assert_eq!(soon(response).await.unwrap().status(), StatusCode::OK);
     assert!(!connection.is_finished());
@@ -188,7 +205,7 @@ async fn uploads_that_are_refused_may_be_on_their_way_as_well() {
 #[tokio::test]
 async fn uploads_on_their_way_to_a_server_that_goes_away_are_passed_over() {
     let (near, far) = tokio::io::duplex(32 << 20);
-    let (leave, left) = tokio::sync::oneshot::channel::<()>();
+    let (leave, left) = oneshot::channel::<()>();
     let hold = |request: Request<Incoming>| async move {
         let _request = request;
         pending::<Response<AnyBody>>().await
