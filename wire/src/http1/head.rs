@@ -190,9 +190,16 @@ pub(crate) fn has_begun(read: &[u8]) -> bool {
     line_breaks(read) < read.len()
 }
 
-/// Empty lines may come before a request (RFC 9112 section 2.2).
+/// How long the empty lines are that may come before a request (RFC 9112 section 2.2). A carriage return alone is no end of a line.
 fn line_breaks(read: &[u8]) -> usize {
-    read.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
+    let mut length = 0;
+    loop {
+        match &read[length..] {
+            [b'\n', ..] => length += 1,
+            [b'\r', b'\n', ..] => length += 2,
+            _ => return length,
+        }
+    }
 }
 
 fn malformed(error: httparse::Error) -> Error {
@@ -295,6 +302,8 @@ mod tests {
             "GET / HTTP/1.1\r\n host: a\r\n\r\n",
             "GET / HTTP/1.1\r\nhost: a\r\n folded: b\r\n\r\n",
             "GET / HTTP/2.0\r\n\r\n",
+            "\rGET / HTTP/1.1\r\n\r\n",
+            "\r\r\nGET / HTTP/1.1\r\n\r\n",
             "GET /\r\n\r\n",
             "GET  / HTTP/1.1\r\n\r\n",
             "GET / HTTP/1.1\r\nx: a\0b\r\n\r\n",
