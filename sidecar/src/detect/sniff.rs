@@ -25,9 +25,9 @@ pub(crate) fn sniff(bytes: &[u8]) -> Verdict {
     // An empty line may precede a request line (RFC 9112 section 2.2).
     let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
     match bytes {
-        [] | b"\r" => return Verdict::More,
+        [] | b"\r" | [0x16] => return Verdict::More,
         // Handshake record, TLS 1.x.
-        [0x16, 0x03, ..] | [0x16] => return Verdict::Tls,
+        [0x16, 0x03, ..] => return Verdict::Tls,
         _ => {}
     }
     if bytes.starts_with(PREFACE) {
@@ -96,6 +96,8 @@ mod tests {
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0", Verdict::Http2),
             (b"PRI / HTTP/1.1\r\n", Verdict::Http1),
             (b"\x16\x03\x01", Verdict::Tls),
+            (b"\x16", Verdict::More),
+            (b"\x16\x05GET", Verdict::Other),
             (b"*1\r\n$4\r\nPING\r\n", Verdict::Other), // Redis
             (b"PING\r\n", Verdict::Other),
             (b"GET key\r\n", Verdict::Other),
