@@ -54,6 +54,9 @@ impl Injected {
     #[must_use]
     pub fn json_patch(&self, original: &Value) -> Value {
         let changed = CHANGED.into_iter().filter_map(|path| {
+            // A template may come without metadata: a member can only be added to what is there.
+            let (parent, _) = path.rsplit_once('/')?;
+            let path = if original.pointer(parent).is_some_and(Value::is_object) { path } else { parent };
             let new = self.pod.pointer(path)?;
             // Adding a member that is there replaces it.
             (original.pointer(path) != Some(new)).then(|| json!({"op": "add", "path": path, "value": new}))

@@ -136,3 +136,20 @@ fn the_sidecar_asks_for_no_more_rights_than_restricted_gives() {
         assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
     }
 }
+
+/// RFC 6902 section 4.1: what a member is added to has to be there.
+#[test]
+fn the_patch_of_a_pod_without_metadata_adds_them_as_a_whole() {
+    for metadata in [None, Some(json!(null)), Some(json!({}))] {
+        let mut pod = json!({"spec": {"containers": [{"name": "app"}]}});
+        if let Some(metadata) = &metadata {
+            pod["metadata"] = metadata.clone();
+        }
+
+        let patch = injected(&pod).json_patch(&pod);
+
+        let paths: Vec<&str> = patch.as_array().unwrap().iter().filter_map(|step| step["path"].as_str()).collect();
+        let is_object = metadata.is_some_and(|metadata| metadata.is_object());
+        assert_eq!(paths[0], if is_object { "/metadata/annotations" } else { "/metadata" });
+    }
+}
