@@ -11,6 +11,9 @@ mod app;
 mod certificate;
 mod config;
 mod events;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod patch;
 mod review;
 mod serve;

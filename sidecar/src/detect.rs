@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 pub(crate) use client_hello::mesh_hello;
 pub(crate) use prefixed::Prefixed;
-use sniff::{Verdict, sniff};
+pub(crate) use sniff::{Verdict, sniff};
 
 use crate::error::ProxyError;
 

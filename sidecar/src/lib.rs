@@ -18,6 +18,9 @@ mod config;
 mod connect;
 mod detect;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod inbound;
 mod listen;

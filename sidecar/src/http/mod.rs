@@ -25,6 +25,8 @@ pub(crate) use hygiene::HygieneLayer;
 pub(crate) use mirror::Mirrors;
 pub(crate) use observe::{End, Observe, Outcome};
 pub(crate) use respond::RespondLayer;
+#[cfg(feature = "fuzzing")]
+pub(crate) use retry::Replay;
 pub(crate) use retry::{Budget, RetryLayer};
 pub(crate) use routing::RoutingLayer;
 pub(crate) use server::{Server, Version};

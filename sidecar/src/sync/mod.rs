@@ -7,6 +7,8 @@ mod dial;
 mod saved;
 mod store;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use catalog::Catalog;
 pub(crate) use client::{Client, SyncStatus};
 pub(crate) use dial::{ControlPlane, chain};
 pub(crate) use saved::StateDir;

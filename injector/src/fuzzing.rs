@@ -1,0 +1,11 @@
+//! What the fuzz targets drive of this crate. No logic of its own.
+
+use serde_json::Value;
+
+use crate::Settings;
+
+/// The answer to a review; `None`: it is none.
+#[must_use]
+pub fn review(question: &Value, settings: &Settings) -> Option<Value> {
+    crate::review::review(question, settings).ok().map(|decision| decision.response)
+}
