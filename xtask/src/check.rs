@@ -1,5 +1,7 @@
 //! `cargo xtask check`: all that can be said about a change without running it.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::step::Steps;
@@ -67,7 +69,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             // rustfmt colours its diff wherever it goes, unless told.
             Check::Fmt => {
                 let colour = if step::colours() { "always" } else { "never" };
-                step::run(cargo().args(["fmt", "--all", "--check", "--", "--color", colour]))
+                let format = |command: &mut Command| step::run(command.args(["--check", "--", "--color", colour]));
+                format(cargo().args(["fmt", "--all"]))?;
+                format(cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml"]))
             }
             Check::Clippy => step::run(cargo().args([
                 "clippy",
@@ -91,7 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 let deny = tools::CARGO_DENY.program(&root)?;
                 // It looks at the crates of every platform; cargo has fetched those of this one only.
                 step::run(cargo().args(["fetch", "--quiet", "--locked"]))?;
-                step::run(std::process::Command::new(deny).current_dir(&root).args([
+                step::run(Command::new(deny).current_dir(&root).args([
                     "--offline",
                     "--workspace",
                     "check",

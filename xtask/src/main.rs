@@ -10,6 +10,7 @@ mod cluster;
 mod debian;
 mod demo_check;
 mod dependencies;
+mod fuzz;
 mod generate;
 mod links;
 mod shipped;
@@ -48,6 +49,8 @@ enum Command {
     DemoCheck(demo_check::Args),
     /// Measures against other meshes, side by side in one run.
     Bench(bench::Args),
+    /// Runs the fuzz targets: parsers and protocols held against other implementations, each for a while.
+    Fuzz(fuzz::Args),
     /// Measures the shipped sidecar: size, idle memory, time to ready.
     Sizes(sizes::Args),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Gen(args) => generate::run(&args),
         Command::DemoCheck(args) => demo_check::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Sizes(args) => sizes::run(&args),
     };
     match result {
