@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use clap::{CommandFactory as _, Parser as _};
 use outrigger_cli::chart::{MESH, Release, values};
-use outrigger_injector::{ANNOTATIONS, Outcome, Settings, inject};
+use outrigger_injector::{ANNOTATIONS, Outcome, ProbeSecret, Settings, inject};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -59,6 +59,7 @@ const VALUES: &[&str] = &[
     "s",
     "permissive",
     "strict",
+    "keep",
     "$(POD_NAME)",
     " info ",
     "ö",
@@ -99,7 +100,9 @@ fn starts(name: &str, value: &str) -> bool {
         trust_anchors: String::new(),
         otlp: None,
     };
-    let Outcome::Injected(injected) = inject(&pod, &settings) else { panic!("not injected") };
+    let Outcome::Injected(injected) = inject(&pod, &settings, &ProbeSecret::fixed("s3cret")) else {
+        panic!("not injected")
+    };
     for container in injected.pod["spec"]["initContainers"].as_array().unwrap() {
         let args = container["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap().to_owned());
         let command = std::iter::once("outrigger-sidecar".to_owned()).chain(args).chain(flags(&container["env"]));
