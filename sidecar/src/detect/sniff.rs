@@ -57,16 +57,18 @@ fn request_line(bytes: &[u8]) -> Verdict {
     if !target_starts {
         return Verdict::Other;
     }
-    match rest.iter().position(|b| *b == b'\n') {
-        Some(end) => {
-            let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-            let version = line.len().checked_sub(9).map(|at| &line[at..]);
-            if version.is_some_and(|v| v.starts_with(b" HTTP/1.")) { Verdict::Http1 } else { Verdict::Other }
-        }
-        None if rest.len() > LINE => Verdict::Http1,
-        None if rest.iter().any(|b| *b < b' ' && *b != b'\r' || *b == 0x7f) => Verdict::Other,
-        None => Verdict::More,
+    let end = rest.iter().position(|b| *b == b'\n');
+    // Looked at before the line's end is, which may come later.
+    let line = &rest[..end.unwrap_or(rest.len())];
+    if line.iter().take(LINE).any(|b| *b < b' ' && *b != b'\r' || *b == 0x7f) {
+        return Verdict::Other;
     }
+    if end.is_none() {
+        return if line.len() > LINE { Verdict::Http1 } else { Verdict::More };
+    }
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let version = line.len().checked_sub(9).map(|at| &line[at..]);
+    if version.is_some_and(|v| v.starts_with(b" HTTP/1.")) { Verdict::Http1 } else { Verdict::Other }
 }
 
 fn is_method(byte: u8) -> bool {
@@ -107,6 +109,7 @@ mod tests {
             (b"SSH-2.0-x\r\n", Verdict::Other),
             (b"EHLO example.org\r\n", Verdict::Other),
             (b"GET /\x01", Verdict::Other),
+            (b"GET /\x01 HTTP/1.1\r\n", Verdict::Other),
             (&[b'A'; 30], Verdict::Other),
             (b"\xff\xfb", Verdict::Other),
         ];
