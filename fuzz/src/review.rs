@@ -2,7 +2,7 @@
 //! was meant, and a pod that has a sidecar gets no other.
 
 use data_encoding::BASE64;
-use outrigger_injector::{ANNOTATIONS, Outcome, Settings, fuzzing, inject};
+use outrigger_injector::{ANNOTATIONS, Outcome, ProbeSecret, Settings, fuzzing, inject};
 use serde_json::{Value, json};
 
 /// Runs the target: JSON, of a review or of a pod; or lines, each of which is an annotation's value.
@@ -46,8 +46,8 @@ fn settings() -> Settings {
 }
 
 fn answer(question: &Value) {
-    let settings = settings();
-    let Some(answer) = fuzzing::review(question, &settings) else { return };
+    let (settings, secret) = (settings(), ProbeSecret::fixed("s3cret"));
+    let Some(answer) = fuzzing::review(question, &settings, &secret) else { return };
     let (pod, response) = (&question["request"]["object"], &answer["response"]);
     assert_eq!((&response["uid"], &response["allowed"]), (&question["request"]["uid"], &json!(true)));
     for warning in response["warnings"].as_array().into_iter().flatten() {
@@ -58,9 +58,11 @@ fn answer(question: &Value) {
     let patch = BASE64.decode(patch.as_bytes()).expect("a patch in base64");
     let patch: Value = serde_json::from_slice(&patch).expect("a patch in JSON");
     let patched = patched(pod, &patch);
-    let Outcome::Injected(injected) = inject(pod, &settings) else { panic!("a patch for a pod that gets none") };
+    let Outcome::Injected(injected) = inject(pod, &settings, &secret) else {
+        panic!("a patch for a pod that gets none")
+    };
     assert_eq!(patched, injected.pod, "the patch makes another pod");
-    assert!(matches!(inject(&patched, &settings), Outcome::Skipped(_)), "a second sidecar");
+    assert!(matches!(inject(&patched, &settings, &secret), Outcome::Skipped(_)), "a second sidecar");
     kept(pod, &patched);
 }
 

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use crate::Settings;
+use crate::{ProbeSecret, Settings};
 
 /// The answer to a review; `None`: it is none.
 #[must_use]
-pub fn review(question: &Value, settings: &Settings) -> Option<Value> {
-    crate::review::review(question, settings).ok().map(|decision| decision.response)
+pub fn review(question: &Value, settings: &Settings, secret: &ProbeSecret) -> Option<Value> {
+    crate::review::review(question, settings, secret).ok().map(|decision| decision.response)
 }

@@ -118,7 +118,7 @@ fn ours(bytes: &[u8], split: Split) -> Outcome {
         Ok(Served::Ended) => Ended::Well,
         Ok(Served::Switched { .. }) => Ended::Switched,
         Err(error) if error.is_malformed() => Ended::Malformed,
-        Err(_) => Ended::BrokenOff,
+        Ok(Served::Truncated { .. }) | Err(_) => Ended::BrokenOff,
     };
     // Whether it is told to go on depends on whether the body is here already.
     let written = String::from_utf8_lossy(&written.bytes()).replace("HTTP/1.1 100 Continue\r\n\r\n", "");
