@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use outrigger_identity::Alpn;
 use outrigger_tests::{App, Mesh, Pod, client, enter, wait, yaml};
 use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -90,7 +91,7 @@ impl Forgery {
 
 /// Sends a request over mesh TLS to `address`, with a certificate or none.
 fn attack(address: &str, forged: Option<&Forged>) -> std::io::Result<String> {
-    let mut stream = connect(address, forged)?;
+    let mut stream = connect(address, forged, Alpn::Http1)?;
     stream.write_all(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n")?;
     let mut answer = String::new();
     match stream.read_to_string(&mut answer) {
@@ -99,8 +100,12 @@ fn attack(address: &str, forged: Option<&Forged>) -> std::io::Result<String> {
     }
 }
 
-/// Begins mesh TLS, for HTTP/1, with `address`.
-fn connect(address: &str, forged: Option<&Forged>) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+/// Begins mesh TLS with `address`.
+fn connect(
+    address: &str,
+    forged: Option<&Forged>,
+    alpn: Alpn,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyServer));
@@ -111,7 +116,7 @@ fn connect(address: &str, forged: Option<&Forged>) -> std::io::Result<StreamOwne
         }
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![outrigger_identity::Alpn::Http1.id().to_vec()];
+    config.alpn_protocols = vec![alpn.id().to_vec()];
     let tcp = TcpStream::connect(address)?;
     tcp.set_read_timeout(Some(Duration::from_secs(20)))?;
     let name = ServerName::try_from("web").unwrap();
@@ -120,8 +125,13 @@ fn connect(address: &str, forged: Option<&Forged>) -> std::io::Result<StreamOwne
 }
 
 /// A connection over mesh TLS of a workload whose own program speaks it, with no sidecar of ours between.
-pub(crate) fn connect_as(mesh: &Mesh, id: &'static str, address: &str) -> std::io::Result<impl Read + Write + use<>> {
-    connect(address, Some(&Forgery { id, ..Forgery::default() }.by_the_mesh(mesh)))
+pub(crate) fn connect_as(
+    mesh: &Mesh,
+    id: &'static str,
+    address: &str,
+    alpn: Alpn,
+) -> std::io::Result<impl Read + Write + use<>> {
+    connect(address, Some(&Forgery { id, ..Forgery::default() }.by_the_mesh(mesh)), alpn)
 }
 
 #[derive(Debug)]

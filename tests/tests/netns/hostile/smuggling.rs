@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use outrigger_identity::Alpn;
 use outrigger_sandbox::Namespace;
 use outrigger_tests::{App, Client, Mesh, Pod, enter, wait, yaml};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -37,22 +38,26 @@ impl Place {
     }
 
     /// All ways in which bytes reach a sidecar: as the client's own sidecar reads them, and as the server's does, in plaintext and TLS.
-    fn ways(&self) -> [(&'static str, Box<dyn Fn() -> Box<dyn Stream> + '_>); 3] {
+    fn ways(&self) -> [(&'static str, Connect<'_>); 3] {
         let pod = format!("{}:8080", self.web.ip());
         let direct = pod.clone();
         [
             ("outbound", Box::new(|| plain(&self.client, &format!("{WEB}:80")))),
             ("inbound", Box::new(move || plain(&self.outside, &direct))),
-            ("inbound over TLS", {
-                Box::new(move || {
-                    let id = "spiffe://mesh.local/ns/shop/sa/client";
-                    let connect = || identity::connect_as(&self.mesh, id, &pod).map(|stream| Box::new(stream) as _);
-                    self.outside.run(connect).unwrap().unwrap()
-                })
-            }),
+            ("inbound over TLS", Box::new(move || self.insider(&pod, Alpn::Http1))),
         ]
     }
+
+    /// A connection over mesh TLS that no sidecar has opened.
+    fn insider(&self, address: &str, alpn: Alpn) -> Box<dyn Stream> {
+        let id = "spiffe://mesh.local/ns/shop/sa/client";
+        let connect = || identity::connect_as(&self.mesh, id, address, alpn).map(|stream| Box::new(stream) as _);
+        self.outside.run(connect).unwrap().unwrap()
+    }
 }
+
+/// Opens a connection.
+type Connect<'a> = Box<dyn Fn() -> Box<dyn Stream> + 'a>;
 
 trait Stream: Read + Write + Send {}
 
@@ -128,9 +133,9 @@ fn nothing_is_a_request_after_a_body_that_cannot_be_read_however_early_the_respo
                 let mut stream = connect();
                 stream.write_all(b"POST /first HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
                 let first = read_until(&mut *stream, "early");
-                // The other side may close before it has read everything.
-                let _ = stream.write_all(bad.as_bytes());
-                let _ = stream.write_all(b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n");
+                // At once, so that it is read at once. The other side may close before it has read everything.
+                let rest = format!("{bad}0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n");
+                let _ = stream.write_all(rest.as_bytes());
                 let second = read_to_end(&mut *stream);
                 let seen = app.seen();
                 if !first.starts_with("HTTP/1.1 200") || !second.is_empty() || seen != ["post /first http/1.1"] {
@@ -254,8 +259,10 @@ fn each_request_arrives_as_one_that_nobody_reads_otherwise_or_not_at_all() {
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Fields of requests, and whether the app gets them.
-const FIELDS: &[(&[(&str, &str)], &[&str], &[&str])] = &[
+/// Fields of a request, names that the app gets, and names that it does not.
+type Fields = (&'static [(&'static str, &'static str)], &'static [&'static str], &'static [&'static str]);
+
+const FIELDS: &[Fields] = &[
     // An upgrade wants both of its fields, and we add neither.
     (&[("upgrade", "websocket")], &[], &["upgrade", "connection"]),
     (&[("connection", "upgrade")], &[], &["upgrade", "connection"]),
@@ -393,4 +400,51 @@ fn half_a_head_ends_with_408_on_every_way() {
     wait::until_true("all three are counted", || {
         (count(&place.client, "outbound"), count(&place.web, "inbound")) == (1.0, 2.0)
     });
+}
+
+/// Header blocks of HTTP/2 (RFC 7541) and what follows them as data, what an app that is spoken to in HTTP/1 gets, and the status as it comes back.
+const HTTP2: &[(&[u8], &[u8], &[&str], u8)] = &[
+    // CONNECT: what comes before the app has agreed would be chunks of its content.
+    (b"\x02\x07CONNECT\x01\x04a:80", b"GET /s HTTP/1.1\r\nhost: a\r\n\r\n", &[], STATUS_400),
+    // GET http / without an authority, and with a Host in its place.
+    (b"\x82\x86\x84", b"", &[], STATUS_400),
+    (b"\x82\x86\x84\x0f\x17\x01a", b"", &["GET / a "], STATUS_200),
+    (b"\x82\x86\x84\x01\x01a", b"", &["GET / a "], STATUS_200),
+    (b"\x82\x86\x84\x01\x03a,b", b"", &[], STATUS_400),
+];
+
+/// Indices of the static table.
+const STATUS_200: u8 = 0x88;
+const STATUS_400: u8 = 0x8c;
+
+#[test]
+fn what_http1_cannot_say_does_not_leave_http2() {
+    let Some(place) = Place::new() else { return };
+    let app = Strict::start(&place.web, 8080);
+
+    for (block, data, sees, status) in HTTP2 {
+        let mut stream = place.insider(&format!("{}:8080", place.web.ip()), Alpn::Http1InHttp2);
+        let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+            let length = u8::try_from(payload.len()).unwrap();
+            [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+        };
+        const END_HEADERS: u8 = 4;
+        let end = u8::from(data.is_empty());
+        let mut bytes = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(4, 0, 0, b"")[..]].concat();
+        bytes.extend(frame(1, END_HEADERS | end, 1, block));
+        if !data.is_empty() {
+            bytes.extend(frame(0, 0, 1, data));
+        }
+        stream.write_all(&bytes).unwrap();
+        let answer = loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).unwrap();
+            let mut payload = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+            stream.read_exact(&mut payload).unwrap();
+            if head[3] == 1 {
+                break payload;
+            }
+        };
+        assert_eq!((answer[0], app.seen()), (*status, sees.iter().map(ToString::to_string).collect()), "{block:?}");
+    }
 }
