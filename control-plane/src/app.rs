@@ -20,7 +20,7 @@ use tracing::info;
 
 use crate::ca::{AuthorityError, Tokens};
 use crate::config::{Args, Command, Config, RunArgs, Source, TokenArgs};
-use crate::serve::{Certifier, Known, Mesh, Metrics, Reporter, Sidecars, Streams};
+use crate::serve::{Certifier, Known, Mesh, Metrics, Reporter, Server, Sidecars, Streams};
 use crate::snapshot::{Latest, Snapshot};
 use crate::state::{Settings, State};
 use crate::writer::Writer;
@@ -91,7 +91,8 @@ impl Drop for Running {
 /// # Errors
 /// When a folder, the cluster or a port cannot be used.
 pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> {
-    let Ground { authority, proof, source } = Ground::new(&config, &drain).await?;
+    let metrics = Metrics::default();
+    let Ground { authority, proof, source } = Ground::new(&config, &metrics, &drain).await?;
     let stream_lifetime = (config.source() == Source::Kubernetes).then_some(config.stream_lifetime);
     let Config { listen, admin, inbound_mode, egress, leaf_lifetime, .. } = config;
     let now = SystemTime::now();
@@ -106,7 +107,6 @@ pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> 
     let (snapshots, latest) = Latest::channel(Snapshot::new(State::new(settings), None));
     let (events, received) = mpsc::channel(16);
     let (bundles, bundle) = watch::channel(authority.bundle());
-    let metrics = Metrics::default();
     let registry = outrigger_daemon::Metrics::new();
     registry.register(|registry| metrics.register(registry));
     let sidecars = Sidecars::default();
@@ -130,8 +130,9 @@ pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> 
     };
     source.start(events, &authority, &reporter, &drain);
     let known = Known::new(latest.clone(), authority.domain().clone());
-    let certifier = Certifier::new(authority, proof, known, metrics);
-    drain.spawn(serve::accept(listener, tls, Mesh { streams, certifier, reporter }, drain.clone()));
+    let certifier = Certifier::new(authority, proof, known, metrics.clone());
+    let server = Server { mesh: Mesh { streams, certifier, reporter }, tls, metrics, drain: drain.clone() };
+    drain.spawn(serve::accept(listener, server));
     let pages = pages(registry, latest.clone(), sidecars);
     let admin_task = tokio::spawn(pages.serve(admin_listener, drain.clone()));
     info!(%listen, %admin, version = VERSION, "control plane started");

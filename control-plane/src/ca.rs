@@ -33,6 +33,7 @@ use root::Issuing;
 
 pub use csr::{CsrError, PublicKey};
 pub use issue::Subject;
+pub(crate) use issue::uid_of;
 pub use material::Material;
 #[cfg(feature = "kubernetes")]
 pub(crate) use material::{ISSUER_PEM, ROOT_KEY, ROOT_PEM};
@@ -190,7 +191,7 @@ impl Authority {
         let key = KeyPair::generate().map_err(|_| AuthorityError::Own)?;
         let csr = key.csr().map_err(|_| AuthorityError::Own)?;
         let public = PublicKey::from_csr(&csr).map_err(|_| AuthorityError::Own)?;
-        let subject = Subject { identity: control_plane_identity(&self.domain)?, workload: None };
+        let subject = Subject { identity: control_plane_identity(&self.domain)?, workload: None, uid: None };
         Credentials::new(&key, self.issue(&public, &subject, now)?).map_err(|_| AuthorityError::Own)
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! accept ─▶ TLS (a leaf is asked for, not demanded) ─▶ HTTP/2 ─▶ Sync      needs a leaf            sync, subscription
-//!                                                            ├─▶ Certify   leaf or token           certify, limit
+//! unproved                                            share  ├─▶ Certify   leaf or token           certify, limit
 //!                                                            └─▶ Progress  a control plane's leaf  reporter, progress
 //! ```
+//! Whoever has proved nothing has one of a few places that others can take; whoever has, has the places of its workload.
 
+mod bucket;
 mod call;
 mod caller;
 mod certify;
@@ -15,26 +17,31 @@ mod metrics;
 mod progress;
 mod proof;
 mod reporter;
+mod share;
 mod sidecars;
 mod subscription;
 mod sync;
+#[cfg(feature = "kubernetes")]
+mod turns;
+mod unproved;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use outrigger_daemon::Drain;
-use outrigger_wire::http2::{self, Incoming, Settings};
+use outrigger_daemon::{Drain, Incoming};
+use outrigger_wire::http2::{self, Settings};
 use outrigger_wire::tls::{self, TlsStream};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tonic::Status;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use call::{Answer, Request, response};
+use call::{Answer, MAX_MESSAGE, Request, response};
 use caller::Caller;
+use share::Shares;
+use unproved::{Guest, Unproved};
 
 pub(crate) use certify::Certifier;
 pub(crate) use known::Known;
@@ -60,55 +67,102 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    async fn answer(&self, caller: &Caller, request: http::Request<Incoming>) -> Result<Answer, Status> {
+    async fn answer(&self, caller: &Caller, request: http::Request<http2::Incoming>) -> Result<Answer, Status> {
         let (head, body) = request.into_parts();
         match head.uri.path().strip_prefix("/outrigger.mesh.v1.Mesh/") {
-            Some("Sync") => self.streams.open(caller, Request::new(body)),
+            Some("Sync") => self.streams.open(caller, Request::new(body, MAX_MESSAGE)),
             Some("Certify") => {
-                let request = Request::new(body).only_message().await?;
+                let request = in_time(Request::new(body, MAX_CERTIFY).only_message()).await?;
                 self.certifier.certify(caller, request).await.map(|chain| Answer::one(&chain))
             }
-            Some("Progress") => self.reporter.open(caller, Request::new(body).only_message().await?),
+            Some("Progress") => {
+                self.reporter.may_ask(caller)?;
+                self.reporter.open(caller, in_time(Request::new(body, MAX_MESSAGE).only_message()).await?)
+            }
             _ => Err(Status::unimplemented("the control plane has no such call")),
         }
     }
 }
 
+/// The only message of a request is as short as it is: nobody waits for it for long.
+async fn in_time<T>(message: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let late = |_| Status::deadline_exceeded(format!("the request did not come within {REQUEST_LIMIT:?}"));
+    tokio::time::timeout(REQUEST_LIMIT, message).await.map_err(late)?
+}
+
+/// What all connections are served with.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// Answers.
+    pub(crate) mesh: Mesh,
+    /// The configuration of each moment: certificates change while the listener stays.
+    pub(crate) tls: Arc<ArcSwap<ServerConfig>>,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+    /// Ends all connections when it starts.
+    pub(crate) drain: Drain,
+}
+
 /// Accepts connections until the drain starts.
-pub(crate) async fn accept(listener: TcpListener, tls: Arc<ArcSwap<ServerConfig>>, mesh: Mesh, drain: Drain) {
-    let mesh = Arc::new(mesh);
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+pub(crate) async fn accept(listener: TcpListener, server: Server) {
+    let server = Arc::new(server);
+    let drain = server.drain.clone();
+    let (unproved, shares) = (Unproved::new(server.metrics.clone()), Shares::default());
+    let mut incoming = Incoming::new(listener, "sync");
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (io, address) = tokio::select! {
+            accepted = incoming.accept() => accepted,
             () = drain.started() => return,
         };
-        match accepted {
-            Ok((io, address)) => {
-                // The configuration of this moment: certificates change while the listener stays.
-                let config = tls.load_full();
-                let (mesh, drain_too) = (mesh.clone(), drain.clone());
-                // Boxed: a task is as large as all that it ever holds, and keeps that size as long as it lives.
-                let secured = Box::pin(secure(io, address, config));
-                drain.spawn(async move {
-                    if let Some((io, caller)) = secured.await {
-                        serve(io, caller, mesh, drain_too).await;
-                    }
-                    drop(permit);
-                });
+        let guest = tokio::select! {
+            guest = unproved.enter(address.ip().to_canonical()) => guest,
+            () = drain.started() => return,
+        };
+        // Boxed: a task is as large as all that it ever holds, and keeps that size as long as it lives.
+        let secured = Box::pin(secure(io, address, server.tls.load_full(), shares.clone()));
+        let server = server.clone();
+        drain.spawn(async move {
+            let secured = tokio::select! {
+                secured = secured => secured,
+                () = guest.shed() => None,
+            };
+            match secured {
+                Some((io, caller, Standing::Proved)) => {
+                    drop(guest);
+                    serve(io, caller, server, &SETTINGS).await;
+                }
+                Some((io, caller, Standing::Unproved)) => Box::pin(serve_stranger(io, caller, server, guest)).await,
+                None => {}
             }
-            Err(error) => {
-                // Out of descriptors, most likely: others must be closed first.
-                warn!(%error, "accept failed");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+        });
     }
 }
 
+/// Serves whoever has no leaf, or too many connections already: for a while, and until somebody else needs the place.
+async fn serve_stranger(io: Tls, caller: Arc<Caller>, server: Arc<Server>, guest: Guest) {
+    let address = caller.address;
+    let served = Box::pin(serve(io, caller, server, &STRANGERS_SETTINGS));
+    tokio::select! {
+        () = served => {}
+        // A first certificate takes milliseconds.
+        () = tokio::time::sleep(STRANGERS_LIMIT) => debug!(%address, limit = ?STRANGERS_LIMIT, "a stranger's connection is over"),
+        () = guest.shed() => debug!(%address, "a stranger's connection makes room for others"),
+    }
+}
+
+/// Whether a connection has a place of its workload's.
+enum Standing {
+    Proved,
+    Unproved,
+}
+
 /// The TLS handshake, and who has proved what in it; `None` when it has failed.
-async fn secure(io: TcpStream, address: SocketAddr, config: Arc<ServerConfig>) -> Option<(Tls, Arc<Caller>)> {
+async fn secure(
+    io: TcpStream,
+    address: SocketAddr,
+    config: Arc<ServerConfig>,
+    shares: Shares,
+) -> Option<(Tls, Arc<Caller>, Standing)> {
     let _ = io.set_nodelay(true);
     let io = match tokio::time::timeout(HANDSHAKE_LIMIT, tls::accept(config, io)).await {
         Ok(Ok(io)) => Box::new(io),
@@ -123,7 +177,10 @@ async fn secure(io: TcpStream, address: SocketAddr, config: Arc<ServerConfig>) -
     };
     let leaf = io.peer_certificates().and_then(|chain| chain.first());
     match Caller::new(address, leaf) {
-        Ok(caller) => Some((io, Arc::new(caller))),
+        Ok(mut caller) => {
+            let standing = if caller.admit(&shares) { Standing::Proved } else { Standing::Unproved };
+            Some((io, Arc::new(caller), standing))
+        }
         Err(error) => {
             debug!(%address, %error, "the client's leaf names nobody"); // the handshake has refused it before
             None
@@ -134,28 +191,20 @@ async fn secure(io: TcpStream, address: SocketAddr, config: Arc<ServerConfig>) -
 /// Boxed: it is moved through several futures, each of which would have room for it.
 type Tls = Box<TlsStream<TcpStream>>;
 
-async fn serve(io: Tls, caller: Arc<Caller>, mesh: Arc<Mesh>, drain: Drain) {
+async fn serve(io: Tls, caller: Arc<Caller>, server: Arc<Server>, settings: &Settings) {
     let address = caller.address;
     let answer = |request| {
-        let (mesh, caller) = (mesh.clone(), caller.clone());
+        let (server, caller) = (server.clone(), caller.clone());
         // Boxed: what lives for hours is the answer alone.
-        Box::pin(async move { response(mesh.answer(&caller, request).await, caller) })
+        Box::pin(async move { response(server.mesh.answer(&caller, request).await, caller) })
     };
     let over = async {
         tokio::select! {
-            () = drain.started() => {}
+            () = server.drain.started() => {}
             () = unused(&caller) => {}
         }
     };
-    let connection = Box::pin(http2::serve(io, &SETTINGS, answer, over));
-    let served = if caller.leaf.is_some() {
-        connection.await
-    } else {
-        // A first certificate takes milliseconds; whoever has not proved anything does not get to keep a connection.
-        let Ok(served) = tokio::time::timeout(ANONYMOUS_LIMIT, connection).await else { return };
-        served
-    };
-    if let Err(error) = served {
+    if let Err(error) = Box::pin(http2::serve(io, settings, answer, over)).await {
         debug!(%address, %error, "connection failed");
     }
 }
@@ -181,11 +230,18 @@ const SETTINGS: Settings = Settings {
     ping_timeout: Duration::from_secs(10),
 };
 
-const MAX_CONNECTIONS: usize = 16 * 1024;
+/// A first certificate is one call of a few KiB.
+const STRANGERS_SETTINGS: Settings =
+    Settings { max_streams: 2, stream_window: 64 * 1024, connection_window: 64 * 1024, max_head: 8 * 1024, ..SETTINGS };
+
+/// A request for a certificate and a token, each with its own limit.
+const MAX_CERTIFY: usize = 40 * 1024;
 
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-const ANONYMOUS_LIMIT: Duration = Duration::from_secs(30);
+const STRANGERS_LIMIT: Duration = Duration::from_secs(30);
+
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 const UNUSED_LIMIT: Duration = Duration::from_secs(60);
 

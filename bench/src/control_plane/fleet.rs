@@ -80,7 +80,7 @@ impl Fleet {
             let public = PublicKey::from_csr(&key.csr()?)?;
             let identity = Identity::new(&domain, &namespace, "sidecar")?;
             let workload = WorkloadName { namespace: namespace.into(), name: name.into() };
-            asked.push((key, public, Subject { identity, workload: Some(workload) }));
+            asked.push((key, public, Subject { identity, workload: Some(workload), uid: None }));
         }
         let this = Pid(std::process::id());
         let cpu = this.cpu_of_all()?;

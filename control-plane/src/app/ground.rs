@@ -14,7 +14,7 @@ use crate::cluster::{Announcer, CaSecret, Cluster, Keeper, StatusWriter};
 use crate::config::{Config, Source};
 #[cfg(feature = "kubernetes")]
 use crate::serve::ServiceAccountTokens;
-use crate::serve::{JoinTokens, Proof, Reporter};
+use crate::serve::{JoinTokens, Metrics, Proof, Reporter};
 use crate::source;
 use crate::state::Event;
 
@@ -34,10 +34,10 @@ pub(super) enum Objects {
 
 impl Ground {
     /// Opens the CA and starts what keeps it.
-    pub(super) async fn new(config: &Config, drain: &Drain) -> Result<Self, StartError> {
+    pub(super) async fn new(config: &Config, metrics: &Metrics, drain: &Drain) -> Result<Self, StartError> {
         match config.source() {
             Source::Files => Self::of_folders(config),
-            Source::Kubernetes => Self::of_cluster(config, drain).await,
+            Source::Kubernetes => Self::of_cluster(config, metrics, drain).await,
         }
     }
 
@@ -55,20 +55,21 @@ impl Ground {
     }
 
     #[cfg(feature = "kubernetes")]
-    async fn of_cluster(config: &Config, drain: &Drain) -> Result<Self, StartError> {
+    async fn of_cluster(config: &Config, metrics: &Metrics, drain: &Drain) -> Result<Self, StartError> {
         let cluster = Cluster::connect(config).await?;
         let (secret, authority) = CaSecret::open(&cluster, config.trust_domain.clone(), config.leaf_lifetime).await?;
         let authority = Arc::new(authority);
-        let proof = ServiceAccountTokens::new(cluster.client.clone(), Announcer::start(&cluster, drain));
+        let announcer = Announcer::start(&cluster, drain);
+        let proof = ServiceAccountTokens::new(cluster.client.clone(), announcer, metrics.clone());
         let here = Box::new(cluster.clone());
         drain.spawn(secret.clone().follow(authority.clone(), drain.clone()));
         drain.spawn(Keeper { cluster, secret, authority: authority.clone(), failures: Vec::new() }.run(drain.clone()));
-        Ok(Self { authority, proof: Proof::ServiceAccount(proof), source: Objects::Cluster(here) })
+        Ok(Self { authority, proof: Proof::ServiceAccount(Box::new(proof)), source: Objects::Cluster(here) })
     }
 
     #[cfg(not(feature = "kubernetes"))]
     #[expect(clippy::unused_async, reason = "as its other form")]
-    async fn of_cluster(_: &Config, _: &Drain) -> Result<Self, StartError> {
+    async fn of_cluster(_: &Config, _: &Metrics, _: &Drain) -> Result<Self, StartError> {
         Err(StartError::NoKubernetes)
     }
 }

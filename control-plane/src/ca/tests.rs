@@ -45,6 +45,7 @@ fn subject() -> Subject {
     Subject {
         identity: "spiffe://mesh.local/ns/shop/sa/web".parse().unwrap(),
         workload: Some("shop/web-1".parse().unwrap()),
+        uid: Some("0a1b2c3d-0000-4000-8000-000000000001".into()),
     }
 }
 
@@ -75,7 +76,8 @@ fn a_leaf_says_what_the_authority_knows_and_nothing_else() {
     assert_eq!(leaf.public_key().subject_public_key.data, key.public_key_raw());
     assert!(!leaf.is_ca());
     let names = leaf.subject_alternative_name().unwrap().unwrap();
-    assert_eq!(names.value.general_names.len(), 2);
+    assert_eq!(names.value.general_names.len(), 3);
+    assert_eq!(uid_of(&leaf), subject().uid);
     assert!(names.critical, "the subject is empty (RFC 5280 section 4.2.1.6)");
     assert_eq!(leaf.subject().iter().count(), 0);
     let usage = leaf.key_usage().unwrap().unwrap().value;

@@ -20,6 +20,8 @@ use prost::Message;
 use tonic::Status;
 
 use super::caller::Caller;
+use super::share::Memory;
+use super::subscription::MAX_HELD;
 
 /// The messages of a request.
 #[derive(Debug)]
@@ -27,6 +29,10 @@ pub(super) struct Request<T, B = Incoming> {
     body: B,
     /// What has come of the next message.
     unread: BytesMut,
+    /// How large a message may be.
+    max_message: usize,
+    /// Where a message is counted that is larger than a few.
+    memory: Option<Memory>,
     message: PhantomData<fn() -> T>,
 }
 
@@ -35,8 +41,13 @@ where
     T: Message + Default,
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
 {
-    pub(super) fn new(body: B) -> Self {
-        Self { body, unread: BytesMut::new(), message: PhantomData }
+    pub(super) fn new(body: B, max_message: usize) -> Self {
+        Self { body, unread: BytesMut::new(), max_message, memory: None, message: PhantomData }
+    }
+
+    /// Counts what has come of messages as held for a workload.
+    pub(super) fn count(&mut self, memory: Memory) {
+        self.memory = Some(memory);
     }
 
     /// Returns the next message; `None` when the caller sends no more. Nothing is lost when it is dropped before it completes.
@@ -47,7 +58,10 @@ where
             }
             match poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await {
                 // Trailers say nothing to a server.
-                Some(Ok(frame)) => frame.into_data().iter().for_each(|data| self.unread.extend_from_slice(data)),
+                Some(Ok(frame)) => {
+                    frame.into_data().iter().for_each(|data| self.unread.extend_from_slice(data));
+                    self.account()?;
+                }
                 Some(Err(error)) => return Err(Status::from_error(Box::new(error))),
                 None if self.unread.is_empty() => return Ok(None),
                 None => return Err(Status::invalid_argument("the request ends within a message")),
@@ -69,17 +83,67 @@ where
             return Err(Status::unimplemented("compressed messages are not read here"));
         }
         let len = u32::from_be_bytes([a, b, c, d]) as usize;
-        if len > MAX_MESSAGE {
-            return Err(Status::out_of_range(format!("a message of {len} bytes: at most {MAX_MESSAGE} are read")));
+        if len > self.max_message {
+            let limit = self.max_message;
+            return Err(Status::resource_exhausted(format!("a message of {len} bytes: at most {limit} are read")));
         }
         let Some(message) = rest.get(..len) else { return Ok(None) };
+        if elements(message) > MAX_ELEMENTS {
+            return Err(Status::resource_exhausted(format!("a message of more than {MAX_ELEMENTS} elements")));
+        }
         let message = T::decode(message).map_err(|error| Status::invalid_argument(error.to_string()))?;
         self.unread.advance(PREFIX + len);
         if self.unread.is_empty() {
             self.unread = BytesMut::new(); // gives the buffer back
         }
+        self.account()?;
         Ok(Some(message))
     }
+
+    fn account(&mut self) -> Result<(), Status> {
+        let len = self.unread.len();
+        match &mut self.memory {
+            // What the window lets come anyway is the connection's.
+            Some(memory) => Ok(memory.set(if len > SMALL { len } else { 0 })?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Counts what a message has inside, and inside of that: decoded, each element takes tens of bytes, and two on the wire (the
+/// Protocol Buffers' encoding: a tag, then a varint, 4 or 8 bytes, or a length and so many). What cannot be read is left to the decoder.
+fn elements(message: &[u8]) -> usize {
+    let mut rest = message;
+    let mut count = 0;
+    while let Some(inner) = field(&mut rest) {
+        count += 1;
+        let mut inner = inner;
+        while field(&mut inner).is_some() {
+            count += 1;
+        }
+    }
+    count
+}
+
+/// Takes the next field off; returns what it contains, nothing for a number.
+fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let tag = varint(rest)?;
+    let len = match tag & 7 {
+        0 => return varint(rest).map(|_| &[][..]),
+        // A group: what is in it is counted as if it stood alone.
+        3 | 4 => return Some(&[]),
+        1 => 8,
+        2 => usize::try_from(varint(rest)?).ok()?,
+        5 => 4,
+        _ => return None,
+    };
+    let (content, after) = rest.split_at_checked(len)?;
+    *rest = after;
+    Some(if tag & 7 == 2 { content } else { &[] })
+}
+
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    prost::encoding::decode_varint(rest).ok()
 }
 
 /// The response to a call. `guard` is kept until the response has ended.
@@ -186,8 +250,14 @@ impl Body for Answer {
 /// What comes before each message: whether it is compressed, and how long it is.
 const PREFIX: usize = 5;
 
-/// A Hello of a sidecar with all subscriptions and what it holds is below 2 MiB.
-const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+/// A Hello of a sidecar with all subscriptions and what it holds is below 3 MiB.
+pub(super) const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// That Hello's subscriptions and held resources, and what a newer sidecar may add.
+const MAX_ELEMENTS: usize = 2 * MAX_HELD;
+
+/// A message that is not counted.
+const SMALL: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -218,7 +288,7 @@ mod tests {
     /// A request whose bytes come in pieces of this size.
     fn request(bytes: &[u8], piece: usize) -> Request<Ack, impl Body<Data = Bytes, Error = Infallible> + Unpin> {
         let frames: Vec<_> = bytes.chunks(piece).map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece)))).collect();
-        Request::new(StreamBody::new(futures_util::stream::iter(frames)))
+        Request::new(StreamBody::new(futures_util::stream::iter(frames)), MAX_MESSAGE)
     }
 
     #[tokio::test]
@@ -243,13 +313,54 @@ mod tests {
         let cases: [(&[u8], tonic::Code); 4] = [
             (b"\0\0\0\0\x05\x0a\x03\x0a\x01", tonic::Code::InvalidArgument), // ends within the message
             (b"\x01\0\0\0\0", tonic::Code::Unimplemented),                   // compressed
-            (&[&[0], &too_long[..]].concat(), tonic::Code::OutOfRange),
+            (&[&[0], &too_long[..]].concat(), tonic::Code::ResourceExhausted),
             (b"\0\0\0\0\x01\x0a", tonic::Code::InvalidArgument), // a field without its value
         ];
         for (bytes, code) in cases {
             assert_eq!(request(bytes, 64).message().await.unwrap_err().code(), code, "{bytes:?}");
         }
         assert_eq!(request(b"", 1).only_message().await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_would_be_many_times_as_large_in_memory_is_refused_unread() {
+        let many = |count: usize| [0x0a, 0x00].repeat(count); // as many `Held` of nothing
+        let framed = |hello: &[u8]| {
+            let mut message = vec![0x0a];
+            prost::encoding::encode_varint(hello.len() as u64, &mut message);
+            message.extend_from_slice(hello);
+            let len = u32::try_from(message.len()).unwrap().to_be_bytes();
+            [&[0], &len[..], &message].concat()
+        };
+        // A group of an unknown field hides nothing.
+        let group = [0x7b, 0x7c];
+
+        assert!(request(&framed(&many(MAX_ELEMENTS - 1)), 1 << 16).message().await.is_ok());
+        for hello in [many(MAX_ELEMENTS), [&group[..], &many(MAX_ELEMENTS)].concat()] {
+            let status = request(&framed(&hello), 1 << 16).message().await.unwrap_err();
+            assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+            assert!(status.message().contains("elements"), "{status:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_of_a_large_message_counts_until_it_is_read() {
+        let share = Arc::new(crate::serve::share::Share::new("shop/web-1".into()));
+        let stream = share.stream().unwrap();
+        let key = "k".repeat(200_000);
+        let Encoded(bytes) = Encoded::new(&Ack { resources: vec![outrigger_proto::wire::Held { key, version: 0 }] });
+        let mut whole = request(&bytes, 1000);
+        whole.count(stream.memory());
+        whole.message().await.unwrap();
+        assert_eq!(share.bytes(), 0);
+
+        let mut all = stream.memory();
+        all.set(crate::serve::share::MAX_BYTES - 100_000).unwrap();
+        let mut too_much = request(&bytes, 1000);
+        too_much.count(stream.memory());
+        let status = too_much.message().await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        assert!(status.message().starts_with("shop/web-1: at most"), "{status:?}");
     }
 
     #[test]

@@ -54,7 +54,8 @@ impl Known {
     pub(super) fn subject_of(&self, workload: &Workload) -> Result<Subject, Refused> {
         let identity = Identity::new(&self.domain, &workload.meta.namespace, &workload.service_account);
         let identity = identity.map_err(|error| (Refusal::Internal, error.to_string()))?;
-        Ok(Subject { identity, workload: Some(workload.meta.workload_name()) })
+        let uid = Some(workload.meta.uid.clone()).filter(|uid| !uid.is_empty());
+        Ok(Subject { identity, workload: Some(workload.meta.workload_name()), uid })
     }
 
     /// Finds a pod, however it stands with it.

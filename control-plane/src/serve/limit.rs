@@ -1,16 +1,18 @@
-//! At most so many requests per second and address, in a table that cannot grow without bound.
+//! At most so many requests per second and caller, in a table that cannot grow without bound; and a line in the log about a caller
+//! now and then, however often it is refused.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::hash::Hash;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Counts requests by address.
-#[derive(Debug, Default)]
-pub(super) struct Limit {
-    windows: Mutex<HashMap<IpAddr, Window>>,
+/// Counts requests by caller: its address, or the workload that it has proved to be.
+#[derive(Debug)]
+pub(super) struct Limit<Who> {
+    windows: Mutex<HashMap<Who, Window>>,
+    length: Duration,
 }
 
 #[derive(Debug)]
@@ -19,58 +21,59 @@ struct Window {
     requests: u32,
 }
 
-impl Limit {
-    /// Says whether a request of this address may pass.
-    pub(super) fn admit(&self, address: IpAddr) -> bool {
+impl<Who: Hash + Eq> Limit<Who> {
+    /// Counts in windows of this length.
+    pub(super) fn new(length: Duration) -> Self {
+        Self { windows: Mutex::default(), length }
+    }
+
+    /// Counts a request; returns how many there were of this caller in its window. `None` when there is no room for one more caller.
+    pub(super) fn count(&self, who: Who) -> Option<u32> {
         let now = Instant::now();
         let mut windows = self.windows.lock();
-        if windows.len() >= MAX_ADDRESSES && !windows.contains_key(&address) {
-            windows.retain(|_, window| now - window.since < WINDOW);
-            if windows.len() >= MAX_ADDRESSES {
-                return false;
+        if windows.len() >= MAX_CALLERS && !windows.contains_key(&who) {
+            windows.retain(|_, window| now - window.since < self.length);
+            if windows.len() >= MAX_CALLERS {
+                return None;
             }
         }
-        let window = windows.entry(address).or_insert(Window { since: now, requests: 0 });
-        if now - window.since >= WINDOW {
+        let window = windows.entry(who).or_insert(Window { since: now, requests: 0 });
+        if now - window.since >= self.length {
             *window = Window { since: now, requests: 0 };
         }
-        window.requests += 1;
-        window.requests <= PER_WINDOW
+        window.requests = window.requests.saturating_add(1);
+        Some(window.requests)
     }
 }
 
-const WINDOW: Duration = Duration::from_secs(1);
-const PER_WINDOW: u32 = 10;
-const MAX_ADDRESSES: usize = 4096;
+const MAX_CALLERS: usize = 4096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const WINDOW: Duration = Duration::from_secs(1);
+
     #[tokio::test(start_paused = true)]
     async fn one_address_does_not_starve_another() {
-        let limit = Limit::default();
-        let (loud, quiet) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let limit = Limit::new(WINDOW);
 
-        assert!((0..10).all(|_| limit.admit(loud)));
-        assert!(!limit.admit(loud));
-        assert!(limit.admit(quiet));
+        assert!((1..=10).all(|number| limit.count("loud") == Some(number)));
+        assert_eq!(limit.count("quiet"), Some(1));
 
         tokio::time::advance(WINDOW).await;
-        assert!(limit.admit(loud));
+        assert_eq!(limit.count("loud"), Some(1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_table_is_bounded_and_recovers() {
-        let limit = Limit::default();
-        for number in 0..u32::try_from(MAX_ADDRESSES).unwrap() {
-            assert!(limit.admit(std::net::Ipv4Addr::from_bits(number).into()));
-        }
+        let limit = Limit::new(WINDOW);
+        assert!((0..MAX_CALLERS).all(|number| limit.count(number).is_some()));
 
-        let late = std::net::Ipv4Addr::from_bits(u32::MAX).into();
-        assert!(!limit.admit(late));
+        assert_eq!(limit.count(MAX_CALLERS), None);
+        assert_eq!(limit.count(0), Some(2), "whoever is known stays");
         tokio::time::advance(WINDOW).await;
-        assert!(limit.admit(late));
+        assert_eq!(limit.count(MAX_CALLERS), Some(1));
         assert_eq!(limit.windows.lock().len(), 1);
     }
 }

@@ -29,7 +29,10 @@ struct Families {
     acks: Counter,
     nacks: Counter,
     issued: Counter,
+    #[cfg(feature = "kubernetes")]
+    reviews: Counter,
     refused: Family<Labels, Counter>,
+    shed: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -64,7 +67,18 @@ impl Metrics {
         registry.register("outrigger_control_acks", "Resources that sidecars took", m.acks.clone());
         registry.register("outrigger_control_nacks", "Resources that sidecars refused", m.nacks.clone());
         registry.register("outrigger_control_certificates_issued", "Leaves signed", m.issued.clone());
+        #[cfg(feature = "kubernetes")]
+        registry.register(
+            "outrigger_control_token_reviews",
+            "Tokens that the API server was asked about",
+            m.reviews.clone(),
+        );
         registry.register("outrigger_control_certificates_refused", "Leaves refused", m.refused.clone());
+        registry.register(
+            "outrigger_control_connections_shed",
+            "Connections that had proved nothing, closed to make room for others",
+            m.shed.clone(),
+        );
         // From the start: an alert on a series that is not there never fires.
         for reason in Refusal::ALL {
             drop(m.refused.get_or_create(&Labels { reason }));
@@ -103,8 +117,17 @@ impl Metrics {
         self.0.nacks.inc();
     }
 
+    pub(super) fn shed(&self) {
+        self.0.shed.inc();
+    }
+
     pub(super) fn issued(&self) {
         self.0.issued.inc();
+    }
+
+    #[cfg(feature = "kubernetes")]
+    pub(super) fn reviewed(&self) {
+        self.0.reviews.inc();
     }
 
     pub(super) fn refused(&self, reason: Refusal) {
@@ -124,6 +147,8 @@ pub(crate) enum Refusal {
     TokenUnbound,
     OtherAddress,
     WorkloadUnknown,
+    WorkloadReplaced,
+    LeafElsewhere,
     IdentityChanged,
     NoProof,
     Csr,
@@ -133,7 +158,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::TokenMalformed,
         Self::TokenForged,
         Self::TokenExpired,
@@ -143,6 +168,8 @@ impl Refusal {
         Self::TokenUnbound,
         Self::OtherAddress,
         Self::WorkloadUnknown,
+        Self::WorkloadReplaced,
+        Self::LeafElsewhere,
         Self::IdentityChanged,
         Self::NoProof,
         Self::Csr,
@@ -164,6 +191,8 @@ impl Refusal {
             Self::TokenUnbound => "token of no pod",
             Self::OtherAddress => "token from another address",
             Self::WorkloadUnknown => "workload unknown",
+            Self::WorkloadReplaced => "workload replaced",
+            Self::LeafElsewhere => "leaf from another address",
             Self::IdentityChanged => "identity changed",
             Self::NoProof => "no proof of identity",
             Self::Csr => "csr invalid",

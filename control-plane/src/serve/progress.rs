@@ -20,7 +20,7 @@ pub(crate) struct Progress {
 struct Sidecars(HashMap<u64, Held>);
 
 /// What one sidecar holds of one resource.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Held {
     /// In force; `None` before the first ack.
     version: Option<u64>,
@@ -115,10 +115,16 @@ impl Follower {
         let mut all = self.progress.held.lock();
         // All that hold it share the key.
         let key = all.get_key_value(key).map_or_else(|| key.into(), |(key, _)| key.clone());
-        self.keys.insert(key.clone());
-        change(all.entry(key).or_default().0.entry(self.sidecar).or_default());
+        let is_new = self.keys.insert(key.clone());
+        let held = all.entry(key).or_default().0.entry(self.sidecar).or_default();
+        let before = held.clone();
+        change(held);
+        let is_news = is_new || *held != before;
         drop(all);
-        self.progress.changed.send_replace(());
+        // What was said before is no reason to count again.
+        if is_news {
+            self.progress.changed.send_replace(());
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) enum Proof {
     Join(Box<JoinTokens>),
     /// Projected by the kubelet, reviewed by the API server.
     #[cfg(feature = "kubernetes")]
-    ServiceAccount(ServiceAccountTokens),
+    ServiceAccount(Box<ServiceAccountTokens>),
 }
 
 impl Proof {
@@ -39,7 +39,7 @@ impl Proof {
         match self {
             Self::Join(tokens) => tokens.check(known, from, token, now).await,
             #[cfg(feature = "kubernetes")]
-            Self::ServiceAccount(tokens) => tokens.check(known, from, token).await,
+            Self::ServiceAccount(tokens) => tokens.check(known, from, token, now).await,
         }
     }
 

@@ -31,13 +31,18 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    pub(super) fn open(&self, caller: &Caller, request: wire::ProgressRequest) -> Result<Answer, Status> {
+    /// Refuses whoever is no control plane.
+    pub(super) fn may_ask(&self, caller: &Caller) -> Result<(), Status> {
         let peer = &caller.valid_leaf(SystemTime::now())?.peer;
         let own = control_plane_identity(&self.domain).map_err(|error| Status::internal(error.to_string()))?;
         // A pod with the control plane's ServiceAccount has its identity, but is a workload.
         if peer.identity != own || peer.workload.is_some() {
             return Err(Status::permission_denied(format!("{} is no control plane", peer.identity)));
         }
+        Ok(())
+    }
+
+    pub(super) fn open(&self, caller: &Caller, request: wire::ProgressRequest) -> Result<Answer, Status> {
         if request.carriers.len() > MAX_CARRIERS {
             return Err(Status::resource_exhausted(format!("more than {MAX_CARRIERS} questions at once")));
         }

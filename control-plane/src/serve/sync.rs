@@ -4,13 +4,16 @@
 //! Hello ─▶ Welcome ─▶ what differs from `held` ─▶ (on each snapshot, Subscribe, Unsubscribe) what differs ─▶ …
 //! ```
 //! The difference is made when the sidecar is ready to read, against what was sent last: a slow reader skips what is
-//! outdated and nothing queues up.
+//! outdated and nothing queues up. What a sidecar asks for is paid for from its workload's budget: whoever asks for much is read
+//! more slowly, and what is asked for already is not answered.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use futures_util::stream::unfold;
+use http_body::Body;
 use outrigger_daemon::{Drain, VERSION};
 use outrigger_identity::Peer;
 use outrigger_proto::wire::sync_request::Message;
@@ -23,8 +26,9 @@ use tracing::{debug, info, warn};
 use super::call::{Answer, Encoded, Request};
 use super::caller::Caller;
 use super::metrics::Metrics;
+use super::share::{Memory, Share, StreamPlace};
 use super::sidecars::{Connected, Sidecars};
-use super::subscription::{Subscriptions, TooMany};
+use super::subscription::{Difference, Subscriptions, TooMany};
 use crate::snapshot::Latest;
 
 /// Opens streams.
@@ -44,9 +48,11 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn open(self: &Arc<Self>, caller: &Caller, requests: Requests) -> Result<Answer, Status> {
+    pub(super) fn open(self: &Arc<Self>, caller: &Caller, mut requests: Requests) -> Result<Answer, Status> {
         let peer = caller.valid_leaf(SystemTime::now())?.peer.clone();
-        let call = Call { streams: self.clone(), requests, stage: Stage::Opened(peer) };
+        let place = caller.share()?.stream()?;
+        requests.count(place.memory());
+        let call = Call { streams: self.clone(), requests, stage: Stage::Opened(peer, Some(place)) };
         Ok(Answer::stream(unfold(call, |mut call| async move {
             call.next().await.transpose().map(|message| (message, call))
         })))
@@ -65,7 +71,7 @@ struct Call {
 
 #[expect(clippy::large_enum_variant, reason = "a call is at the large one nearly all of its life")]
 enum Stage {
-    Opened(Peer),
+    Opened(Peer, Option<StreamPlace>),
     Welcomed { stream: Stream, ends: Option<Instant> },
 }
 
@@ -73,9 +79,10 @@ impl Call {
     /// Returns what to send next; `None` when the call ends well.
     async fn next(&mut self) -> Result<Option<Encoded>, Status> {
         match &mut self.stage {
-            Stage::Opened(peer) => {
+            Stage::Opened(peer, place) => {
+                let Some(place) = place.take() else { return Ok(None) };
                 // Boxed, and gone when it is done: what is kept for hours is the stream alone.
-                let stream = Box::pin(self.streams.greet(peer.clone(), &mut self.requests)).await?;
+                let stream = Box::pin(self.streams.greet(peer.clone(), place, &mut self.requests)).await?;
                 let ends = self.streams.lifetime.map(|lifetime| Instant::now() + spread(lifetime));
                 self.stage = Stage::Welcomed { stream, ends };
                 let welcome = wire::Welcome { control_plane_version: VERSION.to_owned(), capabilities: Vec::new() };
@@ -92,7 +99,9 @@ impl Call {
 }
 
 impl Streams {
-    async fn greet(&self, peer: Peer, requests: &mut Requests) -> Result<Stream, Status> {
+    async fn greet(&self, peer: Peer, place: StreamPlace, requests: &mut Requests) -> Result<Stream, Status> {
+        place.share().ready().await;
+        place.share().pay(COST_OF_STREAM);
         let late = |_| Status::deadline_exceeded("no Hello within 5 s");
         let first = tokio::time::timeout(HELLO_LIMIT, requests.message()).await.map_err(late)??;
         let Some(Message::Hello(hello)) = first.and_then(|request| request.message) else {
@@ -105,12 +114,15 @@ impl Streams {
         let connected = self.sidecars.connect(peer, sidecar_version, self.metrics.clone());
         let mut stream = Stream {
             subscriptions: Subscriptions::default(),
+            memory: place.memory(),
+            place,
             connected,
             latest: self.latest.clone(),
             metrics: self.metrics.clone(),
             parts: VecDeque::new(),
             behind: true,
             asked: true,
+            charged: true,
         };
         stream.hello(hello)?;
         // Before all objects are read, everything that the sidecar holds would seem to be gone.
@@ -143,6 +155,9 @@ fn spread(lifetime: Duration) -> Duration {
 /// One sidecar's stream after its Hello.
 struct Stream {
     subscriptions: Subscriptions,
+    // What they take, among all that is held for the workload.
+    memory: Memory,
+    place: StreamPlace,
     connected: Connected,
     latest: Latest,
     metrics: Metrics,
@@ -152,18 +167,20 @@ struct Stream {
     behind: bool,
     // Whether the sidecar waits for an answer, even if that is "nothing differs".
     asked: bool,
+    // Whether it is the sidecar that the next difference is made for, and not a change.
+    charged: bool,
 }
 
 impl Stream {
     /// Follows the sidecar and the snapshots until there is something to send; `None` when the sidecar ends the call.
     async fn next(&mut self, requests: &mut Requests) -> Result<Option<Encoded>, Status> {
         loop {
-            if let Some(update) = self.next_part() {
+            if let Some(update) = self.next_part()? {
                 self.metrics.sent(update.resources.len());
                 return Ok(Some(response(Response::Update(update))));
             }
             tokio::select! {
-                request = requests.message() => match request? {
+                request = paced(self.place.share(), requests) => match request? {
                     Some(wire::SyncRequest { message: Some(message) }) => self.request(message)?,
                     Some(wire::SyncRequest { message: None }) => {} // of a newer sidecar
                     None => return Ok(None),
@@ -180,9 +197,12 @@ impl Stream {
         // A key of a newer sidecar names nothing here: it is as if it were not held.
         let held = hello.held.iter().filter_map(|held| Some((held.key.parse().ok()?, held.version)));
         let held: Vec<(Key, u64)> = held.collect();
+        self.subscriptions.resume(held.iter().cloned()).map_err(too_many)?;
+        self.weigh()?;
         held.iter().for_each(|(key, version)| self.connected.follower.holds(&key.to_string(), *version));
-        self.subscriptions.resume(held).map_err(too_many)?;
-        self.subscribe(&hello.subscriptions)
+        self.subscribe(&hello.subscriptions)?;
+        (self.behind, self.asked, self.charged) = (true, true, true);
+        Ok(())
     }
 
     fn request(&mut self, message: Message) -> Result<(), Status> {
@@ -190,8 +210,9 @@ impl Stream {
             Message::Hello(_) => return Err(Status::invalid_argument("a second Hello")),
             Message::Subscribe(wire::Subscribe { keys }) => self.subscribe(&keys)?,
             Message::Unsubscribe(wire::Unsubscribe { keys }) => {
-                self.subscriptions.unsubscribe(keys.iter().filter_map(|key| key.parse().ok()));
-                self.behind = true;
+                if self.subscriptions.unsubscribe(keys.iter().filter_map(|key| key.parse().ok())) {
+                    (self.behind, self.charged) = (true, true);
+                }
             }
             Message::Ack(wire::Ack { resources }) => {
                 self.metrics.acked(resources.len());
@@ -204,6 +225,10 @@ impl Stream {
             }
             Message::Nack(wire::Nack { key, version, reason }) => {
                 let (key, reason) = (short(&key), short(&reason));
+                if !key.parse().is_ok_and(|key| self.subscriptions.holds(&key)) {
+                    debug!(key, "a sidecar refused what it was not sent");
+                    return Ok(());
+                }
                 warn!(key, version = format!("{version:016x}"), reason, "a sidecar refused a resource");
                 self.metrics.nacked();
                 self.connected.update(|status| status.nacked(&key, version, &reason));
@@ -222,18 +247,29 @@ impl Stream {
                 None
             }
         });
-        self.subscriptions.subscribe(known).map_err(too_many)?;
-        (self.behind, self.asked) = (true, true);
+        if self.subscriptions.subscribe(known).map_err(too_many)? {
+            (self.behind, self.asked, self.charged) = (true, true, true);
+            self.weigh()?;
+        }
         self.connected.update(|status| status.subscriptions = self.subscriptions.roots());
         Ok(())
     }
 
+    fn weigh(&mut self) -> Result<(), Status> {
+        Ok(self.memory.set(self.subscriptions.weight())?)
+    }
+
     /// Returns what to send next, made of the latest snapshot when all parts of the last difference are out.
-    fn next_part(&mut self) -> Option<wire::Update> {
+    fn next_part(&mut self) -> Result<Option<wire::Update>, Status> {
         if self.parts.is_empty() && self.behind {
             let snapshot = self.latest.take();
             self.behind = false;
-            self.parts = self.subscriptions.difference(&snapshot).into();
+            let Difference { updates, looked_at } = self.subscriptions.difference(&snapshot);
+            if std::mem::take(&mut self.charged) {
+                self.place.share().pay(looked_at);
+            }
+            self.weigh()?;
+            self.parts = updates.into();
             if self.parts.is_empty() && self.asked {
                 // So that the sidecar knows that it is up to date.
                 self.parts.push_back(wire::Update { commit: true, ..wire::Update::default() });
@@ -254,8 +290,38 @@ impl Stream {
         if self.parts.is_empty() {
             self.parts = VecDeque::new(); // gives its memory back
         }
-        part
+        Ok(part)
     }
+}
+
+/// Returns the sidecar's next message when its workload may ask for more. Nothing is lost when it is dropped before it completes.
+async fn paced<B>(
+    share: &Share,
+    requests: &mut Request<wire::SyncRequest, B>,
+) -> Result<Option<wire::SyncRequest>, Status>
+where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+{
+    share.ready().await;
+    let request = requests.message().await?;
+    if let Some(request) = &request {
+        share.pay(cost(request.message.as_ref()));
+    }
+    Ok(request)
+}
+
+/// What it takes to read a message and to see what is new in it. What follows from it is paid for when it is done.
+fn cost(message: Option<&Message>) -> usize {
+    COST_OF_MESSAGE
+        + match message {
+            None => 0,
+            Some(Message::Hello(hello)) => hello.subscriptions.len() + hello.held.len(),
+            Some(Message::Subscribe(wire::Subscribe { keys }) | Message::Unsubscribe(wire::Unsubscribe { keys })) => {
+                keys.len()
+            }
+            Some(Message::Ack(ack)) => ack.resources.len(),
+            Some(Message::Nack(_)) => COST_OF_NACK,
+        }
 }
 
 fn response(message: Response) -> Encoded {
@@ -272,9 +338,44 @@ fn short(text: &str) -> String {
 
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
 
+/// In resources looked at, as all work is counted.
+const COST_OF_MESSAGE: usize = 4;
+
+/// It is noted, logged and told to the other replicas.
+const COST_OF_NACK: usize = 512;
+
+/// Two lines in the log, and a place in the tables.
+const COST_OF_STREAM: usize = 256;
+
 #[cfg(test)]
 mod tests {
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
     use super::*;
+    use crate::serve::call::MAX_MESSAGE;
+    use crate::serve::share::WORK;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_sends_without_end_is_read_at_the_pace_of_its_budget() {
+        // Empty Subscribes: the cheapest to send.
+        let frame = Bytes::from_static(b"\0\0\0\0\x02\x12\x00");
+        let endless =
+            futures_util::stream::repeat_with(move || Ok::<_, std::convert::Infallible>(Frame::data(frame.clone())));
+        let mut requests = Request::new(StreamBody::new(Box::pin(endless)), MAX_MESSAGE);
+        let share = Share::new("shop/web-1".into());
+
+        let mut read = 0;
+        let end = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < end {
+            let message = paced(&share, &mut requests).await.unwrap().unwrap().message;
+            assert_eq!(message, Some(Message::Subscribe(wire::Subscribe::default())));
+            read += 1;
+        }
+
+        let budget = WORK.at_once + 20 * WORK.per_second;
+        assert!((budget / 5..=budget / 4 + 1).contains(&read), "{read}");
+    }
 
     #[test]
     fn streams_that_began_together_end_apart() {

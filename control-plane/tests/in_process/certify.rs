@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use outrigger_identity::KeyPair;
+use outrigger_identity::{Credentials, KeyPair};
 use outrigger_proto::wire;
 use tonic::Code;
 
@@ -94,6 +94,52 @@ async fn a_workload_that_is_gone_or_another_by_now_does_not_renew() {
     plane.page_with("/config", "shop/web-2").await;
     let status = plane.certify(Some(&own), csr(), String::new()).await.unwrap_err();
     assert!(status.message().starts_with("workload unknown"), "{}", status.message());
+}
+
+/// Asks for the next leaf; returns it, or what the refusal says.
+async fn renew(plane: &ControlPlane, own: &Credentials) -> Result<Credentials, String> {
+    let key = KeyPair::generate().unwrap();
+    let answer = plane.certify(Some(own), key.csr().unwrap(), String::new()).await;
+    answer.map(|answer| credentials(&key, answer)).map_err(|status| {
+        assert_eq!(status.code(), Code::PermissionDenied);
+        status.message().to_owned()
+    })
+}
+
+const WEB: &str = "spiffe://mesh.local/ns/shop/sa/web";
+
+#[tokio::test]
+async fn a_leaf_renews_only_from_where_its_workload_is() {
+    let plane = ControlPlane::start().await;
+    let far = plane.signed("spiffe://mesh.local/ns/shop/sa/default", Some("shop/far"), None);
+
+    let refused = renew(&plane, &far).await.unwrap_err();
+
+    assert!(refused.starts_with("leaf from another address: shop/far is at 10.1.0.9"), "{refused}");
+    assert!(renew(&plane, &plane.join("shop/web-1").await).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_leaf_renews_only_for_the_very_workload_that_it_was_issued_to() {
+    let plane = ControlPlane::start().await;
+    let with_uid = |uid: &str| SHOP.replace("name: web-1,", &format!("name: web-1, uid: {uid},"));
+    plane.objects.save("shop.yaml", &with_uid("uid-one"));
+    plane.page_with("/config", "\"snapshot\": 3").await;
+    let first = plane.join("shop/web-1").await;
+    let second = renew(&plane, &first).await.unwrap();
+    // Of a control plane that did not write the uid yet: what renews it does.
+    let by_name = plane.signed(WEB, Some("shop/web-1"), None);
+    let third = renew(&plane, &by_name).await.unwrap();
+
+    plane.objects.save("shop.yaml", &with_uid("uid-two"));
+    plane.page_with("/config", "\"snapshot\": 4").await;
+
+    for leaf in [&first, &second, &third] {
+        let refused = renew(&plane, leaf).await.unwrap_err();
+        assert!(refused.starts_with("workload replaced: shop/web-1 is not the one of uid uid-one"), "{refused}");
+    }
+    let next = plane.join("shop/web-1").await;
+    assert!(renew(&plane, &next).await.is_ok());
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use outrigger_control_plane::ca::Tokens;
+use outrigger_control_plane::ca::{Authority, PublicKey, Subject, Tokens};
 use outrigger_control_plane::{Config, Running, start};
 use outrigger_daemon::Drain;
 use outrigger_identity::{Credentials, KeyPair, TrustBundle};
@@ -88,6 +88,41 @@ impl ControlPlane {
         let mut client = self.client(own).await;
         let answer = client.certify(wire::CertifyRequest { csr: csr.into(), token }).await;
         answer.map(tonic::Response::into_inner)
+    }
+
+    /// The same CA once more: a folder has one user, so this one has a copy.
+    pub(crate) fn authority(&self) -> Authority {
+        let copy = Folder::new();
+        for file in std::fs::read_dir(self.ca.path()).unwrap().map(Result::unwrap) {
+            if file.file_type().unwrap().is_file() {
+                std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+            }
+        }
+        let lifetime = Duration::from_secs(3600);
+        Authority::open(copy.path(), "mesh.local".parse().unwrap(), lifetime, SystemTime::now()).unwrap()
+    }
+
+    /// A leaf that this control plane's CA has signed, whoever has it now.
+    pub(crate) fn signed(&self, identity: &str, workload: Option<&str>, uid: Option<&str>) -> Credentials {
+        self.signed_by(&self.authority(), identity, workload, uid)
+    }
+
+    pub(crate) fn signed_by(
+        &self,
+        authority: &Authority,
+        identity: &str,
+        workload: Option<&str>,
+        uid: Option<&str>,
+    ) -> Credentials {
+        let key = KeyPair::generate().unwrap();
+        let public = PublicKey::from_csr(&key.csr().unwrap()).unwrap();
+        let subject = Subject {
+            identity: identity.parse().unwrap(),
+            workload: workload.map(|workload| workload.parse().unwrap()),
+            uid: uid.map(Into::into),
+        };
+        let chain = authority.issue(&public, &subject, SystemTime::now()).unwrap();
+        Credentials::new(&key, chain).unwrap()
     }
 
     /// Reads an admin page until it says what is expected.

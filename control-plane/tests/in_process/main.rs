@@ -8,5 +8,7 @@ mod folder;
 mod peer;
 
 mod certify;
+mod forgeries;
+mod hostile;
 mod progress;
 mod sync;

@@ -1,15 +1,13 @@
 //! What one replica tells another of its sidecars.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use outrigger_control_plane::ca::Authority;
 use outrigger_identity::Credentials;
 use outrigger_proto::wire;
 use outrigger_proto::wire::sync_request::Message as Request;
 use tonic::{Code, Streaming};
 
 use super::client::ControlPlane;
-use super::folder::Folder;
 use super::peer::{Dial, PATIENCE, Sidecar};
 
 const WEB: &str = "service/shop/web/80";
@@ -64,16 +62,7 @@ async fn what_a_returning_sidecar_holds_counts_as_acked() {
 
 /// What a replica of this control plane proves who it is with.
 fn replica(plane: &ControlPlane) -> Credentials {
-    let (domain, now) = ("mesh.local".parse().unwrap(), SystemTime::now());
-    // A folder has one user; a copy has the same CA.
-    let copy = Folder::new();
-    for file in std::fs::read_dir(plane.ca.path()).unwrap().map(Result::unwrap) {
-        if file.file_type().unwrap().is_file() {
-            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
-        }
-    }
-    let authority = Authority::open(copy.path(), domain, Duration::from_secs(3600), now).unwrap();
-    authority.own_credentials(now).unwrap()
+    plane.authority().own_credentials(SystemTime::now()).unwrap()
 }
 
 async fn ask(plane: &ControlPlane, own: &Credentials, versions: &[u64]) -> Streaming<wire::ProgressResponse> {

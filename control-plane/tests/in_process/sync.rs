@@ -58,7 +58,7 @@ async fn subscriptions_come_and_go() {
     sidecar.commit().await.unwrap();
     assert_eq!(sidecar.keys(), ["address/9.9.9.9:53", "mesh"]);
 
-    // What is there already, or is not there at all, is answered too.
+    // What does not exist is answered, too.
     sidecar.subscribe(&["mesh", "workload/shop/nobody", "what/is/this"]).await;
     sidecar.commit().await.unwrap();
     assert_eq!(sidecar.changed, Vec::<String>::new());

@@ -87,18 +87,29 @@ async fn refuses_tokens_that_do_not_prove_who_is_calling() {
 }
 
 #[tokio::test]
-async fn a_pod_of_the_same_name_does_not_inherit_a_token() {
+async fn a_pod_of_the_same_name_inherits_neither_a_token_nor_a_leaf() {
     let Some(kubeconfig) = kubeconfig() else { return };
     let namespace = Namespace::new(&kubeconfig, "again").await;
     let plane = ControlPlane::start(&kubeconfig, &namespace).await;
     let uid = namespace.pod("web-0", "127.0.0.1", true).await;
     let old = namespace.token("outrigger", Some(("web-0", &uid))).await;
+    let leaf = plane.certify("127.0.0.1", None, old.clone()).await.unwrap();
     namespace.remove_pod("web-0").await;
 
     let uid = namespace.pod("web-0", "127.0.0.1", true).await;
 
     let status = plane.certify("127.0.0.1", None, old).await.expect_err("the old token was accepted");
     assert!(status.message().starts_with("token refused"), "{}", status.message());
+    let replaced = async {
+        loop {
+            // Until the watch has told of both, the old one is there, or none.
+            match plane.certify("127.0.0.1", Some(&leaf), String::new()).await {
+                Err(status) if status.message().starts_with("workload replaced") => return,
+                _ => tokio::time::sleep(std::time::Duration::from_millis(150)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, replaced).await.expect("the leaf of the pod before was renewed");
     let new = namespace.token("outrigger", Some(("web-0", &uid))).await;
     assert!(plane.certify("127.0.0.1", None, new).await.is_ok());
     namespace.finish().await;

@@ -1,13 +1,20 @@
 //! ServiceAccount tokens: projected into the pod for our audience only, bound to that pod, and reviewed by the API
 //! server. What the token says is then compared with the pod itself.
+//!
+//! ```text
+//! what it says of itself ─▶ the pod that it names is where it came from? ─▶ TokenReview ─▶ the pod itself
+//! unverified                (what is known)                                 reviews
+//! ```
+
+mod reviews;
+mod unverified;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
-use kube::api::PostParams;
-use kube::{Api, Client};
+use k8s_openapi::api::authentication::v1::TokenReviewStatus;
+use kube::Client;
 use serde_json::Value;
 use tracing::warn;
 
@@ -15,11 +22,15 @@ use crate::ca::Subject;
 use crate::cluster::{Announcer, why};
 use crate::objects::{self, Kind, Object, Workload};
 use crate::serve::known::{Known, Refused, check_address};
-use crate::serve::metrics::Refusal;
+use crate::serve::metrics::{Metrics, Refusal};
+
+use reviews::{Chance, Reviews};
+use unverified::Claimed;
 
 /// Checks ServiceAccount tokens.
 pub(crate) struct ServiceAccountTokens {
     client: Client,
+    reviews: Reviews,
     announcer: Announcer,
 }
 
@@ -31,15 +42,19 @@ impl std::fmt::Debug for ServiceAccountTokens {
 
 impl ServiceAccountTokens {
     /// Has the API server review tokens.
-    pub(crate) fn new(client: Client, announcer: Announcer) -> Self {
-        Self { client, announcer }
+    pub(crate) fn new(client: Client, announcer: Announcer, metrics: Metrics) -> Self {
+        Self { reviews: Reviews::new(client.clone(), metrics), client, announcer }
     }
 
-    pub(super) async fn check(&self, known: &Known, from: IpAddr, token: &str) -> Result<Subject, Refused> {
-        if token.len() > MAX_TOKEN || token.split('.').count() != 3 {
-            return Err((Refusal::TokenMalformed, "not a ServiceAccount token".to_owned()));
-        }
-        let claims = Claims::of(self.review(token).await?)?;
+    pub(super) async fn check(
+        &self,
+        known: &Known,
+        from: IpAddr,
+        token: &str,
+        now: SystemTime,
+    ) -> Result<Subject, Refused> {
+        let chance = chance(known, from, &unverified::read(token, now)?)?;
+        let claims = self.reviews.review(token, from, chance, Claims::of).await?;
         let pod = self.pod(known, &claims).await?;
         if *pod.service_account != *claims.account {
             let message = format!("{} runs as {}, not as {}", claims.pod(), pod.service_account, claims.account);
@@ -57,24 +72,6 @@ impl ServiceAccountTokens {
         let passing = matches!(refusal, Refusal::TooMany | Refusal::NotReady | Refusal::Internal);
         if let Some(pod) = known.at(from).filter(|pod| !passing && !pod.meta.uid.is_empty()) {
             self.announcer.warn(pod, "CertificateRefused", message);
-        }
-    }
-
-    async fn review(&self, token: &str) -> Result<TokenReviewStatus, Refused> {
-        let review = TokenReview {
-            spec: TokenReviewSpec { token: token.to_owned(), audiences: Some(vec![AUDIENCE.to_owned()]) },
-            ..TokenReview::default()
-        };
-        let api: Api<TokenReview> = Api::all(self.client.clone());
-        let parameters = PostParams::default();
-        let answer = tokio::time::timeout(LIMIT, api.create(&parameters, &review)).await;
-        match answer {
-            Ok(Ok(review)) => Ok(review.status.unwrap_or_default()),
-            Ok(Err(error)) => {
-                warn!(error = %why(&error), "cannot have a token reviewed");
-                Err((Refusal::NotReady, "the API server cannot review tokens now".to_owned()))
-            }
-            Err(_) => Err((Refusal::NotReady, format!("the API server took more than {LIMIT:?}"))),
         }
     }
 
@@ -105,6 +102,16 @@ impl ServiceAccountTokens {
     }
 }
 
+/// Refuses a token that names a pod which is somewhere else. Nobody has proved anything yet: the answer does not say where.
+fn chance(known: &Known, from: IpAddr, claimed: &Claimed) -> Result<Chance, Refused> {
+    let Claimed { namespace, pod, uid } = claimed;
+    match known.pod(namespace, pod).filter(|pod| *pod.meta.uid == **uid) {
+        Some(found) if check_address(&found, from).is_ok() => Ok(Chance::Likely),
+        Some(_) => Err((Refusal::OtherAddress, format!("{from} is no address of {namespace}/{pod}"))),
+        None => Ok(Chance::Unlikely),
+    }
+}
+
 /// What a token that was found good says.
 #[derive(Debug, PartialEq, Eq)]
 struct Claims {
@@ -119,7 +126,7 @@ impl Claims {
         if status.authenticated != Some(true) {
             let error = status.error.unwrap_or_default();
             let refusal = if error.contains("audience") { Refusal::TokenAudience } else { Refusal::TokenRefused };
-            return Err((refusal, error));
+            return Err((refusal, error.chars().take(MAX_WORDS).collect()));
         }
         // An API server that knows nothing of audiences would let any token pass.
         if !status.audiences.unwrap_or_default().iter().any(|audience| audience == AUDIENCE) {
@@ -147,8 +154,9 @@ const AUDIENCE: &str = "outrigger";
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 
-/// Real ones are about 1 KiB.
-const MAX_TOKEN: usize = 16 * 1024;
+/// Of what the API server has to say about a token.
+const MAX_WORDS: usize = 512;
+
 const LIMIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
