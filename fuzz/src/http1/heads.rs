@@ -9,7 +9,7 @@ use http::{Request, Response};
 use http_body_util::Empty;
 use outrigger_wire::http1;
 
-use super::view;
+use super::{reference, view};
 use crate::runtime;
 use crate::script::{End, Script, Split};
 
@@ -31,8 +31,7 @@ pub fn run(data: &[u8]) {
     };
     assert!(length.is_some(), "taken, though it is no head: {line} {ours:?}");
     let (method, target) = (theirs.method.unwrap_or_default(), theirs.path.unwrap_or_default());
-    let absolute = format!("{method} {target}/");
-    assert!(line == format!("{method} {target}") || line == absolute, "{line} was {method} {target}");
+    assert_eq!(line, format!("{method} {}", reference::with_path(target)), "the request line");
     let mut expected: view::Fields =
         theirs.headers.iter().map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec())).collect();
     expected.sort_by(|(a, _), (b, _)| a.cmp(b));

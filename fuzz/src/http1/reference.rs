@@ -59,6 +59,20 @@ impl Message {
     }
 }
 
+/// A target as `http::Uri` writes it: the absolute form with the `/` that it means (RFC 3986 section 6.2.3).
+#[must_use]
+pub fn with_path(target: &str) -> String {
+    let Some(scheme) = target.find("://").filter(|_| !target.starts_with('/')) else { return target.to_owned() };
+    let authority = &target[scheme + 3..];
+    match authority.find(['/', '?']) {
+        Some(end) if authority[end..].starts_with('/') => target.to_owned(),
+        end => {
+            let (before, after) = target.split_at(scheme + 3 + end.unwrap_or(authority.len()));
+            format!("{before}/{after}")
+        }
+    }
+}
+
 /// The requests of a stream, up to the first that is not one. The last one's body may be none.
 #[must_use]
 pub fn requests(bytes: &[u8]) -> Vec<Message> {

@@ -101,12 +101,7 @@ pub fn run(data: &[u8]) {
 fn check_request(index: usize, seen: &Seen, expected: &reference::Message) {
     assert_eq!(seen.method, expected.line[0], "method of request {index}");
     let target = String::from_utf8_lossy(&expected.line[1]);
-    // The absolute form without a path means `/`.
-    assert!(
-        seen.target == target || seen.target == format!("{target}/"),
-        "target of {index}: {} {target}",
-        seen.target
-    );
+    assert_eq!(seen.target, reference::with_path(&target), "target of request {index}");
     assert!(expected.body.data().starts_with(&seen.data), "request {index}'s body is another");
     if seen.whole {
         assert!(

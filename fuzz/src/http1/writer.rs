@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use outrigger_wire::http1::{self, Connection};
+use outrigger_wire::http1::{self, Connection, Served};
 
 use super::reference;
 use super::view;
@@ -170,7 +170,7 @@ fn response(input: &Input) {
         *response.headers_mut() = headers.clone();
         async { response }
     }));
-    let failed = matches!(served, Some(Err(http1::Error::Body(_))));
+    let failed = matches!(served, Some(Err(http1::Error::Body(_)) | Ok(Served::Truncated { .. })));
     let written = written.bytes();
     let (answers, end) = reference::answers(&written, &[method.as_bytes().to_vec()])
         .unwrap_or_else(|at| panic!("no answer at {at}: {}", String::from_utf8_lossy(&written)));

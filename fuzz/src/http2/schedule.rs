@@ -103,13 +103,13 @@ async fn work(input: &Input) {
         max_streams: u32::from(input.streams % 8) + 1,
         ..Settings::default()
     };
-    let room = usize::from(input.room) + 64;
+    let room = usize::from(input.room) + 512;
     let (client, near) = tokio::io::duplex(room);
     let (server, far) = tokio::io::duplex(room);
     let accounts = tap::accounts();
     let (near_read, near_write) = tokio::io::split(near);
     let (far_read, far_write) = tokio::io::split(far);
-    let piece = usize::from(input.piece) + 1;
+    let piece = usize::from(input.piece) + 64;
     tokio::task::spawn_local(tap::pass(near_read, far_write, 0, piece, accounts.clone()));
     tokio::task::spawn_local(tap::pass(far_read, near_write, 1, piece, accounts.clone()));
 
