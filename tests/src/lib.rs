@@ -13,6 +13,7 @@
 //! Each test runs in a sandbox of its own, so tests see nothing of each other and leave nothing behind.
 
 mod app;
+pub mod attack;
 pub mod client;
 pub mod cluster;
 pub mod gateway;

@@ -11,6 +11,7 @@ pub mod h2spec;
 pub mod helm;
 pub mod jaeger;
 pub mod mariadb;
+pub mod origin;
 pub mod postgres;
 mod program;
 pub mod redis;

@@ -42,6 +42,8 @@ pub(crate) const FOR_TESTS: &[Needed] = &[
     program("mariadb", "mariadb-client-core"),
     program("initdb", "postgresql"),
     program("psql", "postgresql-client"),
+    program("node", "nodejs"),
+    program("gunicorn", "gunicorn"),
     program("python3", "python3"),
     Needed { what: What::PythonModule("ensurepip"), package: "python3-venv" },
 ];

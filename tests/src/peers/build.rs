@@ -29,6 +29,7 @@ pub(super) const ALL: &[&GoProgram] = &[
     &super::grpc::SERVER,
     &super::h2spec::PROGRAM,
     &super::websocket::PROGRAM,
+    &super::origin::PROGRAM,
     &super::smtp::SERVER,
     &super::jaeger::ALL_IN_ONE,
     &super::helm::HELM,

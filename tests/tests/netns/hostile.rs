@@ -4,8 +4,10 @@ mod answers;
 mod desync;
 mod floods;
 mod neighbour;
+mod origins;
 mod smuggling;
 mod strict;
+mod tls;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -1,0 +1,8 @@
+//! Hostile clients as data: what they write, and what an app may see of it. For `tests/netns/hostile`, which holds the mesh to it.
+
+pub mod desync;
+pub mod http1;
+pub mod http2;
+pub mod intruder;
+pub mod origin;
+pub mod strict;
