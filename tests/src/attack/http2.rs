@@ -115,7 +115,9 @@ const FIELDS: &[(&str, &[Field<'_>], &[u8], bool)] = &[
 ];
 
 /// Pseudo-fields as a whole: name, method, path, authority; the empty bytes leave one out. The target that a strict reader sees, if any.
-const PSEUDO: &[(&str, [&[u8]; 3], Option<&str>)] = &[
+type Pseudo = (&'static str, [&'static [u8]; 3], Option<&'static str>);
+
+const PSEUDO: &[Pseudo] = &[
     ("no method", [b"", b"/{id}/a", b"{id}.test"], None),
     ("no path", [b"GET", b"", b"{id}.test"], None),
     ("a method with a space", [b"GET ", b"/{id}/a", b"{id}.test"], None),
