@@ -59,18 +59,16 @@ impl Message {
     }
 }
 
-/// A target as `http::Uri` writes it: the absolute form with the `/` that it means (RFC 3986 section 6.2.3).
+/// A target as `http::Uri` writes it: the absolute form with its scheme in small letters and the `/` that it means (RFC 3986 section 6.2).
 #[must_use]
 pub fn with_path(target: &str) -> String {
-    let Some(scheme) = target.find("://").filter(|_| !target.starts_with('/')) else { return target.to_owned() };
-    let authority = &target[scheme + 3..];
-    match authority.find(['/', '?']) {
-        Some(end) if authority[end..].starts_with('/') => target.to_owned(),
-        end => {
-            let (before, after) = target.split_at(scheme + 3 + end.unwrap_or(authority.len()));
-            format!("{before}/{after}")
-        }
-    }
+    let Some((scheme, rest)) = target.split_once("://").filter(|_| !target.starts_with('/')) else {
+        return target.to_owned();
+    };
+    let scheme = ["http", "https"].into_iter().find(|known| known.eq_ignore_ascii_case(scheme)).unwrap_or(scheme);
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    format!("{scheme}://{authority}{slash}{path}")
 }
 
 /// The requests of a stream, up to the first that is not one. The last one's body may be none.
