@@ -448,6 +448,9 @@ impl State {
         if stream.receiving != Receiving::Ended {
             stream.receiving = Receiving::Ended;
             stream.fault = Some(fault);
+            // They would make a body whole that has failed.
+            stream.trailers = None;
+            self.heads -= std::mem::take(&mut stream.trailers_memory);
         }
         if std::mem::take(&mut stream.worker) {
             self.work.abandon.push(key);

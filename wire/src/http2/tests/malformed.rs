@@ -119,6 +119,26 @@ async fn bodies_are_as_long_as_their_length_says() {
     }
 }
 
+/// A body that is shorter than it said has failed, whatever trailers it ends with.
+#[tokio::test]
+async fn trailers_do_not_make_a_short_body_whole() {
+    for read_early in [false, true] {
+        let (sender, mut peer) = Raw::server(&Settings::default()).await;
+        let call = tokio::spawn(async move { sender.ask(super::post(super::empty())).await });
+        peer.until(HEADERS).await;
+        peer.frame(HEADERS, END_HEADERS, 1, &[0x88, 0x5c, 1, b'3']).await;
+        let response = call.await.unwrap().unwrap();
+        let mut body = Box::pin(http_body_util::BodyExt::collect(response.into_body()));
+        if read_early {
+            assert!(futures_util::FutureExt::now_or_never(&mut body).is_none());
+        }
+        peer.frame(DATA, 0, 1, b"ab").await;
+        peer.frame(HEADERS, END_BOTH, 1, &[0, 1, b'a', 1, b'b']).await;
+        assert_eq!(peer.reset(1).await, Reason::PROTOCOL_ERROR);
+        assert!(body.await.unwrap_err().is_protocol());
+    }
+}
+
 #[tokio::test]
 async fn crumbs_of_a_cookie_are_joined() {
     let mut peer = Raw::client(&Settings::default(), |request| async move {
