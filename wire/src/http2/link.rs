@@ -51,6 +51,8 @@ pub(super) struct Link<I, W> {
     /// How it ends, once what waits is written.
     ending: Option<Result<(), Error>>,
     expired: bool,
+    /// The timer fired.
+    due: bool,
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
@@ -69,6 +71,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
             stuck_since: None,
             ending: None,
             expired: false,
+            due: false,
         }
     }
 
@@ -79,6 +82,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
         for _ in 0..ROUNDS {
             let bits = self.take_bits();
             let read = self.read();
+            // After a pause of the whole process the input may hold what the timer is about.
+            if std::mem::take(&mut self.due) {
+                self.tick();
+            }
             // The first time there may be what handles did while the task slept.
             if bits || read || std::mem::take(&mut first) || !self.work.is_empty() {
                 self.run();
@@ -114,11 +121,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
                     READ => self.readable = true,
                     // What waits is written in any case.
                     WRITE => {}
-                    TIMER => {
-                        if self.timer.is_due() {
-                            self.tick();
-                        }
-                    }
+                    TIMER => self.due = self.timer.is_due(),
                     DRAIN => {
                         if self.workers.is_drained() {
                             self.leave();

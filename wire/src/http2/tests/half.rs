@@ -1,8 +1,10 @@
 //! Messages of which not all comes: each has ten seconds from its first octet, however it drips. Bodies, and connections that are quiet, have more.
 
 use std::future::pending;
+use std::task::{Context, Waker};
 
 use http::{Request, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::super::frame::*;
@@ -103,6 +105,28 @@ async fn a_message_that_came_whole_leaves_no_time_limit_behind() {
     assert_eq!(peer.until(HEADERS).await.0.id, 101);
 }
 
+/// A process that was stopped for a while does not take its own pause for the peer's.
+#[tokio::test(start_paused = true)]
+async fn what_came_while_this_side_slept_is_read_before_the_clock() {
+    let (mut near, far) = super::pipe();
+    let settings = Settings::default();
+    let mut served = std::pin::pin!(super::super::serve(far, &settings, echo, pending()));
+    let mut work = || served.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    let mut input = PREFACE.to_vec();
+    super::super::frame::settings(&mut input, &[]);
+    head(&mut input, GET.len(), HEADERS, END_BOTH, 1);
+    near.write_all(&input).await.unwrap();
+    assert!(work().is_pending());
+
+    near.write_all(GET).await.unwrap();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    tokio::task::yield_now().await;
+    assert!(work().is_pending());
+    let mut output = [0; 200];
+    let length = near.read(&mut output).await.unwrap();
+    assert!(output[..length].ends_with(&[0, 0, 1, HEADERS, END_BOTH, 0, 0, 0, 1, 0x88]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_may_drip() {
     let mut peer = Raw::client(&Settings::default(), echo).await;
@@ -131,7 +155,7 @@ async fn a_server_has_as_long_for_its_greeting_as_nobody_asks_anything() {
     let call = tokio::spawn(async move { sender.ask(post(empty())).await });
     peer.frame(SETTINGS, 0, 0, &[]).await;
     let mut preface = [0; 24];
-    tokio::io::AsyncReadExt::read_exact(&mut peer.io, &mut preface).await.unwrap();
+    peer.io.read_exact(&mut preface).await.unwrap();
     peer.until(HEADERS).await;
     // Half a response is a half message too.
     peer.bytes(&[0, 0, 1, HEADERS, 0, 0, 0, 0, 1, 0x88]).await;
