@@ -1,6 +1,7 @@
 //! Clients that do their worst: bounded memory, a clear answer, and the sidecar lives.
 
 mod answers;
+mod bombs;
 mod desync;
 mod floods;
 mod neighbour;
