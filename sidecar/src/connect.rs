@@ -114,6 +114,15 @@ pub(crate) enum Io {
     Tls(TlsStream<TcpStream>),
 }
 
+impl Reset for Io {
+    fn reset_when_dropped(&self) {
+        match self {
+            Self::Plain(io) => io.reset_when_dropped(),
+            Self::Tls(io) => io.reset_when_dropped(),
+        }
+    }
+}
+
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {

@@ -77,6 +77,8 @@ where
                     Verdict::More if io.fill().await.unwrap_or(0) > 0 => {}
                     Verdict::More if io.seen().is_empty() => return Ok(Detected::Closed),
                     Verdict::Tls => return Ok(Detected::Tls(None)),
+                    // No request line either: that is a connection preface gone wrong (RFC 9113 section 3.4).
+                    Verdict::Other if declared == Protocol::Http2 => return Ok(Detected::Http2),
                     Verdict::Http1 | Verdict::Other | Verdict::More => return Ok(Detected::Http1),
                 }
             }

@@ -152,7 +152,7 @@ async fn serve_bytes<I>(
     caller: &Arc<Caller>,
 ) -> Result<(), ProxyError>
 where
-    I: AsyncRead + AsyncWrite + Unpin,
+    I: AsyncRead + AsyncWrite + Reset + Unpin,
 {
     let dialled = match dialled {
         Some(dialled) => dialled,

@@ -9,6 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::connect::Reset;
+
 /// Bytes read at once: several TLS records, and few enough to stay in the cache.
 const CHUNK: usize = 128 * 1024;
 
@@ -32,22 +34,28 @@ pub(crate) enum Way {
 /// `count` hears of every chunk, so that long connections are seen while they live.
 ///
 /// # Errors
-/// The first error of either side; both are closed when the caller drops them.
+/// The first error of either side. Both then end with a reset: bytes that were cut off must not look like all there was, neither to an app
+/// nor, as TLS without `close_notify`, to a peer's sidecar.
 pub(crate) async fn copy<A, B>(mut a: A, mut b: B, count: impl Fn(Way, usize)) -> io::Result<()>
 where
-    A: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
+    A: AsyncRead + AsyncWrite + Reset + Unpin,
+    B: AsyncRead + AsyncWrite + Reset + Unpin,
 {
     let mut there = OneWay::default();
     let mut back = OneWay::default();
-    poll_fn(|cx| {
+    let copied = poll_fn(|cx| {
         let first = there.poll(cx, &mut a, &mut b, |bytes| count(Way::There, bytes))?;
         let second = back.poll(cx, &mut b, &mut a, |bytes| count(Way::Back, bytes))?;
         ready!(first);
         ready!(second);
         Poll::Ready(Ok(()))
     })
-    .await
+    .await;
+    if copied.is_err() {
+        a.reset_when_dropped();
+        b.reset_when_dropped();
+    }
+    copied
 }
 
 /// One direction.
@@ -177,8 +185,15 @@ impl OneWay {
 }
 
 #[cfg(test)]
+impl Reset for tokio::io::DuplexStream {
+    // It has an end and no reset.
+    fn reset_when_dropped(&self) {}
+}
+
+#[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -206,6 +221,30 @@ mod tests {
         serve.await.unwrap();
         assert_eq!(answer, b"bye");
         copying.await.unwrap().unwrap();
+    }
+
+    /// Two ends of a connection.
+    async fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (client.unwrap(), accepted.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_reset_of_one_side_reaches_the_other_as_a_reset() {
+        let ((client, a), (mut server, b)) = (connected().await, connected().await);
+        let copying = tokio::spawn(copy(a, b, |_, _| {}));
+        server.write_all(b"half of an answer").await.unwrap();
+        let mut half = [0; 17];
+        let mut client = client;
+        client.read_exact(&mut half).await.unwrap();
+
+        server.set_zero_linger().unwrap();
+        drop(server);
+
+        let end = client.read(&mut half).await;
+        assert!(end.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset), "half looks like the whole");
+        assert!(copying.await.unwrap().is_err());
     }
 
     #[tokio::test]

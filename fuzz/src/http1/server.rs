@@ -117,7 +117,6 @@ fn ours(bytes: &[u8], split: Split) -> Outcome {
     let ended = match served.expect("serving ends when the peer has ended") {
         Ok(Served::Ended) => Ended::Well,
         Ok(Served::Switched { .. }) => Ended::Switched,
-        Ok(Served::Truncated { .. }) => Ended::BrokenOff,
         Err(error) if error.is_malformed() => Ended::Malformed,
         Ok(Served::Truncated { .. }) | Err(_) => Ended::BrokenOff,
     };

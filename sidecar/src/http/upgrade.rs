@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::balance::Lease;
+use crate::connect::Reset;
 use crate::detect::Prefixed;
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
@@ -53,7 +54,7 @@ pub(crate) fn agreed(asked: bool, mut response: Response<Body>, lease: Lease) ->
 /// Joins both sides, once the client has its answer.
 pub(crate) async fn join<I>(client: I, read: Bytes, extensions: &mut Extensions)
 where
-    I: AsyncRead + AsyncWrite + Unpin,
+    I: AsyncRead + AsyncWrite + Reset + Unpin,
 {
     let app = extensions.remove::<AppSide>().and_then(|AppSide(lease)| lease.lock().take());
     let Some(mut lease) = app else { return };

@@ -84,6 +84,7 @@ const FIELDS: &[(&str, &[Field<'_>], &[u8], bool)] = &[
     ("a length with a letter", &[("content-length", b"{L}h")], b"{S}", false),
     ("an empty length", &[("content-length", b"")], b"{S}", false),
     ("a length beyond 64 bits", &[("content-length", b"18446744073709551668")], b"{S}", false),
+    ("a length of small zeros", &[("content-length", b"0{L}")], b"{S}", true),
     ("a name in capitals", &[("X", b"y")], b"", false),
     ("a length in capitals", &[("Content-Length", b"0")], b"{S}", false),
     ("chunks in capitals", &[("Transfer-Encoding", b"chunked")], b"0\r\n\r\n{S}", false),
@@ -120,6 +121,7 @@ type Pseudo = (&'static str, [&'static [u8]; 3], Option<&'static str>);
 const PSEUDO: &[Pseudo] = &[
     ("no method", [b"", b"/{id}/a", b"{id}.test"], None),
     ("no path", [b"GET", b"", b"{id}.test"], None),
+    ("no authority", [b"GET", b"/{id}/a", b""], None),
     ("a method with a space", [b"GET ", b"/{id}/a", b"{id}.test"], None),
     ("a method that is a line", [b"GET /{id}/smuggled HTTP/1.1", b"/{id}/a", b"{id}.test"], None),
     ("a method with a tab", [b"GET\t/{id}/smuggled", b"/{id}/a", b"{id}.test"], None),
@@ -139,6 +141,7 @@ const PSEUDO: &[Pseudo] = &[
     ("an authority with a slash", [b"GET", b"/{id}/a", b"{id}.test/other"], None),
     ("an authority with a user", [b"GET", b"/{id}/a", b"user@{id}.test"], None),
     ("an authority with a list", [b"GET", b"/{id}/a", b"{id}.test, other.test"], None),
+    ("an authority with a port that is none", [b"GET", b"/{id}/a", b"{id}.test:80x"], None),
 ];
 
 /// Trailers that would be dangerous as fields, or as lines: name, field, whether the request may arrive without it.

@@ -2,10 +2,12 @@
 
 mod answers;
 mod bombs;
+mod broken_bodies;
 mod desync;
 mod floods;
 mod neighbour;
 mod origins;
+mod probes;
 mod smuggling;
 mod strict;
 mod tls;

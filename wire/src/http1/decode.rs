@@ -227,7 +227,8 @@ impl Chunked {
     }
 }
 
-/// Returns the line at the beginning of `read` without its end; a line ends with CR LF, and nothing else will do.
+/// Returns the line at the beginning of `read` without its end; a line ends with CR LF, and nothing else will do. There is no control in it but
+/// the tab (RFC 9112 section 7.1.1): others end a line at NUL.
 fn line(read: &[u8]) -> Result<Option<&[u8]>, Fault> {
     let end = read.iter().take(MAX_SIZE_LINE + 1).position(|byte| *byte == b'\n');
     let Some(end) = end else {
@@ -235,7 +236,7 @@ fn line(read: &[u8]) -> Result<Option<&[u8]>, Fault> {
         return if too_long { Err(Fault::Malformed("a chunk's size line is too long")) } else { Ok(None) };
     };
     match read[..end].strip_suffix(b"\r") {
-        Some(line) if !line.contains(&b'\r') => Ok(Some(line)),
+        Some(line) if !line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') => Ok(Some(line)),
         _ => Err(Fault::Malformed("a chunk's size line")),
     }
 }
@@ -309,6 +310,7 @@ mod tests {
             "10000000000000004\r\nWiki\r\n0\r\n\r\n",
             "4;a\rb\r\nWiki\r\n0\r\n\r\n",
             "4;a\nb\r\nWiki\r\n0\r\n\r\n",
+            "4;a\0b\r\nWiki\r\n0\r\n\r\n",
             "0\r\nbad name: 1\r\n\r\n",
         ] {
             for piece in [1, body.len()] {

@@ -219,6 +219,7 @@ const CHUNK_SIZES: &[Framing] = &[
     ("a NUL instead of a size", CHUNKED, b"\x00\r\n0\r\n\r\n", Broken),
     ("an LF in an extension", CHUNKED, b"5;\nxx\r\n0\r\n\r\n", Broken),
     ("a CR in an extension", CHUNKED, b"5;x\ry\r\nabcde\r\n0\r\n\r\n", Broken),
+    ("a NUL in an extension", CHUNKED, b"5;x\x00\r\nabcde\r\n0\r\n\r\n", Broken),
     ("a request instead of a size", CHUNKED, b"{S}", Broken),
 ];
 
@@ -359,9 +360,15 @@ pub(super) const HEADS: &[Head] = &[
     ("absolute, no host", b"GET http://{id}.test/{id}/a HTTP/1.1\r\n\r\n", Sees::Denied),
     ("absolute, no authority", b"GET http:///{id}/a HTTP/1.1\r\nhost: {id}.test\r\n\r\n", Sees::Denied),
     ("no host", b"GET /{id}/a HTTP/1.1\r\n\r\n", Sees::Denied),
+    ("a host with a space", b"GET /{id}/a HTTP/1.1\r\nhost: {id}.test other.test\r\n\r\n", Sees::Denied),
+    ("a host with a slash", b"GET /{id}/a HTTP/1.1\r\nhost: {id}.test/other\r\n\r\n", Sees::Denied),
+    ("a host with an at", b"GET /{id}/a HTTP/1.1\r\nhost: user@{id}.test\r\n\r\n", Sees::Denied),
+    ("a host with a list", b"GET /{id}/a HTTP/1.1\r\nhost: {id}.test, other.test\r\n\r\n", Sees::Denied),
+    ("a host with a port that is none", b"GET /{id}/a HTTP/1.1\r\nhost: {id}.test:80x\r\n\r\n", Sees::Denied),
     ("two slashes", b"GET //{id}/a HTTP/1.1\r\nhost: {id}.test\r\n\r\n", Target("//{id}/a")),
     ("no slash", b"GET {id}/a HTTP/1.1\r\nhost: {id}.test\r\n\r\n", Sees::Denied),
     ("an authority", b"GET {id}.test:80 HTTP/1.1\r\nhost: {id}.test\r\n\r\n", Sees::Denied),
     ("an at", b"GET @{id}.test/a HTTP/1.1\r\nhost: {id}.test\r\n\r\n", Sees::Denied),
     ("an asterisk", b"GET * HTTP/1.1\r\nhost: {id}.test\r\n\r\n", Sees::Denied),
+    ("a fragment", b"GET /{id}/a#b HTTP/1.1\r\nhost: {id}.test\r\n\r\n", Sees::Denied),
 ];

@@ -15,35 +15,37 @@ const DETECTED: &str = "10.96.0.41";
 /// A strict run has so many cases.
 const CASES: usize = 146;
 
-/// A connection that begins with another preface is none of HTTP/2: where both versions are spoken it is answered 400, as one of HTTP/1, and
-/// closed, where h2spec waits for GOAWAY. It sends this case.
+/// A connection that begins with another preface is none of HTTP/2: where nobody has declared it, it goes to the app as bytes, whose answer is
+/// 400, as to HTTP/1, where h2spec waits for GOAWAY. It sends this case.
 const PREFACE: &str = "http2/3.5: Sends invalid connection preface";
 
 #[test]
 fn both_sidecars_pass_h2spec() {
     let Some(sandbox) = enter_with([h2spec::client("", 1, Path::new(""))]) else { return };
-    let declared = yaml::service_with("declared", DECLARED, 80, 8080, "      appProtocol: kubernetes.io/h2c\n");
+    let declared = yaml::service_with("declared", DECLARED, 80, 8081, "      appProtocol: kubernetes.io/h2c\n");
     let services = declared.replace("app: declared", "app: web")
         + &yaml::service("detected", DETECTED, 80, 8080).replace("app: detected", "app: web");
     let mut mesh = Mesh::start(sandbox, &services);
     let web = mesh.pod("web-1", "web");
-    let app = App::echo(&web, 8080, "web-1");
+    let apps = [8080, 8081].map(|port| App::echo(&web, port, "web-1"));
     let client = mesh.pod("client-1", "client");
     let outside = mesh.bare("outside");
     let mut wrong = Vec::new();
 
     let pod = web.ip().to_string();
     for (from, host, port, expected) in [
-        (&*client, DECLARED, 80, &[PREFACE][..]),
+        (&*client, DECLARED, 80, &[][..]),
         (&*client, DETECTED, 80, &[PREFACE]),
         (&*client, &*pod, 8080, &[PREFACE]),
         (&outside, &*pod, 8080, &[PREFACE]),
+        (&outside, &*pod, 8081, &[]),
     ] {
-        let before = app.count();
+        let count = || apps.iter().map(App::count).sum::<usize>();
+        let before = count();
         let failed = run(&mesh, from, host, port);
         let name = format!("{host} from {}", from.name());
         wrong.extend((failed != expected).then(|| format!("{name}: failed {failed:#?}, expected {expected:#?}")));
-        assert!(app.count() > before, "{name}: what is right reaches the app");
+        assert!(count() > before, "{name}: what is right reaches the app");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

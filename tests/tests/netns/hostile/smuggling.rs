@@ -402,8 +402,11 @@ fn half_a_head_ends_with_408_on_every_way() {
     });
 }
 
+/// A header block, data behind it, what the app gets, and the status that comes back.
+type Block = (&'static [u8], &'static [u8], &'static [&'static str], u8);
+
 /// Header blocks of HTTP/2 (RFC 7541) and what follows them as data, what an app that is spoken to in HTTP/1 gets, and the status as it comes back.
-const HTTP2: &[(&[u8], &[u8], &[&str], u8)] = &[
+const HTTP2: &[Block] = &[
     // CONNECT: what comes before the app has agreed would be chunks of its content.
     (b"\x02\x07CONNECT\x01\x04a:80", b"GET /s HTTP/1.1\r\nhost: a\r\n\r\n", &[], STATUS_400),
     // GET http / without an authority, and with a Host in its place.

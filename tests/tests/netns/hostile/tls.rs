@@ -3,14 +3,16 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use outrigger_identity::Alpn;
 use outrigger_sandbox::Namespace;
 use outrigger_tests::attack::desync::Connection as _;
 use outrigger_tests::attack::intruder::{Intruder, Tls};
-use outrigger_tests::{App, Mesh, Pod, Reply, enter, yaml};
+use outrigger_tests::{App, Mesh, Pod, Reply, enter, wait, yaml};
 use rustls::ClientConnection;
+use tokio::io::AsyncReadExt as _;
 
 use super::neighbour::beside_a_neighbour;
 use super::resident;
@@ -257,4 +259,44 @@ fn new_keys_again_and_again_cost_nothing() {
         let answer = place.outside.run(|| finish(place.intruder.session(), dial(&address))).unwrap();
         assert!(answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")), "{address}: the next is served");
     }
+}
+
+#[test]
+fn bytes_that_are_cut_off_are_not_a_whole_message() {
+    let Some(sandbox) = enter() else { return };
+    let mut mesh = Mesh::start(sandbox, &yaml::service("web", super::WEB, 80, 8080));
+    let web = mesh.pod("web-1", "web");
+    let ends = Arc::<Mutex<Vec<(Vec<u8>, bool)>>>::default();
+    let record = ends.clone();
+    let _app = App::tcp(&web, 8080, move |mut stream| {
+        let record = record.clone();
+        Box::pin(async move {
+            let mut all = Vec::new();
+            let clean = stream.read_to_end(&mut all).await.is_ok();
+            record.lock().unwrap().push((all, clean));
+        })
+    });
+    let outside = mesh.bare("outside");
+    let intruder = Intruder::of(&mesh, Alpn::Opaque);
+    let address = format!("{}:8080", web.ip());
+    let end = |cut: bool| {
+        let send = || {
+            let mut tls = intruder.connect(&address).unwrap();
+            tls.write_all(b"pay 100").unwrap();
+            tls.flush().unwrap();
+            if cut {
+                tls.0.sock.shutdown(Shutdown::Write).unwrap();
+            } else {
+                tls.finish();
+            }
+            // Until the other side has ended as well.
+            let _ = tls.0.sock.read_to_end(&mut Vec::new());
+        };
+        outside.run(send).unwrap();
+        wait::until("the app's connection ends", || ends.lock().unwrap().pop())
+    };
+
+    assert_eq!(end(false), (b"pay 100".to_vec(), true));
+    let (_, clean) = end(true);
+    assert!(!clean, "an end without close_notify is none (RFC 8446 section 6.1)");
 }
