@@ -31,22 +31,21 @@ fn silent_connections_keep_no_kubelet_out() {
     let sidecar = web.sidecar().id();
     let before = resident(sidecar);
 
-    for number in [80, 400, 2000] {
-        for (port, path) in [(4193, "/s3cret/app/readiness"), (4192, "/ready"), (4192, "/live")] {
-            let address = format!("{}:{port}", web.ip());
-            let (enough, begun) = (AtomicBool::new(false), AtomicBool::new(false));
-            std::thread::scope(|scope| {
-                let attack = || stranger.run(|| occupy(&address, number, &begun, &enough)).unwrap();
-                let attacking = scope.spawn(attack);
-                wait::until_true("all are connected", || begun.load(Ordering::Relaxed) || attacking.is_finished());
+    let (readiness, ready, live) = ((4193, "/s3cret/app/readiness"), (4192, "/ready"), (4192, "/live"));
+    for (number, (port, path)) in [(80, readiness), (80, ready), (80, live), (400, ready), (2000, readiness)] {
+        let address = format!("{}:{port}", web.ip());
+        let (enough, begun) = (AtomicBool::new(false), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let attack = || stranger.run(|| occupy(&address, number, &begun, &enough)).unwrap();
+            let attacking = scope.spawn(attack);
+            wait::until_true("all are connected", || begun.load(Ordering::Relaxed) || attacking.is_finished());
 
-                let answers: Vec<_> = (0..50).map(|_| probe(&kubelet, &address, path)).collect();
+            let answers: Vec<_> = (0..20).map(|_| probe(&kubelet, &address, path)).collect();
 
-                enough.store(true, Ordering::Relaxed);
-                attacking.join().unwrap();
-                assert_eq!(answers, [200; 50], "{number} on {port}");
-            });
-        }
+            enough.store(true, Ordering::Relaxed);
+            attacking.join().unwrap();
+            assert_eq!(answers, [200; 20], "{number} on {port}");
+        });
     }
     let after = resident(sidecar);
     assert!(after < before + 8 * 1024, "{before} KiB, then {after} KiB");
