@@ -1,13 +1,14 @@
 //! Gives pods their sidecar.
 //!
 //! ```text
-//! API server ─▶ serve (TLS, HTTP) ─▶ review (AdmissionReview) ─▶ patch (pure: pod + settings → pod with a sidecar)
+//! API server ─▶ serve (TLS, HTTP, body) ─▶ review (AdmissionReview) ─▶ patch (pure: pod + settings → pod with a sidecar)
 //! ```
 //! [`inject`] is the whole decision; the webhook and `outrigger inject` both call it. It looks at nothing but the pod: which
 //! pods get here is decided by the webhook's selectors.
 
 mod api;
 mod app;
+mod body;
 mod certificate;
 mod config;
 mod events;

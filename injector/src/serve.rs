@@ -7,22 +7,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::Full;
+use hyper::body;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use outrigger_daemon::Drain;
+use outrigger_daemon::{Drain, Incoming, Place, Places};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
+use crate::body::Bodies;
 use crate::certificate::Files;
 use crate::events::Events;
 use crate::patch::{ProbeSecret, Settings};
@@ -44,29 +44,19 @@ pub(crate) struct Decided {
     reason: &'static str,
 }
 
-/// Accepts until the drain starts.
+/// Accepts until the drain starts. No client proves who it is here, so a new connection always gets a place: the address with the most
+/// connections loses one, after what it has asked was answered.
 pub(crate) async fn accept(listener: TcpListener, webhook: Arc<Webhook>, drain: Drain) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (places, bodies) = (Places::new(MAX_CONNECTIONS), Bodies::of_all());
+    let mut incoming = Incoming::new(listener, "webhook");
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (io, address) = tokio::select! {
+            accepted = incoming.accept() => accepted,
             () = drain.started() => return,
         };
-        match accepted {
-            Ok((io, _)) => {
-                let (webhook, drain_too) = (webhook.clone(), drain.clone());
-                drain.spawn(async move {
-                    webhook.connection(io, &drain_too).await;
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                // Out of descriptors, most likely: others must be closed first.
-                warn!(%error, "accept failed");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+        let place = places.take(address.ip());
+        let (webhook, drain_too, bodies) = (webhook.clone(), drain.clone(), Arc::new(Bodies::new(bodies.clone())));
+        drain.spawn(async move { webhook.connection(io, &bodies, Arc::new(place), &drain_too).await });
     }
 }
 
@@ -76,22 +66,29 @@ impl Webhook {
         registry.register("outrigger_injections", help, self.decisions.clone());
     }
 
-    async fn connection(self: &Arc<Self>, io: TcpStream, drain: &Drain) {
+    async fn connection(self: &Arc<Self>, io: TcpStream, bodies: &Arc<Bodies>, place: Arc<Place>, drain: &Drain) {
         let _ = io.set_nodelay(true);
         // The certificate of this moment: it changes while the listener stays.
         let Some(tls) = self.files.tls.load_full() else { return };
-        let io = match tokio::time::timeout(HANDSHAKE_LIMIT, TlsAcceptor::from(tls).accept(io)).await {
+        let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, TlsAcceptor::from(tls).accept(io));
+        let handshake = tokio::select! {
+            handshake = handshake => handshake,
+            () = place.lost() => return debug!("a handshake makes room for others"),
+        };
+        let io = match handshake {
             Ok(Ok(io)) => io,
             Ok(Err(error)) => return debug!(%error, "TLS handshake failed"),
             Err(_) => return debug!(limit = ?HANDSHAKE_LIMIT, "TLS handshake took too long"),
         };
         let service = service_fn(|request| {
-            let webhook = self.clone();
-            async move { Ok::<_, Infallible>(webhook.answer(request).await) }
+            let (webhook, bodies, place) = (self.clone(), bodies.clone(), place.clone());
+            async move { Ok::<_, Infallible>(webhook.answer(request, &bodies, &place).await) }
         });
         let mut server = auto::Builder::new(TokioExecutor::new());
         server.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_LIMIT).max_buf_size(64 * 1024);
-        server.http2().timer(TokioTimer::new()).max_concurrent_streams(64).max_header_list_size(16 * 1024);
+        let mut http2 = server.http2();
+        http2.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(16 * 1024);
+        http2.keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_INTERVAL);
         let connection = server.serve_connection(TokioIo::new(io), service);
         tokio::pin!(connection);
         let served = tokio::select! {
@@ -100,30 +97,38 @@ impl Webhook {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+            () = place.lost() => {
+                connection.as_mut().graceful_shutdown();
+                match tokio::time::timeout(REQUEST_LIMIT, connection).await {
+                    Ok(served) => served,
+                    Err(_) => return debug!(limit = ?REQUEST_LIMIT, "a connection that made room for others did not end"),
+                }
+            }
         };
         if let Err(error) = served {
             debug!(%error, "connection ended");
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<body::Incoming>, bodies: &Bodies, place: &Place) -> Response<Full<Bytes>> {
         if request.method() != Method::POST || request.uri().path() != PATH {
             return text(StatusCode::NOT_FOUND, format!("POST an AdmissionReview to {PATH}\n"));
         }
-        let body = Limited::new(request.into_body(), MAX_BODY).collect();
-        let body = match tokio::time::timeout(REQUEST_LIMIT, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) => return text(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}\n")),
-            Err(_) => return text(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n".to_owned()),
+        let body = match bodies.read(request.into_body()).await {
+            Ok(body) => body,
+            Err(unread) => return text(unread.status(), format!("{unread}\n")),
         };
+        place.asked();
         let Some(trust_anchors) = self.files.trust_anchors.load_full() else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "no trust anchors yet\n".to_owned());
         };
         let settings = Settings { trust_anchors: trust_anchors.as_ref().clone(), ..self.settings.clone() };
-        let decided = serde_json::from_slice::<Value>(&body).map_err(|error| error.to_string()).and_then(|question| {
-            let decision = review(&question, &settings, &ProbeSecret::random()).map_err(|error| error.to_string())?;
-            Ok((question, decision))
-        });
+        let decided =
+            serde_json::from_slice::<Value>(&body.bytes).map_err(|error| error.to_string()).and_then(|question| {
+                let decision =
+                    review(&question, &settings, &ProbeSecret::random()).map_err(|error| error.to_string())?;
+                Ok((question, decision))
+            });
         match decided {
             Ok((question, decision)) => {
                 self.tell(&question, &decision);
@@ -156,8 +161,11 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
 
 /// Where the webhook configuration points to.
 const PATH: &str = "/inject";
-/// A pod has at most 1.5 MiB in etcd; the review has the old and the new one, and more around them.
-const MAX_BODY: usize = 4 * 1024 * 1024;
+/// Each replica of the API server has a few.
 const MAX_CONNECTIONS: usize = 256;
+/// Of one connection: the API server waits for a free one.
+const MAX_STREAMS: u32 = 32;
+/// Peers that vanished are found within two of them.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);

@@ -69,6 +69,44 @@ async fn it_answers_a_review_with_a_patch_and_anything_else_with_a_refusal() {
 }
 
 #[tokio::test]
+async fn strangers_that_hold_connections_keep_no_review_from_its_answer() {
+    let injector = Injector::start("strangers");
+    let authority = Authority::new();
+    injector.write(&authority);
+    injector.until_ready().await;
+    // Some say nothing, the others nothing after their handshake: more of either than there are places.
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(TcpStream::connect(injector.listen).await.unwrap());
+    }
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(injector.connect(&authority).await.unwrap());
+    }
+
+    let review = async { injector.connect(&authority).await.unwrap().review(pod()).await };
+    let answer = tokio::time::timeout(Duration::from_secs(20), review).await.expect("there was no place");
+
+    assert_eq!(answer["response"]["allowed"], true);
+}
+
+#[tokio::test]
+async fn a_body_that_would_be_many_times_as_large_in_memory_is_refused() {
+    let injector = Injector::start("elements");
+    let authority = Authority::new();
+    injector.write(&authority);
+    injector.until_ready().await;
+    let mut connection = injector.connect(&authority).await.unwrap();
+    let review = |pod: String| format!(r#"{{"request":{{"uid":"1","operation":"CREATE","object":{pod}}}}}"#);
+
+    let many = review(format!(r#"{{"spec":{{"a":[{}0]}}}}"#, "0,".repeat(1_900_000)));
+    assert_eq!(connection.post("/inject", many.into()).await.unwrap().status(), StatusCode::BAD_REQUEST);
+    let deep = review("[".repeat(100_000));
+    assert_eq!(connection.post("/inject", deep.into()).await.unwrap().status(), StatusCode::BAD_REQUEST);
+    assert_eq!(connection.review(pod()).await["response"]["allowed"], true);
+}
+
+#[tokio::test]
 async fn a_review_in_flight_is_answered_when_it_is_told_to_end() {
     let mut injector = Injector::start("drain");
     let authority = Authority::new();

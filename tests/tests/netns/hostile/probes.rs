@@ -55,7 +55,7 @@ fn silent_connections_keep_no_kubelet_out() {
 fn occupy(address: &str, number: usize, begun: &AtomicBool, enough: &AtomicBool) {
     let dial = |index: usize| {
         let mut stream = TcpStream::connect(address).ok()?;
-        if index % 3 > 0 {
+        if !index.is_multiple_of(3) {
             stream.write_all(b"GET /s3cret/app/readi").ok()?;
         }
         stream.set_nonblocking(true).ok()?;
