@@ -32,6 +32,10 @@ async fn an_outage_changes_nothing_and_what_happened_meanwhile_is_found_out() {
         sidecar.commit().await.unwrap();
     }
 
+    // One that could be good: for any other the API server would not be asked.
+    let uid = namespace.pod("late", "127.0.0.1", true).await;
+    let token = namespace.token("outrigger", Some(("late", &uid))).await;
+
     proxy.set(false);
     plane.page_with("/config", "cannot watch EndpointSlice").await;
 
@@ -41,7 +45,7 @@ async fn an_outage_changes_nothing_and_what_happened_meanwhile_is_found_out() {
     assert_eq!(addresses(&late), ["10.2.0.1:80"]);
     let renewed = plane.certify("127.0.0.1", Some(&own), String::new()).await;
     assert!(renewed.is_ok(), "a leaf is renewed without the API server");
-    let status = plane.certify("127.0.0.1", None, "a.b.c".to_owned()).await.unwrap_err();
+    let status = plane.certify("127.0.0.1", None, token).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
 
     // What goes and comes meanwhile.
