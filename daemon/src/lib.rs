@@ -16,7 +16,7 @@ pub use accept::Incoming;
 pub use admin::{Admin, Page};
 pub use drain::{Drain, shutdown_signal};
 pub use listen::listen;
-pub use memory::give_back_memory;
+pub use memory::{anonymous, give_back_memory, trim};
 pub use metrics::Metrics;
 pub use occasions::Occasions;
 pub use one_request::{serve_one, text};

@@ -58,6 +58,15 @@ fn resident() -> i64 {
     pages.unwrap_or_default() * page_size()
 }
 
+/// Returns what the process has of the machine's memory that no file holds as well, bytes; 0 when that cannot be known.
+#[must_use]
+pub fn anonymous() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut fields = statm.split(' ').skip(1).map(|pages| pages.parse::<i64>().unwrap_or_default());
+    let (resident, shared) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+    u64::try_from((resident - shared) * page_size()).unwrap_or_default()
+}
+
 #[expect(unsafe_code, reason = "a function of the C library")]
 fn page_size() -> i64 {
     // SAFETY: sysconf only reads what it is asked for.
@@ -77,8 +86,9 @@ fn in_use() -> i64 {
     0
 }
 
+/// Gives the allocator's free memory back to the system; see [`give_back_memory`] for what it costs.
 #[expect(unsafe_code, reason = "a function of the C library")]
-fn trim() {
+pub fn trim() {
     // SAFETY: malloc_trim asks nothing of its caller: it may be called at any time by any thread (malloc_trim(3): MT-Safe),
     // and touches only memory that is not allocated.
     #[cfg(target_env = "gnu")]

@@ -6,7 +6,9 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use crate::admission::Admission;
 use crate::balance::Backend;
+use crate::http::Direction;
 use crate::sync::{Store, SyncStatus};
 use crate::telemetry::Telemetry;
 use crate::tls::TlsState;
@@ -17,6 +19,7 @@ pub(crate) fn page(
     tls: Arc<TlsState>,
     status: Arc<Mutex<SyncStatus>>,
     telemetry: Arc<Telemetry>,
+    admission: Arc<Admission>,
 ) -> impl Fn() -> String + Send + Sync {
     move || {
         let status = status.lock().clone();
@@ -35,11 +38,32 @@ pub(crate) fn page(
                 "configVersion": *store.version(),
             },
             "inFlight": telemetry.in_flight(),
+            "limits": limits(&admission),
             "destinations": store.describe().iter().map(|(address, kind)| json!({"address": address, "is": kind})).collect::<Vec<_>>(),
             "backends": store.backends().iter().map(|backend| describe(backend)).collect::<Vec<_>>(),
         });
         format!("{page:#}\n")
     }
+}
+
+fn limits(admission: &Admission) -> Value {
+    let limits = admission.limits();
+    json!({
+        "descriptors": limits.descriptors,
+        "descriptorsOfDirection": limits.share,
+        "connections": {
+            "inbound": limits.each,
+            "outbound": limits.each,
+            "inboundWithoutIdentity": limits.strangers,
+        },
+        "open": {
+            "inbound": admission.open(Direction::Inbound),
+            "outbound": admission.open(Direction::Outbound),
+            "inboundSilent": admission.silent(),
+        },
+        "memoryLimitBytes": admission.memory().map(|(_, limit)| limit),
+        "overload": admission.level().as_str(),
+    })
 }
 
 fn workload(store: &Store) -> Value {

@@ -12,15 +12,17 @@ use outrigger_daemon::{Admin, Drain, Metrics, give_back_memory, logging, shutdow
 use outrigger_identity::{Identity, TrustBundle};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, interval, sleep};
 
 use crate::admin;
+use crate::admission::Admission;
 use crate::certificate::Certificate;
 use crate::config::{Explicit, RunArgs};
 use crate::connect::Connector;
 use crate::http::Direction;
+use crate::limits::{Limits, raise_descriptors};
 use crate::listen::{self, Acceptor};
+use crate::overload;
 use crate::sync::{Client, ControlPlane, StateDir, Store};
 use crate::telemetry::{Telemetry, TelemetryConfig};
 use crate::tls::TlsState;
@@ -55,7 +57,12 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
     let (store, wanted) = Store::new(args.workload.clone(), workers);
     let store = Arc::new(store);
     let metrics = Metrics::new();
-    let telemetry = Arc::new(Telemetry::new(&TelemetryConfig::from(args), &metrics, store.clone(), tls.clone())?);
+    let admission = Arc::new(Admission::new(Limits::new(raise_descriptors(), args.max_connections)));
+    let telemetry = Arc::new(Telemetry::new(
+        &TelemetryConfig::from(args),
+        &metrics,
+        (store.clone(), tls.clone(), admission.clone()),
+    )?);
     let state = |what| args.state_dir.as_deref().map(StateDir::open).transpose().context(what);
     let saved = state("open the state directory")?;
     let certificate = Certificate {
@@ -73,30 +80,19 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
     let listeners = Listeners::bind(args, workers)?;
     let failed = Arc::new(AtomicBool::new(false));
     for (id, sockets) in listeners.into_iter().enumerate() {
+        let connector = |direction| connector(args, (&admission, &tls), direction);
         let worker = Arc::new(Worker {
             id,
             store: store.clone(),
             tls: tls.clone(),
-            connector: Arc::new(Connector {
-                tls: tls.clone(),
-                mark: args.mark.map(|mark| mark.value()),
-                captured: args.outbound.is_empty() && args.inbound.is_empty(),
-                timeout: args.connect_timeout,
-            }),
+            to_endpoints: connector(Direction::Outbound),
+            to_app: connector(Direction::Inbound),
             telemetry: telemetry.clone(),
             drain: drain.clone(),
             wire: args.wire,
             client_cert_headers: args.client_cert_headers,
         });
-        let limit = args.max_connections as usize / workers;
-        let failed = failed.clone();
-        // Detached: workers live as long as the process.
-        thread::Builder::new().name(format!("worker-{id}")).spawn(move || {
-            if let Err(error) = work(worker, sockets, limit) {
-                tracing::error!(%error, "a worker could not start");
-                failed.store(true, Ordering::Relaxed);
-            }
-        })?;
+        spawn(worker, sockets, admission.clone(), failed.clone())?;
     }
     let status = client.status();
     let admin_listener = TcpListener::bind(args.admin)
@@ -106,7 +102,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
         let (store, tls) = (store.clone(), tls.clone());
         move || tls.get().is_some() && store.workload().is_some() && !failed.load(Ordering::Relaxed)
     };
-    let config_page = admin::page(store.clone(), tls.clone(), status, telemetry.clone());
+    let config_page = admin::page(store.clone(), tls.clone(), status, telemetry.clone(), admission.clone());
     let leave = drain.clone();
     let admin = Admin::new(metrics)
         .ready(ready)
@@ -128,7 +124,10 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
     tokio::spawn(certificate.run());
     tokio::spawn(client.run());
     tokio::spawn(reap(store));
+    let limits = *admission.limits();
+    tokio::spawn(overload::watch(admission));
     tokio::spawn(give_back_memory(drain.clone()));
+    log_limits(&limits);
     tracing::info!(workload = %args.workload, workers, "sidecar is up");
 
     let signal = shutdown_signal().await?;
@@ -142,6 +141,49 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
     telemetry.flush().await;
     tracing::info!(drained, "sidecar ends");
     Ok(())
+}
+
+/// What dials for connections of one direction.
+fn connector(
+    args: &RunArgs,
+    (admission, tls): (&Arc<Admission>, &Arc<TlsState>),
+    direction: Direction,
+) -> Arc<Connector> {
+    Arc::new(Connector {
+        admission: admission.clone(),
+        direction,
+        tls: tls.clone(),
+        mark: args.mark.map(|mark| mark.value()),
+        captured: args.outbound.is_empty() && args.inbound.is_empty(),
+        timeout: args.connect_timeout,
+    })
+}
+
+/// Starts a worker's thread.
+fn spawn(
+    worker: Arc<Worker>,
+    sockets: Listeners,
+    admission: Arc<Admission>,
+    failed: Arc<AtomicBool>,
+) -> std::io::Result<()> {
+    // Detached: workers live as long as the process.
+    thread::Builder::new().name(format!("worker-{}", worker.id)).spawn(move || {
+        if let Err(error) = work(worker, sockets, &admission) {
+            tracing::error!(%error, "a worker could not start");
+            failed.store(true, Ordering::Relaxed);
+        }
+    })?;
+    Ok(())
+}
+
+fn log_limits(limits: &Limits) {
+    tracing::info!(
+        descriptors = limits.descriptors,
+        descriptors_of_direction = limits.share,
+        connections_of_direction = limits.each,
+        inbound_connections_without_identity = limits.strangers,
+        "limits on connections"
+    );
 }
 
 fn anchors(args: &RunArgs) -> anyhow::Result<Vec<u8>> {
@@ -209,28 +251,28 @@ impl Listeners {
 }
 
 /// One worker thread: a runtime of its own, from accept to close.
-fn work(worker: Arc<Worker>, sockets: Listeners, limit: usize) -> anyhow::Result<()> {
+fn work(worker: Arc<Worker>, sockets: Listeners, admission: &Arc<Admission>) -> anyhow::Result<()> {
     let runtime: Runtime = Builder::new_current_thread().enable_all().build().context("start a worker's runtime")?;
-    let permits = Arc::new(Semaphore::new(limit.max(1)));
     runtime.block_on(async {
         let acceptor = |direction| Acceptor {
             direction,
             telemetry: worker.telemetry.clone(),
             drain: worker.drain.clone(),
-            permits: permits.clone(),
+            admission: admission.clone(),
         };
         let mut accepting = tokio::task::JoinSet::new();
         for (listener, explicit) in sockets.outbound {
             let worker = worker.clone();
             let listener = TcpListener::from_std(listener)?;
             let acceptor = acceptor(Direction::Outbound);
-            accepting.spawn(acceptor.run(listener, move |io| outbound::serve(worker.clone(), io, explicit)));
+            accepting.spawn(acceptor.run(listener, move |io, _| outbound::serve(worker.clone(), io, explicit)));
         }
         for (listener, explicit) in sockets.inbound {
             let worker = worker.clone();
             let listener = TcpListener::from_std(listener)?;
             let acceptor = acceptor(Direction::Inbound);
-            accepting.spawn(acceptor.run(listener, move |io| inbound::serve(worker.clone(), io, explicit)));
+            accepting
+                .spawn(acceptor.run(listener, move |io, place| inbound::serve(worker.clone(), io, explicit, place)));
         }
         while accepting.join_next().await.is_some() {}
         anyhow::Ok(())

@@ -140,7 +140,10 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "OUTRIGGER_CONNECT_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub(crate) connect_timeout: Duration,
 
-    /// Connections at once; more are closed with E010
+    /// Most connections at once, for each direction: fewer where the process may have fewer descriptors (RLIMIT_NOFILE, which is
+    /// raised as far as it can be; each connection takes two, and a direction gets three quarters at most). More are closed with
+    /// E010; inbound ones that have sent no request and proved no identity make room first. What is in effect is logged at the
+    /// start, and under `limits` in /config
     #[arg(long, env = "OUTRIGGER_MAX_CONNECTIONS", default_value_t = 20_000)]
     pub(crate) max_connections: u32,
 

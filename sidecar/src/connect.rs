@@ -15,13 +15,18 @@ use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::admission::{Admission, Dialled};
 use crate::balance::Endpoint;
 use crate::error::ProxyError;
+use crate::http::Direction;
 use crate::orig_dst::reaches_own_workload;
 use crate::tls::TlsState;
 
 /// Dials endpoints for one sidecar.
 pub(crate) struct Connector {
+    pub(crate) admission: Arc<Admission>,
+    /// Whose connections these are: the app's, or those to the app.
+    pub(crate) direction: Direction,
     pub(crate) tls: Arc<TlsState>,
     /// Marks the sidecar's own packets, so that they are not captured (`SO_MARK`).
     pub(crate) mark: Option<u32>,
@@ -47,15 +52,15 @@ impl Connector {
 
     async fn open_untimed(&self, endpoint: &Endpoint, alpn: Alpn) -> Result<Io, ProxyError> {
         let Some(identity) = &endpoint.identity else {
-            return Ok(Io::Plain(self.tcp(endpoint.address).await?));
+            return self.plain(endpoint.address).await;
         };
         let own = self.tls.ready().await?;
         let config = client_config(&own.credentials, &own.bundle, identity, alpn)
             .map_err(|error| ProxyError::new(ErrorCode::Internal, error.to_string()))?;
-        let tcp = self.tcp(endpoint.address).await?;
+        let (tcp, dialled) = self.tcp(endpoint.address).await?;
         if self.captured && reaches_own_workload(&tcp).unwrap_or(false) {
             endpoint.met_own_app();
-            return Ok(Io::Plain(tcp));
+            return Ok(Io { stream: Stream::Plain(tcp), _dialled: dialled });
         }
         let name = ServerName::IpAddress(endpoint.address.ip().into());
         let stream = tls::connect(Arc::new(config), name, tcp).await;
@@ -64,11 +69,25 @@ impl Connector {
             let detail = format!("{} did not agree to carry {alpn:?}", endpoint.address);
             return Err(ProxyError::new(ErrorCode::TlsProtocol, detail));
         }
-        Ok(Io::Tls(stream))
+        Ok(Io { stream: Stream::Tls(stream), _dialled: dialled })
     }
 
-    /// Opens a plain TCP connection that the capture rules let through.
-    pub(crate) async fn tcp(&self, address: SocketAddr) -> Result<TcpStream, ProxyError> {
+    /// Opens a plain connection.
+    ///
+    /// # Errors
+    /// E003, E004 when TCP fails; E010 when there are no descriptors for it.
+    pub(crate) async fn plain(&self, address: SocketAddr) -> Result<Io, ProxyError> {
+        let (tcp, dialled) = self.tcp(address).await?;
+        Ok(Io { stream: Stream::Plain(tcp), _dialled: dialled })
+    }
+
+    /// Opens a TCP connection that the capture rules let through.
+    async fn tcp(&self, address: SocketAddr) -> Result<(TcpStream, Dialled), ProxyError> {
+        let dialled = self.admission.dial(self.direction).ok_or_else(|| {
+            let (direction, share) = (self.direction.as_str(), self.admission.limits().share);
+            let detail = format!("{direction} connections have {share} descriptors, which is the limit");
+            ProxyError::new(ErrorCode::ConnectionLimit, detail)
+        })?;
         let failed = |error: io::Error| ProxyError::connect(address, &error);
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
         if let Some(mark) = self.mark {
@@ -76,7 +95,7 @@ impl Connector {
         }
         let stream = socket.connect(address).await.map_err(failed)?;
         tune(&SockRef::from(&stream));
-        Ok(stream)
+        Ok((stream, dialled))
     }
 }
 
@@ -109,7 +128,19 @@ impl<I: Reset> Reset for TlsStream<I> {
 }
 
 /// A connection to an endpoint.
-pub(crate) enum Io {
+pub(crate) struct Io {
+    stream: Stream,
+    _dialled: Dialled,
+}
+
+impl Io {
+    /// Whether it is in the clear.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.stream, Stream::Plain(_))
+    }
+}
+
+enum Stream {
     Plain(TcpStream),
     Tls(TlsStream<TcpStream>),
 }
@@ -125,18 +156,18 @@ impl Reset for Io {
 
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
-            Self::Tls(io) => Pin::new(io).poll_read(cx, buf),
+        match &mut self.get_mut().stream {
+            Stream::Plain(io) => Pin::new(io).poll_read(cx, buf),
+            Stream::Tls(io) => Pin::new(io).poll_read(cx, buf),
         }
     }
 }
 
 impl AsyncWrite for Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
-            Self::Tls(io) => Pin::new(io).poll_write(cx, buf),
+        match &mut self.get_mut().stream {
+            Stream::Plain(io) => Pin::new(io).poll_write(cx, buf),
+            Stream::Tls(io) => Pin::new(io).poll_write(cx, buf),
         }
     }
 
@@ -145,30 +176,30 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
-            Self::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+        match &mut self.get_mut().stream {
+            Stream::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Stream::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(io) => io.is_write_vectored(),
-            Self::Tls(io) => io.is_write_vectored(),
+        match &self.stream {
+            Stream::Plain(io) => io.is_write_vectored(),
+            Stream::Tls(io) => io.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_flush(cx),
-            Self::Tls(io) => Pin::new(io).poll_flush(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(io) => Pin::new(io).poll_flush(cx),
+            Stream::Tls(io) => Pin::new(io).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
-            Self::Tls(io) => Pin::new(io).poll_shutdown(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            Stream::Tls(io) => Pin::new(io).poll_shutdown(cx),
         }
     }
 }

@@ -9,12 +9,13 @@ mod client_hello;
 mod prefixed;
 mod sniff;
 
+use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use outrigger_proto::model::Protocol;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 pub(crate) use client_hello::mesh_hello;
 pub(crate) use prefixed::Prefixed;
@@ -28,7 +29,8 @@ const GRACE: Duration = Duration::from_millis(2);
 /// How long a client may still prove that it speaks HTTP or TLS, and so get an answer in words, when the dial has failed.
 const AFTER_FAILED_DIAL: Duration = Duration::from_millis(500);
 
-/// How long a started request line may stop before its bytes are passed on as they are.
+/// How long a client that has begun may take to show what it speaks: a request line, a preface, a ClientHello. After that its
+/// bytes are passed on as they are, so that nobody is kept waiting by half of one, and the app decides, as without the mesh.
 const STALLED: Duration = Duration::from_secs(10);
 
 /// How long a peer's TLS may come after the server has spoken: what a busy machine takes from connect to hello. A client
@@ -71,17 +73,16 @@ where
         Protocol::Tls => return Ok(Detected::Tls(None)),
         Protocol::Http | Protocol::Http2 => {
             // Declared HTTP: the client speaks first, and what is not HTTP is answered as malformed.
-            loop {
-                match sniff(io.seen()) {
-                    Verdict::Http2 => return Ok(Detected::Http2),
-                    Verdict::More if io.fill().await.unwrap_or(0) > 0 => {}
-                    Verdict::More if io.seen().is_empty() => return Ok(Detected::Closed),
-                    Verdict::Tls => return Ok(Detected::Tls(None)),
-                    // No request line either: that is a connection preface gone wrong (RFC 9113 section 3.4).
-                    Verdict::Other if declared == Protocol::Http2 => return Ok(Detected::Http2),
-                    Verdict::Http1 | Verdict::Other | Verdict::More => return Ok(Detected::Http1),
-                }
+            if io.seen().is_empty() && io.fill().await.unwrap_or(0) == 0 {
+                return Ok(Detected::Closed);
             }
+            return Ok(match settled(io).await {
+                Verdict::Http2 => Detected::Http2,
+                Verdict::Tls => Detected::Tls(None),
+                // No request line either: that is a connection preface gone wrong (RFC 9113 section 3.4).
+                Verdict::Other if declared == Protocol::Http2 => Detected::Http2,
+                Verdict::Http1 | Verdict::Other | Verdict::More => Detected::Http1,
+            });
         }
         Protocol::Detect => {}
     }
@@ -91,18 +92,14 @@ where
             return Ok(Detected::Closed);
         }
         // The client speaks first. A request line may come in pieces; anything else is known by its first bytes.
-        while sniff(io.seen()) == Verdict::More {
-            match timeout(STALLED, io.fill()).await {
-                Ok(Ok(read)) if read > 0 => {}
-                _ => return Ok(Detected::Opaque(None)),
-            }
-        }
+        settled(io).await;
         return Ok(decided(io, None));
     }
     let mut peer = match open().await {
         Ok(peer) => Prefixed::new(peer),
         Err(error) => return failed_dial(io, error).await,
     };
+    let mut begun: Option<Instant> = None;
     loop {
         tokio::select! {
             biased;
@@ -121,11 +118,28 @@ where
                     return Ok(Detected::Opaque(Some(peer)));
                 }
                 match sniff(io.seen()) {
-                    Verdict::More => {}
+                    Verdict::More => drop(begun.get_or_insert_with(Instant::now)),
                     _ => return Ok(decided(io, Some(peer))),
                 }
             }
+            () = stalled(begun) => return Ok(Detected::Opaque(Some(peer))),
         }
+    }
+}
+
+/// Reads on until it is known what the client speaks, or [`STALLED`], or the client has ended.
+async fn settled<T: AsyncRead + AsyncWrite + Unpin>(io: &mut Prefixed<T>) -> Verdict {
+    let more = async { while sniff(io.seen()) == Verdict::More && io.fill().await.unwrap_or(0) > 0 {} };
+    // Too late is as much an answer as any.
+    let _ = timeout(STALLED, more).await;
+    sniff(io.seen())
+}
+
+/// Completes [`STALLED`] after the client's first byte.
+async fn stalled(begun: Option<Instant>) {
+    match begun {
+        Some(begun) => sleep_until(begun + STALLED).await,
+        None => pending().await,
     }
 }
 
@@ -226,7 +240,7 @@ mod tests {
         let (_client, a) = duplex(100);
         let (mut server, b) = duplex(100);
         server.write_all(b"220 mail").await.unwrap();
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
 
         let Detected::Opaque(Some(mut peer)) = run(a, Some(b)).await else { panic!("not opaque") };
 
@@ -244,10 +258,46 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(3)).await;
         for byte in b"GET / HTTP/1.1\r\n" {
             client.write_all(&[*byte]).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(700)).await;
+            tokio::time::sleep(Duration::from_millis(600)).await;
         }
 
         assert!(matches!(detecting.await.unwrap(), Detected::Http1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_request_line_or_preface_is_bytes_after_ten_seconds() {
+        for half in [&b"G"[..], b"GET /a", b"PRI * HTTP/2.0\r\n\r\nS", b"\r\n"] {
+            for (declared, late) in
+                [(Protocol::Detect, false), (Protocol::Detect, true), (Protocol::Http, false), (Protocol::Http2, false)]
+            {
+                let (mut client, a) = duplex(100);
+                let (_server, b) = duplex(100);
+                let detecting = tokio::spawn(async move {
+                    let mut io = Prefixed::new(a);
+                    let server_first = AtomicBool::new(false);
+                    let sides = Sides { server_first: &server_first, hello: Duration::ZERO };
+                    detect(&mut io, declared, sides, async || Ok(b)).await
+                });
+                if late {
+                    tokio::time::sleep(Duration::from_secs(60)).await;
+                }
+                let start = Instant::now();
+                // One byte now and then is no more than one byte.
+                for byte in half {
+                    client.write_all(&[*byte]).await.unwrap();
+                    tokio::time::sleep(STALLED / 2 / half.len() as u32).await;
+                }
+
+                match detecting.await.unwrap().unwrap() {
+                    Detected::Opaque(dialled) => assert!(declared == Protocol::Detect && dialled.is_some() == late),
+                    // Answered as malformed, or waited for by HTTP's own limit.
+                    Detected::Http1 => assert!(declared != Protocol::Detect),
+                    _ => panic!("{declared:?} {}", half.escape_ascii()),
+                }
+                let took = start.elapsed();
+                assert!(took >= STALLED && took <= STALLED + Duration::from_secs(1), "{took:?}");
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -292,7 +342,7 @@ mod tests {
             let (_client, a) = duplex(100);
             let (mut server, b) = duplex(100);
             server.write_all(b"hello").await.unwrap();
-            let start = tokio::time::Instant::now();
+            let start = Instant::now();
             let mut io = Prefixed::new(a);
             let sides = Sides { server_first: &learned, hello: Duration::ZERO };
             detect(&mut io, Protocol::Detect, sides, async || Ok(b)).await.unwrap();

@@ -9,6 +9,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use outrigger_identity::{Alpn, Peer, peer_of};
@@ -20,14 +21,16 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::ServiceBuilder;
 
-use crate::connect::Reset;
+use crate::admission::Place;
+use crate::connect::{Io, Reset};
 use crate::detect::{self, Detected, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{
-    Asserted, Direction, Dispatch, HTTP2, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To, Version, WRAPPED,
+    Admit, Asserted, Direction, Dispatch, HTTP2, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To, Version,
+    WRAPPED,
 };
 use crate::orig_dst::original_destination;
-use crate::tcp;
+use crate::tcp::{self, Way};
 use crate::worker::Worker;
 
 /// How long a peer may take for its part of the handshake.
@@ -38,10 +41,16 @@ pub(crate) struct Caller {
     /// `None`: plaintext, from outside the mesh.
     pub(crate) peer: Option<Peer>,
     pub(crate) address: SocketAddr,
+    pub(crate) place: Arc<Place>,
 }
 
 /// Serves one connection of a peer. `explicit` is the app's address where there is no capture.
-pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<SocketAddr>) -> Result<(), ProxyError> {
+pub(crate) async fn serve(
+    worker: Arc<Worker>,
+    io: TcpStream,
+    explicit: Option<SocketAddr>,
+    place: Arc<Place>,
+) -> Result<(), ProxyError> {
     let app = match explicit {
         Some(app) => app,
         None => original_destination(&io)?.0, // 2
@@ -54,7 +63,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<S
     if policy.mode == InboundMode::Strict {
         // Nothing is dialled and nothing answered before the peer has proved who it is.
         return match timeout(HANDSHAKE, detect::mesh_hello(&mut io)).await {
-            Ok(true) => serve_meshed(worker, io, app, address).await,
+            Ok(true) => serve_meshed(worker, io, app, (address, place)).await,
             Ok(false) | Err(_) => {
                 let detail = format!("{address} came without mesh TLS to port {}, whose mode is strict", app.port());
                 Err(ProxyError::new(ErrorCode::TlsProtocol, detail))
@@ -62,8 +71,8 @@ pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<S
         };
     }
     let endpoint = worker.store.app(app);
-    let open = async || worker.connector.tcp(app).await;
-    let caller = Arc::new(Caller { peer: None, address });
+    let open = async || worker.to_app.plain(app).await;
+    let caller = Arc::new(Caller { peer: None, address, place: place.clone() });
     // A meshed peer comes with TLS, whatever the app's port carries: only HTTP can be told without a look.
     let opaque = matches!(policy.protocol, Protocol::Opaque | Protocol::Tls);
     let declared = if opaque { Protocol::Detect } else { policy.protocol };
@@ -74,7 +83,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<S
         Detected::Tls(dialled) => {
             if detect::mesh_hello(&mut io).await {
                 drop(dialled);
-                return serve_meshed(worker, io, app, address).await;
+                return serve_meshed(worker, io, app, (address, place)).await;
             }
             serve_bytes(&worker, io, app, dialled, &caller).await // the app's own TLS
         }
@@ -90,10 +99,11 @@ async fn serve_meshed(
     worker: Arc<Worker>,
     io: Prefixed<TcpStream>,
     app: SocketAddr,
-    address: SocketAddr,
+    (address, place): (SocketAddr, Arc<Place>),
 ) -> Result<(), ProxyError> {
     let (io, peer, alpn) = accept_tls(&worker, io, address).await?; // 5
-    let caller = Arc::new(Caller { peer: Some(peer), address });
+    place.meshed();
+    let caller = Arc::new(Caller { peer: Some(peer), address, place });
     let to = To::App(worker.store.app(app));
     match alpn {
         Alpn::Http1 => serve_http(worker, io, to, caller, Version::Http1, Version::Http1).await,
@@ -136,9 +146,10 @@ where
     let stack = ServiceBuilder::new()
         .layer_fn(|inner| Observe::new(inner, worker.telemetry.clone())) // sees the final answer, also of our errors
         .layer(RespondLayer { drain: worker.drain.clone() }) //               ProxyError → status, gRPC status
+        .layer_fn(Admit::new) //                                              is there room for strangers?
         .layer(HygieneLayer { asserted }) //                                  what may not pass a proxy
         .layer(RetryLayer) //                                             8   the app's idle connections may end
-        .service(Dispatch::new(&worker, app_version)); //                10   the app
+        .service(Dispatch::new(&worker, Direction::Inbound, app_version)); //                10   the app
     let settings = if version == app_version { &HTTP2 } else { &WRAPPED };
     Server { worker, direction: Direction::Inbound, to, caller: Some(caller), version, settings }.serve(io, stack).await
 }
@@ -148,18 +159,30 @@ async fn serve_bytes<I>(
     worker: &Worker,
     io: I,
     app: SocketAddr,
-    dialled: Option<Prefixed<TcpStream>>,
+    dialled: Option<Prefixed<Io>>,
     caller: &Arc<Caller>,
 ) -> Result<(), ProxyError>
 where
     I: AsyncRead + AsyncWrite + Reset + Unpin,
 {
+    // Before the app is bothered, when it is the client that has spoken.
+    if caller.peer.is_none() && dialled.is_none() {
+        caller.place.stranger()?;
+    }
     let dialled = match dialled {
         Some(dialled) => dialled,
-        None => Prefixed::new(worker.connector.tcp(app).await?), // 10
+        None => Prefixed::new(worker.to_app.plain(app).await?), // 10
     };
     let record = worker.telemetry.tcp_inbound(caller.clone(), app);
-    let copied = tcp::copy(io, dialled, |way, bytes| record.copied(way, bytes)).await;
+    let unheard = AtomicBool::new(caller.peer.is_none());
+    let count = |way, bytes| {
+        if way == Way::There && unheard.load(Ordering::Relaxed) && unheard.swap(false, Ordering::Relaxed) {
+            // Too late to refuse it: the app has seen it, and is served by what it said.
+            let _ = caller.place.stranger();
+        }
+        record.copied(way, bytes);
+    };
+    let copied = tcp::copy(io, dialled, count).await;
     record.end(copied);
     Ok(())
 }
@@ -168,5 +191,5 @@ where
 pub(crate) struct PortPolicy {
     pub(crate) mode: InboundMode,
     pub(crate) protocol: Protocol,
-    pub(crate) server_first: Arc<std::sync::atomic::AtomicBool>,
+    pub(crate) server_first: Arc<AtomicBool>,
 }

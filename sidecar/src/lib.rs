@@ -10,6 +10,7 @@
 //! `outbound.rs` and `inbound.rs` hold the two paths, each to be read top to bottom.
 
 mod admin;
+mod admission;
 mod app;
 mod balance;
 pub mod capture;
@@ -23,10 +24,12 @@ mod error;
 pub mod fuzzing;
 mod http;
 mod inbound;
+mod limits;
 mod listen;
 mod local;
 mod orig_dst;
 mod outbound;
+mod overload;
 mod probe;
 mod route;
 mod sync;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use outrigger_daemon::{Drain, Incoming};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
+use crate::admission::{Admission, Place};
 use crate::connect::tune;
 use crate::error::ProxyError;
 use crate::http::Direction;
@@ -63,34 +63,43 @@ pub(crate) struct Acceptor {
     pub(crate) direction: Direction,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) drain: Drain,
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) admission: Arc<Admission>,
 }
 
 impl Acceptor {
     pub(crate) async fn run<F, S>(self, listener: TcpListener, serve: S)
     where
-        S: Fn(TcpStream) -> F + Clone + Send + 'static,
+        S: Fn(TcpStream, Arc<Place>) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), ProxyError>> + Send + 'static,
     {
         let mut incoming = Incoming::new(listener, self.direction.as_str());
         loop {
             let (stream, peer) = incoming.accept().await;
             let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-            let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-                self.telemetry.connection_limit(self.direction, peer);
-                continue;
+            let held = match self.admission.enter(self.direction, peer.ip()) {
+                Ok(held) => held,
+                Err(why) => {
+                    self.telemetry.connection_refused(self.direction, peer, why);
+                    continue;
+                }
             };
             let telemetry = self.telemetry.clone();
             let direction = self.direction;
             let serve = serve.clone();
-            // Boxed by the runtime; the permit and the drain hold it to the end. What serves is made inside: a future that is
+            let place = held.place().clone();
+            // Boxed by the runtime; the place and the drain hold it to the end. What serves is made inside: a future that is
             // moved in takes its room twice.
-            self.drain.spawn(async move {
-                if let Err(error) = serve(stream).await {
+            let task = self.drain.spawn_abortable(async move {
+                if let Err(error) = serve(stream, held.place().clone()).await {
                     telemetry.connection_failed(direction, peer, &error);
                 }
-                drop(permit);
+                drop(held);
             });
+            place.is_served_by(task);
+            if self.admission.is_crowded() {
+                // What was closed to make room gives its descriptors back when its task comes to its turn.
+                tokio::task::yield_now().await;
+            }
         }
     }
 }

@@ -80,7 +80,7 @@ where
         .layer(RoutingLayer { mirrors }) //                               7   rule, filters, backend, copies
         .layer(TimeoutLayer) //                                           8   the rule's deadline, outside retry
         .layer(RetryLayer) //                                             8   repeats what is safe, within the budget
-        .service(Dispatch::new(&worker, version)); //                  9–11   endpoint, pool, mutual TLS
+        .service(Dispatch::new(&worker, Direction::Outbound, version)); //                  9–11   endpoint, pool, mutual TLS
     Server { worker, direction: Direction::Outbound, to: To::Target(target), caller: None, version, settings: &HTTP2 }
         .serve(io, stack)
         .await
@@ -109,7 +109,7 @@ async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> 
             failed = Some(endpoint);
             continue;
         };
-        match worker.connector.open(&endpoint, Alpn::Opaque).await {
+        match worker.to_endpoints.open(&endpoint, Alpn::Opaque).await {
             Ok(io) => {
                 endpoint.succeeded();
                 *via = Some(Via { rule, backend, endpoint, _counted: counted });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use outrigger_daemon::Drain;
 
 use crate::connect::Connector;
-use crate::http::{ClientCertHeaders, Wire};
+use crate::http::{ClientCertHeaders, Direction, Wire};
 use crate::sync::Store;
 use crate::telemetry::Telemetry;
 use crate::tls::TlsState;
@@ -16,11 +16,24 @@ pub(crate) struct Worker {
     pub(crate) id: usize,
     pub(crate) store: Arc<Store>,
     pub(crate) tls: Arc<TlsState>,
-    pub(crate) connector: Arc<Connector>,
+    /// Dials endpoints for the app.
+    pub(crate) to_endpoints: Arc<Connector>,
+    /// Dials the app for peers.
+    pub(crate) to_app: Arc<Connector>,
     pub(crate) telemetry: Arc<Telemetry>,
     /// Started on SIGTERM: peers are told to leave.
     pub(crate) drain: Drain,
     pub(crate) wire: Wire,
     /// What other proxies assert of who sent a request.
     pub(crate) client_cert_headers: ClientCertHeaders,
+}
+
+impl Worker {
+    /// What dials for connections of this direction.
+    pub(crate) fn connector(&self, direction: Direction) -> &Arc<Connector> {
+        match direction {
+            Direction::Inbound => &self.to_app,
+            Direction::Outbound => &self.to_endpoints,
+        }
+    }
 }

@@ -94,6 +94,26 @@ impl Pod {
         self.sidecar = Some(Process::start(&name, &self.namespace, &self.folder, &mut command));
     }
 
+    /// Ends the sidecar and starts it again, by a shell that runs `first`: what limits the process. `settings` take the place
+    /// of those that it had. Waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn restart_sidecar_under(&mut self, first: &str, settings: &[(&str, &str)]) {
+        for (name, value) in settings {
+            match self.args.iter().position(|arg| arg == name) {
+                Some(at) => self.args[at + 1] = (*value).to_owned(),
+                None => self.args.extend([*name, *value].map(str::to_owned)),
+            }
+        }
+        self.sidecar = None;
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{first}; exec \"$0\" \"$@\"")]).arg(binary()).args(&self.args);
+        let name = format!("sidecar-{}", self.name);
+        self.sidecar = Some(Process::start(&name, &self.namespace, &self.folder, &mut command));
+        self.ready();
+    }
+
     /// Waits until the sidecar is ready.
     pub fn ready(&mut self) {
         let name = self.name.clone();

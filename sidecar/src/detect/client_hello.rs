@@ -5,32 +5,82 @@ use std::io::Read;
 use outrigger_identity::Alpn;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 
-use crate::detect::Prefixed;
+use crate::detect::{Prefixed, STALLED};
 
-/// Reads until the ClientHello is complete, however it is split, and says whether it is a mesh peer's.
+/// Reads until the ClientHello is complete, however it is split, and says whether it is a mesh peer's. One that is not complete
+/// in time is not.
 pub(crate) async fn mesh_hello<T>(io: &mut Prefixed<T>) -> bool
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    // rustls reads the records; the bytes stay in `io` for whoever takes the connection.
-    let mut acceptor = Acceptor::default();
-    let mut fed = 0;
-    loop {
-        let mut new = &io.seen()[fed..];
-        fed = io.seen().len();
-        if !new.is_empty() && !feed(&mut acceptor, &mut new) {
-            return false;
-        }
-        match acceptor.accept() {
-            Ok(Some(accepted)) => {
-                let hello = accepted.client_hello();
-                return hello.alpn().is_some_and(|mut offered| offered.any(|id| Alpn::from_id(id).is_some()));
+    let complete = async {
+        loop {
+            match extent(io.seen()) {
+                Extent::Complete => return true,
+                Extent::Partial if io.fill().await.unwrap_or(0) > 0 => {}
+                Extent::Partial | Extent::Other => return false,
             }
-            Ok(None) if io.fill().await.unwrap_or(0) > 0 => {}
-            Ok(None) | Err(_) => return false,
         }
+    };
+    // Until then nothing is held but the bytes.
+    timeout(STALLED, complete).await.unwrap_or(false) && offers_mesh(io.seen())
+}
+
+/// How much of a ClientHello there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    Complete,
+    Partial,
+    /// It is none.
+    Other,
+}
+
+/// Looks how much of a ClientHello there is: a message of a header of four bytes, in one or more records with headers of five
+/// (RFC 8446 sections 4 and 5.1).
+fn extent(mut bytes: &[u8]) -> Extent {
+    const RECORD: usize = 5;
+    const MESSAGE: usize = 4;
+    // The type and the length of the message.
+    let mut header = [0; MESSAGE];
+    let mut payload = 0;
+    loop {
+        match bytes {
+            [HANDSHAKE, ..] | [] => {}
+            _ => return Extent::Other,
+        }
+        let Some((record, rest)) = bytes.split_at_checked(RECORD) else { return Extent::Partial };
+        let length = usize::from(u16::from_be_bytes([record[3], record[4]]));
+        if length == 0 {
+            return Extent::Other;
+        }
+        let body = &rest[..length.min(rest.len())];
+        for (place, byte) in header.iter_mut().skip(payload).zip(body) {
+            *place = *byte;
+        }
+        payload += body.len();
+        let [kind, a, b, c] = header;
+        if payload > 0 && kind != CLIENT_HELLO {
+            return Extent::Other;
+        }
+        if payload >= MESSAGE && payload - MESSAGE >= u32::from_be_bytes([0, a, b, c]) as usize {
+            // The rest of the record as well: records are read as a whole.
+            return if rest.len() >= length { Extent::Complete } else { Extent::Partial };
+        }
+        let Some(next) = rest.get(length..) else { return Extent::Partial };
+        bytes = next;
     }
+}
+
+/// Whether a complete ClientHello offers a protocol of the mesh. The bytes stay for whoever takes the connection.
+fn offers_mesh(mut bytes: &[u8]) -> bool {
+    let mut acceptor = Acceptor::default();
+    if !feed(&mut acceptor, &mut bytes) {
+        return false;
+    }
+    let Ok(Some(accepted)) = acceptor.accept() else { return false };
+    accepted.client_hello().alpn().is_some_and(|mut offered| offered.any(|id| Alpn::from_id(id).is_some()))
 }
 
 fn feed(acceptor: &mut Acceptor, bytes: &mut impl Read) -> bool {
@@ -43,6 +93,10 @@ fn feed(acceptor: &mut Acceptor, bytes: &mut impl Read) -> bool {
         }
     }
 }
+
+/// Content type of a record, and type of a message.
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
 
 #[cfg(test)]
 mod tests {
@@ -132,6 +186,41 @@ mod tests {
             let (is_mesh, seen) = told(&mesh, step).await;
             assert!(is_mesh, "step {step}");
             assert_eq!(seen, mesh[..seen.len()], "bytes must stay to be read");
+        }
+    }
+
+    #[tokio::test]
+    async fn knows_a_mesh_peer_whose_hello_comes_in_many_records() {
+        let mesh = hello(&[Alpn::Opaque.id()]);
+        for size in [1, 2, 3, 4, 7, 100, 1000] {
+            let record = |part: &[u8]| [&[HANDSHAKE, 3, 1, 0, 0][..], part].concat();
+            let records: Vec<u8> = mesh[5..].chunks(size).fold(Vec::new(), |mut records, part| {
+                let mut record = record(part);
+                record[3..5].copy_from_slice(&u16::try_from(part.len()).unwrap().to_be_bytes());
+                records.extend(record);
+                records
+            });
+            // Beyond what is looked at it is for the app.
+            let fits = records.len() <= 16 * 1024;
+            for step in [9, 100_000] {
+                assert_eq!(told(&records, step).await.0, fits, "records of {size}, {} bytes", records.len());
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_hello_is_waited_for_ten_seconds_and_costs_its_bytes() {
+        let mesh = hello(&[Alpn::Opaque.id()]);
+        for sent in [1, 5, 6, 100, mesh.len() - 1] {
+            let (mut client, server) = duplex(10_000);
+            let mut io = Prefixed::new(server);
+            client.write_all(&mesh[..sent]).await.unwrap();
+            let start = tokio::time::Instant::now();
+
+            assert!(!mesh_hello(&mut io).await, "{sent} of {}", mesh.len());
+
+            assert!(start.elapsed() >= STALLED && start.elapsed() < 2 * STALLED, "{:?}", start.elapsed());
+            assert_eq!(io.seen().len(), sent);
         }
     }
 

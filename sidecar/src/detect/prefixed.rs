@@ -1,10 +1,12 @@
 //! A stream whose first bytes have been looked at and are still to be read.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connect::Reset;
 
@@ -37,16 +39,27 @@ impl<T> Prefixed<T> {
 }
 
 impl<T: AsyncRead + Unpin> Prefixed<T> {
-    /// Reads more bytes to look at and returns how many; 0 at the stream's end.
+    /// Reads more bytes to look at and returns how many; 0 at the stream's end. While it waits it holds no buffer.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped: bytes are kept as soon as they are read.
     pub(crate) async fn fill(&mut self) -> io::Result<usize> {
-        if self.seen.len() >= LIMIT {
-            return Err(io::ErrorKind::QuotaExceeded.into());
+        poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let room = STEP.min(LIMIT.saturating_sub(self.seen.len()));
+        if room == 0 {
+            return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
-        self.seen.reserve_exact(STEP.min(LIMIT - self.seen.len()));
-        self.inner.read_buf(&mut self.seen).await
+        let mut bytes = [MaybeUninit::uninit(); STEP];
+        let mut bytes = ReadBuf::uninit(&mut bytes[..room]);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut bytes))?;
+        let new = bytes.filled();
+        // No more than came: a peer that stops here may stay for a while.
+        self.seen.reserve_exact(new.len());
+        self.seen.extend_from_slice(new);
+        Poll::Ready(Ok(new.len()))
     }
 }
 
@@ -98,5 +111,37 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Prefixed<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_bytes_holds_no_buffer_and_who_has_some_holds_those() {
+        let (mut client, server) = duplex(64 * 1024);
+        let mut io = Prefixed::new(server);
+        poll_fn(|cx| {
+            assert!(io.poll_fill(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(io.seen.capacity(), 0);
+
+        client.write_all(b"GE").await.unwrap();
+        assert_eq!(io.fill().await.unwrap(), 2);
+        client.write_all(b"T").await.unwrap();
+        assert_eq!(io.fill().await.unwrap(), 1);
+        assert!(io.seen() == b"GET" && io.seen.capacity() <= 8, "{}", io.seen.capacity());
+
+        client.write_all(&[b'x'; 3 * LIMIT]).await.unwrap();
+        while io.fill().await.is_ok() {}
+        assert_eq!(io.seen().len(), LIMIT, "no more than that is looked at");
+        let mut rest = vec![0; 3 + 3 * LIMIT];
+        io.read_exact(&mut rest).await.unwrap();
+        assert!(rest.starts_with(b"GETxx"), "and nothing is lost");
     }
 }

@@ -13,9 +13,9 @@ use outrigger_wire::{http1, http2};
 
 use crate::balance::{Backend, Connection, Endpoint, Http1, Lease, Limits, Picked, Policy, Pool, SMALL, Sender};
 
-use crate::connect::{Connector, Io};
+use crate::connect::Connector;
 use crate::error::{Fate, ProxyError};
-use crate::http::call::{Flow, To};
+use crate::http::call::{Direction, Flow, To};
 use crate::http::respond::unprocessed;
 use crate::http::server::Version;
 use crate::http::{Body, upgrade};
@@ -44,8 +44,8 @@ pub(crate) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(crate) fn new(worker: &Worker, version: Version) -> Self {
-        Self { connector: worker.connector.clone(), worker: worker.id, wire: worker.wire, version }
+    pub(crate) fn new(worker: &Worker, direction: Direction, version: Version) -> Self {
+        Self { connector: worker.connector(direction).clone(), worker: worker.id, wire: worker.wire, version }
     }
 }
 
@@ -260,7 +260,7 @@ impl Dispatch {
 
     async fn open_http2(&self, endpoint: &Endpoint, counted: Connection, alpn: Alpn) -> Result<Sender, ProxyError> {
         let io = self.connector.open(endpoint, alpn).await?;
-        if alpn == Alpn::Http1InHttp2 && matches!(io, Io::Plain(_)) {
+        if alpn == Alpn::Http1InHttp2 && io.is_plain() {
             // The endpoint turned out to be the own app, with no sidecar between: the requests to come go to it in HTTP/1.
             return Ok(Sender::Http1(Http1::new(http1::Connection::new(io), counted)));
         }

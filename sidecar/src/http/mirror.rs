@@ -70,7 +70,7 @@ impl Mirrors {
             head.headers = parts.headers.clone();
             let flow = Flow::new(Direction::Outbound, grpc, None);
             let to = To::Backend(mirror.to.clone(), None);
-            let dispatch = Dispatch::new(&self.worker, self.version);
+            let dispatch = Dispatch::new(&self.worker, Direction::Outbound, self.version);
             let worker = self.worker.clone();
             // Detached: it ends by itself within a bounded time of the request's end.
             tokio::spawn(async move {

@@ -1,5 +1,6 @@
 //! The request level: everything between a decoded request and an endpoint's connection, as tower layers.
 
+mod admit;
 mod asserted;
 mod body;
 mod call;
@@ -17,6 +18,7 @@ mod timeout;
 mod trailers;
 mod upgrade;
 
+pub(crate) use admit::Admit;
 pub(crate) use asserted::{Asserted, ClientCertHeaders};
 pub(crate) use body::Body;
 pub(crate) use call::{Attempt, Direction, Facts, Flow, To};

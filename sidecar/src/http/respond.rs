@@ -56,9 +56,14 @@ where
         let form = Form::of(&call);
         let http2 = call.request.version() == http::Version::HTTP_2;
         let flow = call.flow.clone();
-        let close = !http2 && self.drain.is_started();
+        let close = !http2 && (self.drain.is_started() || is_to_leave(&call.flow));
         RespondFuture { inner: self.inner.call(call), form, flow, close }
     }
+}
+
+/// Whether the caller has no identity, and connections or memory are short.
+fn is_to_leave(flow: &Flow) -> bool {
+    flow.caller.as_ref().is_some_and(|caller| caller.peer.is_none() && caller.place.is_tight())
 }
 
 /// What the caller understands.

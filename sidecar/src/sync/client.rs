@@ -20,6 +20,7 @@ use crate::sync::Store;
 use crate::sync::catalog::Catalog;
 use crate::sync::dial::{ControlPlane, chain};
 use crate::sync::saved::StateDir;
+use crate::sync::store::MAX_TARGETS;
 use crate::tls::TlsState;
 
 /// The wait before the first reconnect; it doubles.
@@ -31,6 +32,9 @@ const IDLE: Duration = Duration::from_secs(10 * 60);
 
 /// How often to look for such destinations.
 const SWEEP: Duration = Duration::from_secs(30);
+
+/// Root keys at most: the destinations that are remembered, and some that are about to be let go.
+const MAX_ROOTS: usize = MAX_TARGETS + 256;
 
 /// Updates that have not been committed may hold this many resources.
 const MAX_PENDING: usize = 100_000;
@@ -122,7 +126,7 @@ impl Client {
             loop {
                 tokio::select! {
                     () = &mut pause => break,
-                    Some(address) = self.wanted.recv() => { self.roots.insert(Key::Address(address)); }
+                    Some(address) = self.wanted.recv() => remember(&mut self.roots, address),
                 }
             }
         }
@@ -218,6 +222,10 @@ impl Client {
     }
 
     async fn subscribe(&mut self, address: SocketAddr, stream: &Stream) -> Result<(), String> {
+        if self.roots.len() >= MAX_ROOTS {
+            // An app that connects to everywhere; the next sweep is too late.
+            self.let_go(stream).await?;
+        }
         let key = Key::Address(address);
         if !self.roots.insert(key.clone()) {
             return Ok(());
@@ -242,6 +250,14 @@ impl Client {
     }
 }
 
+/// Keeps in mind that a destination is wanted, for when the control plane is back: the first of them, as far as they are remembered
+/// then. The others pass through meanwhile, and are asked for when they are dialled again.
+fn remember(roots: &mut HashSet<Key>, address: SocketAddr) {
+    if roots.len() < MAX_ROOTS {
+        roots.insert(Key::Address(address));
+    }
+}
+
 struct Stream {
     requests: mpsc::Sender<wire::SyncRequest>,
     responses: Streaming<wire::SyncResponse>,
@@ -259,5 +275,19 @@ impl Stream {
     async fn send(&self, message: sync_request::Message) -> Result<(), String> {
         let sent = self.requests.send(wire::SyncRequest { message: Some(message) }).await;
         sent.map_err(|_| "the control plane closed the stream".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_app_dials_while_the_control_plane_is_away_is_bounded() {
+        let mut roots = HashSet::new();
+        for n in 0..100_000_u32 {
+            remember(&mut roots, (n.to_be_bytes(), 80).into());
+        }
+        assert_eq!(roots.len(), MAX_ROOTS);
     }
 }

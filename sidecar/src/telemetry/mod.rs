@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use outrigger_daemon::Metrics;
+use outrigger_daemon::{Metrics, Occasions};
 use outrigger_proto::ErrorCode;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -30,6 +30,7 @@ use access_log::{AccessLog, ConnectionEntry};
 use metrics::{ConnectionMetrics, ControlFacts, Counters, RequestMetrics};
 use trace::{Resource, Tracer, TracerConfig};
 
+use crate::admission::{Admission, Refused};
 use crate::config::RunArgs;
 use crate::error::ProxyError;
 use crate::http::Direction;
@@ -65,7 +66,7 @@ pub(crate) struct Telemetry {
     counters: Arc<Counters>,
     access_log: Arc<AccessLog>,
     tracer: Option<Arc<Tracer>>,
-    refused: Mutex<Refused>,
+    refused: Mutex<Occasions>,
 }
 
 impl Telemetry {
@@ -76,8 +77,7 @@ impl Telemetry {
     pub(crate) fn new(
         config: &TelemetryConfig,
         metrics: &Metrics,
-        store: Arc<Store>,
-        tls: Arc<TlsState>,
+        (store, tls, admission): (Arc<Store>, Arc<TlsState>, Arc<Admission>),
     ) -> anyhow::Result<Self> {
         let access_log = AccessLog::new(config.access_log, config.access_log_format).context("start the access log")?;
         let access_log = Arc::new(access_log);
@@ -87,7 +87,7 @@ impl Telemetry {
         };
         let requests = Arc::new(RequestMetrics::new(MAX_SERIES));
         let connections = Arc::new(ConnectionMetrics::new(MAX_CONNECTION_SERIES));
-        let facts = control_facts(store, tls, tracer.clone(), access_log.clone());
+        let facts = control_facts((store, tls, admission), tracer.clone(), access_log.clone());
         let counters = Arc::new(Counters::new(facts));
         metrics.register(|registry| {
             registry.register_collector(Box::new(requests.clone()));
@@ -105,17 +105,13 @@ impl Telemetry {
         })
     }
 
-    /// A connection was closed at once because of the limit on connections.
-    pub(crate) fn connection_limit(&self, direction: Direction, peer: SocketAddr) {
-        self.counters.connection_refused(direction);
-        let mut refused = self.refused.lock();
-        refused.count += 1;
-        if refused.warned.is_some_and(|last| last.elapsed() < QUIET) {
-            return;
-        }
-        refused.warned = Some(Instant::now());
+    /// A connection was closed at once because there is no room for it.
+    pub(crate) fn connection_refused(&self, direction: Direction, peer: SocketAddr, why: Refused) {
+        self.counters.connection_refused(direction, why);
+        let Some(refused) = self.refused.lock().happened() else { return };
         let code = ErrorCode::ConnectionLimit.code();
-        tracing::warn!(direction = direction.as_str(), %peer, code, refused = refused.count, "connection limit reached");
+        let limit = why.as_str();
+        tracing::warn!(direction = direction.as_str(), %peer, code, limit, refused, "connection limit reached");
     }
 
     /// A connection ended with an error that no request's answer tells.
@@ -155,13 +151,6 @@ impl Telemetry {
     }
 }
 
-/// Connections refused by the limit, and when that was last told.
-#[derive(Default)]
-struct Refused {
-    count: u64,
-    warned: Option<Instant>,
-}
-
 fn start_tracer(config: &TelemetryConfig, endpoint: &str, store: Arc<Store>) -> anyhow::Result<Tracer> {
     let (tracer, exporter) = Tracer::new(TracerConfig {
         endpoint: endpoint.to_owned(),
@@ -190,8 +179,7 @@ fn resource(store: &Store) -> Resource {
 
 /// Makes the function that each scrape asks.
 fn control_facts(
-    store: Arc<Store>,
-    tls: Arc<TlsState>,
+    (store, tls, admission): (Arc<Store>, Arc<TlsState>, Arc<Admission>),
     tracer: Option<Arc<Tracer>>,
     access_log: Arc<AccessLog>,
 ) -> impl Fn() -> ControlFacts + Send + Sync + 'static {
@@ -213,6 +201,12 @@ fn control_facts(
             spans_exported: spans.exported,
             spans_dropped: spans.dropped,
             log_lines_dropped: access_log.dropped(),
+            limits: *admission.limits(),
+            open: [Direction::Inbound, Direction::Outbound].map(|direction| admission.open(direction)),
+            silent: admission.silent(),
+            closed: admission.closed(),
+            memory: admission.memory(),
+            overload: admission.level(),
         }
     }
 }
@@ -221,5 +215,3 @@ fn control_facts(
 const MAX_SERIES: usize = 2000;
 /// Series of metrics of copied connections; each is four lines.
 const MAX_CONNECTION_SERIES: usize = 1000;
-/// Between two warnings about one thing.
-const QUIET: Duration = Duration::from_secs(10);

@@ -7,8 +7,10 @@ mod desync;
 mod floods;
 mod neighbour;
 mod origins;
+mod overload;
 mod probes;
 mod smuggling;
+mod states;
 mod strict;
 mod tls;
 

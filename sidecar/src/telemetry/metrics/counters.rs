@@ -9,7 +9,10 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::{encode_counter, encode_gauge};
+use crate::admission::Refused;
 use crate::http::Direction;
+use crate::limits::Limits;
+use crate::overload::Level;
 
 /// What a policy did to a request on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +50,7 @@ pub(crate) enum MirrorOutcome {
 }
 
 /// What is asked at each scrape.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct ControlFacts {
     /// When the own leaf expires.
     pub(crate) certificate_expiry: Option<SystemTime>,
@@ -60,6 +63,17 @@ pub(crate) struct ControlFacts {
     pub(crate) spans_exported: u64,
     pub(crate) spans_dropped: u64,
     pub(crate) log_lines_dropped: u64,
+    /// On connections.
+    pub(crate) limits: Limits,
+    /// Accepted connections, inbound and outbound.
+    pub(crate) open: [usize; 2],
+    /// Inbound connections that have shown nothing.
+    pub(crate) silent: usize,
+    /// Such that were closed to make room.
+    pub(crate) closed: u64,
+    /// Used and limit, bytes.
+    pub(crate) memory: Option<(u64, u64)>,
+    pub(crate) overload: Level,
 }
 
 /// Counters of one sidecar; the data path adds to atomics and nothing else.
@@ -70,7 +84,8 @@ pub(crate) struct Counters {
     // By direction, then by code.
     handshakes: [[AtomicU64; HANDSHAKES.len() + 1]; 2],
     head_timeouts: [AtomicU64; 2],
-    connections_refused: [AtomicU64; 2],
+    /// By direction, then by reason.
+    connections_refused: [[AtomicU64; Refused::ALL.len()]; 2],
     control: Box<dyn Fn() -> ControlFacts + Send + Sync>,
 }
 
@@ -111,12 +126,17 @@ impl Counters {
         self.head_timeouts[side(direction)].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection that was closed at once because of the limit on connections.
-    pub(crate) fn connection_refused(&self, direction: Direction) {
-        self.connections_refused[side(direction)].fetch_add(1, Ordering::Relaxed);
+    /// Counts a connection that was closed at once.
+    pub(crate) fn connection_refused(&self, direction: Direction, why: Refused) {
+        self.connections_refused[side(direction)][why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn encode_side(&self, encoder: &mut DescriptorEncoder<'_>, direction: Direction) -> fmt::Result {
+    fn encode_side(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        facts: &ControlFacts,
+        direction: Direction,
+    ) -> fmt::Result {
         let name = |metric: &str| format!("outrigger_{}_{metric}", direction.as_str());
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let failed = &self.handshakes[side(direction)];
@@ -126,8 +146,15 @@ impl Counters {
         encode_counter(encoder, (&name("tls_handshake_failures"), "TLS handshakes that failed"), &samples)?;
         let help = (&*name("request_head_timeouts"), "Requests answered with 408: their head was not complete in time");
         encode_counter(encoder, help, &[(&[], count(&self.head_timeouts[side(direction)]))])?;
-        let help = (&*name("connections_refused"), "Connections closed because of the limit on connections");
-        encode_counter(encoder, help, &[(&[], count(&self.connections_refused[side(direction)]))])
+        let help = (&*name("connections_refused"), "Connections closed at once because a limit was reached");
+        let reasons = Refused::ALL.map(|why| [("reason", why.as_str())]);
+        let refused = &self.connections_refused[side(direction)];
+        let samples: Vec<_> = reasons.iter().zip(refused).map(|(reason, n)| (&reason[..], count(n))).collect();
+        encode_counter(encoder, help, &samples)?;
+        let help = (&*name("open_connections"), "Accepted connections that are open now");
+        encode_gauge(encoder, help, &[(&[], facts.open[side(direction)] as f64)])?;
+        let help = (&*name("max_connections"), "Accepted connections that may be open at once");
+        encode_gauge(encoder, help, &[(&[], facts.limits.each as f64)])
     }
 }
 
@@ -135,8 +162,9 @@ impl Collector for Counters {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let encoder = &mut encoder;
         let facts = (self.control)();
-        self.encode_side(encoder, Direction::Inbound)?;
-        self.encode_side(encoder, Direction::Outbound)?;
+        self.encode_side(encoder, &facts, Direction::Inbound)?;
+        self.encode_side(encoder, &facts, Direction::Outbound)?;
+        encode_admission(encoder, &facts)?;
         let help = ("outrigger_outbound_retries", "Requests whose first attempt failed");
         encode_outcomes(encoder, help, &RETRIES, &self.retries)?;
         let help = ("outrigger_outbound_mirrored_requests", "Copies of requests that filters of routes asked for");
@@ -167,6 +195,23 @@ fn encode_outcomes(
     let counts = counters.iter().map(|counter| counter.load(Ordering::Relaxed));
     let samples: Vec<_> = labels.iter().zip(counts).map(|(label, count)| (&label[..], count)).collect();
     encode_counter(encoder, help, &samples)
+}
+
+fn encode_admission(encoder: &mut DescriptorEncoder<'_>, facts: &ControlFacts) -> fmt::Result {
+    let help =
+        ("outrigger_inbound_silent_connections", "Open connections that have sent no request and proved no identity");
+    encode_gauge(encoder, help, &[(&[], facts.silent as f64)])?;
+    let help = ("outrigger_inbound_connections_shed", "Silent connections closed to make room");
+    encode_counter(encoder, help, &[(&[], facts.closed)])?;
+    let help = ("outrigger_control_max_descriptors", "Descriptors that the process may have");
+    encode_gauge(encoder, help, &[(&[], facts.limits.descriptors as f64)])?;
+    let help = ("outrigger_control_overload", "How short memory is: 0 normal, 1 tight, 2 hard, 3 full");
+    encode_gauge(encoder, help, &[(&[], f64::from(facts.overload as u8))])?;
+    let Some((used, limit)) = facts.memory else { return Ok(()) };
+    let help = ("outrigger_control_memory_used_bytes", "Memory that counts towards the limit");
+    encode_gauge(encoder, help, &[(&[], used as f64)])?;
+    let help = ("outrigger_control_memory_limit_bytes", "Memory limit of the container");
+    encode_gauge(encoder, help, &[(&[], limit as f64)])
 }
 
 fn encode_control(encoder: &mut DescriptorEncoder<'_>, facts: &ControlFacts) -> fmt::Result {
@@ -238,6 +283,12 @@ mod tests {
             spans_exported: 7,
             spans_dropped: 2,
             log_lines_dropped: 3,
+            limits: Limits::new(1024, 20_000),
+            open: [5, 6],
+            silent: 4,
+            closed: 8,
+            memory: Some((60, 64)),
+            overload: Level::Hard,
         });
         counters.retried(RetryOutcome::Succeeded);
         counters.retried(RetryOutcome::NotReplayable);
@@ -249,16 +300,26 @@ mod tests {
         counters.handshake_failed(Direction::Inbound, ErrorCode::TlsProtocol);
         counters.handshake_failed(Direction::Outbound, ErrorCode::TlsCertificate);
         counters.handshake_failed(Direction::Outbound, ErrorCode::Internal);
-        counters.connection_refused(Direction::Inbound);
+        counters.connection_refused(Direction::Inbound, Refused::Memory);
 
         assert_eq!(
             lines(counters),
             [
                 r#"outrigger_inbound_tls_handshake_failures_total{reason="tls_protocol_error"} 1"#,
                 "outrigger_inbound_request_head_timeouts_total 1",
-                "outrigger_inbound_connections_refused_total 1",
+                r#"outrigger_inbound_connections_refused_total{reason="memory"} 1"#,
+                "outrigger_inbound_open_connections 5.0",
+                "outrigger_inbound_max_connections 384.0",
                 r#"outrigger_outbound_tls_handshake_failures_total{reason="tls_certificate_error"} 1"#,
                 r#"outrigger_outbound_tls_handshake_failures_total{reason="other"} 1"#,
+                "outrigger_outbound_open_connections 6.0",
+                "outrigger_outbound_max_connections 384.0",
+                "outrigger_inbound_silent_connections 4.0",
+                "outrigger_inbound_connections_shed_total 8",
+                "outrigger_control_max_descriptors 1024.0",
+                "outrigger_control_overload 2.0",
+                "outrigger_control_memory_used_bytes 60.0",
+                "outrigger_control_memory_limit_bytes 64.0",
                 r#"outrigger_outbound_retries_total{outcome="succeeded"} 1"#,
                 r#"outrigger_outbound_retries_total{outcome="not_replayable"} 1"#,
                 r#"outrigger_outbound_mirrored_requests_total{outcome="answered"} 1"#,

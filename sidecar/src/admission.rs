@@ -1,0 +1,333 @@
+//! Which connections may be there at once: counts by direction, places kept for peers of the mesh, and what is closed when
+//! there is no room. Workers share it: a connection takes a place when it is accepted and gives it back when it ends, and
+//! requests only read.
+
+mod silent;
+mod source;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use outrigger_proto::ErrorCode;
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+
+use crate::error::ProxyError;
+use crate::http::Direction;
+use crate::limits::Limits;
+use crate::overload::Level;
+use silent::Silent;
+use source::Source;
+
+/// A connection that has shown nothing is not closed for another before it is so old, unless there is no room at all: a peer
+/// on a busy machine has had its turn.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The places of one sidecar.
+pub(crate) struct Admission {
+    limits: Limits,
+    /// Accepted, by direction.
+    open: [AtomicUsize; 2],
+    /// Descriptors of accepted and dialled connections, by direction.
+    descriptors: [AtomicUsize; 2],
+    strangers: AtomicUsize,
+    silent: Mutex<Silent>,
+    ids: AtomicU64,
+    /// Closed to make room.
+    closed: AtomicU64,
+    level: AtomicU8,
+    /// Bytes used and the limit; 0: there is none.
+    memory: [AtomicU64; 2],
+}
+
+/// Why a connection is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// There are as many as there may be.
+    Connections,
+    /// Memory is short.
+    Memory,
+}
+
+impl Refused {
+    /// All, in the order of their numbers.
+    pub(crate) const ALL: [Self; 2] = [Self::Connections, Self::Memory];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+impl Admission {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            open: Default::default(),
+            descriptors: Default::default(),
+            strangers: AtomicUsize::new(0),
+            silent: Mutex::default(),
+            ids: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+            level: AtomicU8::new(Level::Normal as u8),
+            memory: Default::default(),
+        }
+    }
+
+    /// Takes a place for a connection from `peer`; it is free again when the answer is dropped.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn enter(self: &Arc<Self>, direction: Direction, peer: IpAddr) -> Result<Held, Refused> {
+        let side = side(direction);
+        if direction == Direction::Inbound {
+            if self.level() >= Level::Full {
+                return Err(Refused::Memory);
+            }
+            self.make_room();
+        }
+        // Taken first, and given back if that was too much: workers accept at the same time.
+        if self.open[side].fetch_add(1, Ordering::Relaxed) >= self.limits.each || !self.take_descriptor(side) {
+            self.open[side].fetch_sub(1, Ordering::Relaxed);
+            return Err(Refused::Connections);
+        }
+        Ok(Held(Arc::new(Place {
+            admission: self.clone(),
+            direction,
+            source: Source::of(peer),
+            id: self.ids.fetch_add(1, Ordering::Relaxed),
+            standing: AtomicU8::new(SILENT),
+            released: AtomicBool::new(false),
+        })))
+    }
+
+    /// Takes a descriptor for a connection that is dialled; `None` when the direction has had its share.
+    pub(crate) fn dial(self: &Arc<Self>, direction: Direction) -> Option<Dialled> {
+        let side = side(direction);
+        self.take_descriptor(side).then(|| Dialled { admission: self.clone(), side })
+    }
+
+    fn take_descriptor(&self, side: usize) -> bool {
+        let other = self.descriptors[1 - side].load(Ordering::Relaxed);
+        let own = self.descriptors[side].fetch_add(1, Ordering::Relaxed) + 1;
+        let taken = own <= self.limits.share && own + other <= self.limits.together;
+        if !taken {
+            self.descriptors[side].fetch_sub(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Whether inbound connections, or all descriptors, have reached what `of` makes of their limits.
+    fn reached(&self, of: impl Fn(usize) -> usize) -> bool {
+        let [inbound, outbound] = &self.descriptors;
+        let inbound = inbound.load(Ordering::Relaxed);
+        self.open(Direction::Inbound) >= of(self.limits.each)
+            || inbound >= of(self.limits.share)
+            || inbound + outbound.load(Ordering::Relaxed) >= of(self.limits.together)
+    }
+
+    /// Whether few places are left for inbound connections.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.reached(Limits::crowded)
+    }
+
+    fn make_room(&self) {
+        if self.reached(|limit| limit) {
+            self.close_silent(1, Duration::ZERO);
+        } else if self.is_crowded() || self.level() >= Level::Hard {
+            self.close_silent(1, PATIENCE);
+        }
+    }
+
+    /// Closes up to `count` connections that have shown nothing for `age`.
+    pub(crate) fn close_silent(&self, count: usize, age: Duration) {
+        let mut tasks = Vec::new();
+        {
+            let mut silent = self.silent.lock();
+            while tasks.len() < count {
+                let Some((place, task)) = silent.take_one(age) else { break };
+                // Its place is free at once; the task ends when it comes to its turn.
+                place.release();
+                tasks.push(task);
+            }
+        }
+        self.closed.fetch_add(tasks.len() as u64, Ordering::Relaxed);
+        // Not under the lock, which the end of a task takes.
+        tasks.iter().for_each(AbortHandle::abort);
+    }
+
+    /// Connections that have shown nothing yet.
+    pub(crate) fn silent(&self) -> usize {
+        self.silent.lock().len()
+    }
+
+    pub(crate) fn set_level(&self, level: Level) {
+        self.level.store(level as u8, Ordering::Relaxed);
+    }
+
+    /// How short memory is.
+    pub(crate) fn level(&self) -> Level {
+        Level::from_u8(self.level.load(Ordering::Relaxed))
+    }
+
+    /// Memory that is used, and its limit if there is one, bytes.
+    pub(crate) fn set_memory(&self, usage: Option<(u64, u64)>) {
+        let (used, limit) = usage.unwrap_or_default();
+        self.memory[0].store(used, Ordering::Relaxed);
+        self.memory[1].store(limit, Ordering::Relaxed);
+    }
+
+    pub(crate) fn memory(&self) -> Option<(u64, u64)> {
+        let [used, limit] = [0, 1].map(|which| self.memory[which].load(Ordering::Relaxed));
+        (limit > 0).then_some((used, limit))
+    }
+
+    /// Whether a peer without an identity is to leave after its present request.
+    fn is_tight(&self) -> bool {
+        self.level() >= Level::Tight || self.is_crowded()
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn open(&self, direction: Direction) -> usize {
+        self.open[side(direction)].load(Ordering::Relaxed)
+    }
+
+    /// How many were closed to make room.
+    pub(crate) fn closed(&self) -> u64 {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission").field("limits", &self.limits).field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+/// The place of one connection, as long as it is open.
+pub(crate) struct Held(Arc<Place>);
+
+impl Held {
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let place = &self.0;
+        if place.direction == Direction::Outbound {
+            return place.release();
+        }
+        let mut silent = place.admission.silent.lock();
+        silent.remove(place);
+        place.release();
+    }
+}
+
+/// The descriptor of a dialled connection, as long as it is open.
+pub(crate) struct Dialled {
+    admission: Arc<Admission>,
+    side: usize,
+}
+
+impl Drop for Dialled {
+    fn drop(&mut self) {
+        self.admission.descriptors[self.side].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a connection's place knows of it. Requests keep it for longer than the connection lives.
+pub(crate) struct Place {
+    admission: Arc<Admission>,
+    direction: Direction,
+    source: Source,
+    id: u64,
+    /// Of an inbound connection; changes while `silent` is locked.
+    standing: AtomicU8,
+    /// Given back; changes while `silent` is locked.
+    released: AtomicBool,
+}
+
+/// Nothing was shown yet.
+const SILENT: u8 = 0;
+/// It has sent a request, or bytes for the app, and has no identity.
+const STRANGER: u8 = 1;
+/// It has proved an identity of the mesh.
+const MESHED: u8 = 2;
+
+impl Place {
+    /// From now on `task`, which serves it, may be ended to make room, until it has shown something.
+    pub(crate) fn is_served_by(self: &Arc<Self>, task: AbortHandle) {
+        if self.direction == Direction::Inbound {
+            self.admission.silent.lock().insert(self.clone(), task);
+        }
+    }
+
+    /// The peer has proved who it is.
+    pub(crate) fn meshed(&self) {
+        let mut silent = self.admission.silent.lock();
+        self.standing.store(MESHED, Ordering::Relaxed);
+        silent.remove(self);
+    }
+
+    /// A peer without an identity sends a request, or bytes for the app: asked each time.
+    ///
+    /// # Errors
+    /// E010 when there is no room for it.
+    pub(crate) fn stranger(&self) -> Result<(), ProxyError> {
+        let admission = &*self.admission;
+        if admission.level() >= Level::Hard {
+            let detail = "the sidecar is short of memory and refuses peers without an identity";
+            return Err(ProxyError::new(ErrorCode::ConnectionLimit, detail));
+        }
+        if self.standing.load(Ordering::Relaxed) == STRANGER {
+            return Ok(());
+        }
+        let mut silent = admission.silent.lock();
+        let limit = admission.limits.strangers;
+        if self.released.load(Ordering::Relaxed) || admission.strangers.load(Ordering::Relaxed) >= limit {
+            let detail = format!("{limit} inbound connections without an identity are open, which is the limit");
+            return Err(ProxyError::new(ErrorCode::ConnectionLimit, detail));
+        }
+        admission.strangers.fetch_add(1, Ordering::Relaxed);
+        self.standing.store(STRANGER, Ordering::Relaxed);
+        silent.remove(self);
+        Ok(())
+    }
+
+    /// Whether a peer without an identity is to leave after its present request.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.admission.is_tight()
+    }
+
+    fn release(&self) {
+        if self.released.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let side = side(self.direction);
+        self.admission.open[side].fetch_sub(1, Ordering::Relaxed);
+        self.admission.descriptors[side].fetch_sub(1, Ordering::Relaxed);
+        if self.standing.load(Ordering::Relaxed) == STRANGER {
+            self.admission.strangers.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn side(direction: Direction) -> usize {
+    match direction {
+        Direction::Inbound => 0,
+        Direction::Outbound => 1,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
