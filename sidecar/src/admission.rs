@@ -2,8 +2,8 @@
 //! there is no room. Workers share it: a connection takes a place when it is accepted and gives it back when it ends, and
 //! requests only read.
 
-mod silent;
 mod source;
+mod tasks;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -19,8 +19,8 @@ use crate::error::ProxyError;
 use crate::http::Direction;
 use crate::limits::Limits;
 use crate::overload::Level;
-use silent::Silent;
 use source::Source;
+use tasks::Tasks;
 
 /// A connection that has shown nothing is not closed for another before it is so old, unless there is no room at all: a peer
 /// on a busy machine has had its turn.
@@ -33,14 +33,22 @@ pub(crate) struct Admission {
     open: [AtomicUsize; 2],
     /// Descriptors of accepted and dialled connections, by direction.
     descriptors: [AtomicUsize; 2],
-    strangers: AtomicUsize,
-    silent: Mutex<Silent>,
+    inbound: Mutex<Inbound>,
     ids: AtomicU64,
     /// Closed to make room.
     closed: AtomicU64,
     level: AtomicU8,
     /// Bytes used and the limit; 0: there is none.
     memory: [AtomicU64; 2],
+}
+
+/// Inbound connections without an identity.
+#[derive(Default)]
+struct Inbound {
+    /// They have shown nothing yet: no identity, no request, no byte for the app.
+    silent: Tasks,
+    /// They have sent a request, or bytes for the app.
+    strangers: Tasks,
 }
 
 /// Why a connection is not taken.
@@ -70,8 +78,7 @@ impl Admission {
             limits,
             open: Default::default(),
             descriptors: Default::default(),
-            strangers: AtomicUsize::new(0),
-            silent: Mutex::default(),
+            inbound: Mutex::default(),
             ids: AtomicU64::new(0),
             closed: AtomicU64::new(0),
             level: AtomicU8::new(Level::Normal as u8),
@@ -109,6 +116,9 @@ impl Admission {
     /// Takes a descriptor for a connection that is dialled; `None` when the direction has had its share.
     pub(crate) fn dial(self: &Arc<Self>, direction: Direction) -> Option<Dialled> {
         let side = side(direction);
+        if direction == Direction::Inbound && self.reached(|limit| limit) {
+            self.close_silent(1, Duration::ZERO);
+        }
         self.take_descriptor(side).then(|| Dialled { admission: self.clone(), side })
     }
 
@@ -131,6 +141,17 @@ impl Admission {
             || inbound + outbound.load(Ordering::Relaxed) >= of(self.limits.together)
     }
 
+    /// Whether descriptors are left for a peer without an identity: the last eighth of the share is for the mesh. Others that
+    /// have shown nothing, more than `own`, make room.
+    fn has_descriptors_for_strangers(&self, own: usize) -> bool {
+        let most = self.limits.share - self.limits.share / 8;
+        let over = || (self.descriptors[side(Direction::Inbound)].load(Ordering::Relaxed) + 1).saturating_sub(most);
+        if over() > 0 && self.silent() > own {
+            self.close_silent(over(), Duration::ZERO);
+        }
+        over() == 0
+    }
+
     /// Whether few places are left for inbound connections.
     pub(crate) fn is_crowded(&self) -> bool {
         self.reached(Limits::crowded)
@@ -146,24 +167,38 @@ impl Admission {
 
     /// Closes up to `count` connections that have shown nothing for `age`.
     pub(crate) fn close_silent(&self, count: usize, age: Duration) {
-        let mut tasks = Vec::new();
+        self.close(count, age, |inbound| &mut inbound.silent);
+    }
+
+    /// Closes up to `count` connections that run and have no identity.
+    pub(crate) fn close_strangers(&self, count: usize) {
+        self.close(count, Duration::ZERO, |inbound| &mut inbound.strangers);
+    }
+
+    fn close(&self, count: usize, age: Duration, of: impl Fn(&mut Inbound) -> &mut Tasks) {
+        let mut ended = Vec::new();
         {
-            let mut silent = self.silent.lock();
-            while tasks.len() < count {
-                let Some((place, task)) = silent.take_one(age) else { break };
+            let mut inbound = self.inbound.lock();
+            while ended.len() < count {
+                let Some((place, task)) = of(&mut inbound).take_one(age) else { break };
                 // Its place is free at once; the task ends when it comes to its turn.
                 place.release();
-                tasks.push(task);
+                ended.push(task);
             }
         }
-        self.closed.fetch_add(tasks.len() as u64, Ordering::Relaxed);
+        self.closed.fetch_add(ended.len() as u64, Ordering::Relaxed);
         // Not under the lock, which the end of a task takes.
-        tasks.iter().for_each(AbortHandle::abort);
+        ended.iter().for_each(AbortHandle::abort);
     }
 
     /// Connections that have shown nothing yet.
     pub(crate) fn silent(&self) -> usize {
-        self.silent.lock().len()
+        self.inbound.lock().silent.len()
+    }
+
+    /// Connections that run and have no identity.
+    pub(crate) fn strangers(&self) -> usize {
+        self.inbound.lock().strangers.len()
     }
 
     pub(crate) fn set_level(&self, level: Level) {
@@ -227,8 +262,10 @@ impl Drop for Held {
         if place.direction == Direction::Outbound {
             return place.release();
         }
-        let mut silent = place.admission.silent.lock();
-        silent.remove(place);
+        let mut inbound = place.admission.inbound.lock();
+        // Of one kind or none.
+        inbound.silent.remove(place);
+        inbound.strangers.remove(place);
         place.release();
     }
 }
@@ -251,9 +288,9 @@ pub(crate) struct Place {
     direction: Direction,
     source: Source,
     id: u64,
-    /// Of an inbound connection; changes while `silent` is locked.
+    /// Of an inbound connection; changes while `inbound` is locked.
     standing: AtomicU8,
-    /// Given back; changes while `silent` is locked.
+    /// Given back; changes while `inbound` is locked.
     released: AtomicBool,
 }
 
@@ -268,39 +305,45 @@ impl Place {
     /// From now on `task`, which serves it, may be ended to make room, until it has shown something.
     pub(crate) fn is_served_by(self: &Arc<Self>, task: AbortHandle) {
         if self.direction == Direction::Inbound {
-            self.admission.silent.lock().insert(self.clone(), task);
+            self.admission.inbound.lock().silent.insert(self.clone(), task);
         }
     }
 
     /// The peer has proved who it is.
     pub(crate) fn meshed(&self) {
-        let mut silent = self.admission.silent.lock();
+        let mut inbound = self.admission.inbound.lock();
         self.standing.store(MESHED, Ordering::Relaxed);
-        silent.remove(self);
+        inbound.silent.remove(self);
     }
 
     /// A peer without an identity sends a request, or bytes for the app: asked each time.
     ///
     /// # Errors
     /// E010 when there is no room for it.
-    pub(crate) fn stranger(&self) -> Result<(), ProxyError> {
+    pub(crate) fn stranger(self: &Arc<Self>) -> Result<(), ProxyError> {
         let admission = &*self.admission;
         if admission.level() >= Level::Hard {
             let detail = "the sidecar is short of memory and refuses peers without an identity";
             return Err(ProxyError::new(ErrorCode::ConnectionLimit, detail));
         }
-        if self.standing.load(Ordering::Relaxed) == STRANGER {
-            return Ok(());
-        }
-        let mut silent = admission.silent.lock();
-        let limit = admission.limits.strangers;
-        if self.released.load(Ordering::Relaxed) || admission.strangers.load(Ordering::Relaxed) >= limit {
-            let detail = format!("{limit} inbound connections without an identity are open, which is the limit");
+        let known = self.standing.load(Ordering::Relaxed) == STRANGER;
+        if !admission.has_descriptors_for_strangers(usize::from(!known)) {
+            let detail = "descriptors are short, and the last are for peers with an identity";
             return Err(ProxyError::new(ErrorCode::ConnectionLimit, detail));
         }
-        admission.strangers.fetch_add(1, Ordering::Relaxed);
+        if known {
+            return Ok(());
+        }
+        let mut inbound = admission.inbound.lock();
+        let limit = admission.limits.strangers;
+        let task = if inbound.strangers.len() < limit { inbound.silent.remove(self) } else { None };
+        // None as well when it is being closed to make room.
+        let Some(task) = task else {
+            let detail = format!("{limit} inbound connections without an identity are open, which is the limit");
+            return Err(ProxyError::new(ErrorCode::ConnectionLimit, detail));
+        };
         self.standing.store(STRANGER, Ordering::Relaxed);
-        silent.remove(self);
+        inbound.strangers.insert(self.clone(), task);
         Ok(())
     }
 
@@ -316,9 +359,6 @@ impl Place {
         let side = side(self.direction);
         self.admission.open[side].fetch_sub(1, Ordering::Relaxed);
         self.admission.descriptors[side].fetch_sub(1, Ordering::Relaxed);
-        if self.standing.load(Ordering::Relaxed) == STRANGER {
-            self.admission.strangers.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 }
 

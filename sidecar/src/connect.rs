@@ -147,9 +147,9 @@ enum Stream {
 
 impl Reset for Io {
     fn reset_when_dropped(&self) {
-        match self {
-            Self::Plain(io) => io.reset_when_dropped(),
-            Self::Tls(io) => io.reset_when_dropped(),
+        match &self.stream {
+            Stream::Plain(io) => io.reset_when_dropped(),
+            Stream::Tls(io) => io.reset_when_dropped(),
         }
     }
 }

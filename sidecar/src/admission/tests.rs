@@ -41,9 +41,9 @@ async fn silent_strangers_never_take_the_places_of_the_own_app() {
     }
     assert_eq!(admission.open(Direction::Inbound), admission.limits().each);
 
-    // What they make the sidecar dial is theirs.
+    // What is dialled for them is theirs, and takes their places.
     let dialled: Vec<_> = (0..2000).map_while(|_| admission.dial(Direction::Inbound)).collect();
-    assert_eq!(dialled.len(), admission.limits().share - admission.limits().each);
+    assert_eq!((dialled.len(), admission.open(Direction::Inbound)), (admission.limits().share, 0));
 
     let own = admission.limits().together - admission.limits().share;
     let outbound: Vec<_> =
@@ -113,7 +113,62 @@ async fn places_are_kept_for_peers_that_prove_who_they_are() {
     assert_eq!(closed(&open).await, 0);
     drop(open);
     assert_eq!((admission.open(Direction::Inbound), admission.silent()), (0, 0));
-    assert_eq!(admission.strangers.load(Ordering::Relaxed), 0);
+    assert_eq!(admission.strangers(), 0);
+}
+
+#[tokio::test]
+async fn descriptors_are_kept_for_what_peers_of_the_mesh_have_dialled() {
+    let admission = admission();
+    let limits = *admission.limits();
+    // Each of them has the app dialled, without a word.
+    let silent: Vec<_> =
+        (0..limits.each).map(|_| (from(&admission, 1).unwrap(), admission.dial(Direction::Inbound))).collect();
+    let peer = from(&admission, 2).unwrap();
+    peer.held.place().meshed();
+    assert!(admission.dial(Direction::Inbound).is_some(), "one that is silent makes room");
+    drop(silent);
+
+    let mut strangers = Vec::new();
+    let refused = loop {
+        let stranger = from(&admission, 1).unwrap();
+        match stranger.held.place().stranger() {
+            Ok(()) => strangers.push((stranger, admission.dial(Direction::Inbound).expect("a descriptor to go on"))),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused.code, ErrorCode::ConnectionLimit);
+    for _ in 1..limits.share / 16 {
+        let peer = from(&admission, 2).expect("there is a place");
+        peer.held.place().meshed();
+        strangers.push((peer, admission.dial(Direction::Inbound).expect("and a descriptor to go on")));
+    }
+    let again = strangers[0].0.held.place().stranger();
+    assert_eq!(
+        again.err().map(|error| error.code),
+        Some(ErrorCode::ConnectionLimit),
+        "nor are there for more requests"
+    );
+}
+
+#[tokio::test]
+async fn strangers_that_run_can_be_closed_and_meshed_peers_cannot() {
+    let admission = admission();
+    let open: Vec<_> = (0..20).map(|n| from(&admission, n % 4).unwrap()).collect();
+    for (n, open) in open.iter().enumerate() {
+        match n % 4 {
+            0 => open.held.place().meshed(),
+            _ => open.held.place().stranger().unwrap(),
+        }
+    }
+    admission.close_silent(100, Duration::ZERO);
+    assert_eq!(closed(&open).await, 0);
+
+    admission.close_strangers(4);
+    assert_eq!((closed(&open).await, admission.strangers()), (4, 11));
+    admission.close_strangers(100);
+    assert_eq!((closed(&open).await, admission.open(Direction::Inbound)), (15, 5));
+    drop(open);
+    assert_eq!(admission.open(Direction::Inbound), 0);
 }
 
 #[tokio::test]

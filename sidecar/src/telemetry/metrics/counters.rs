@@ -201,11 +201,11 @@ fn encode_admission(encoder: &mut DescriptorEncoder<'_>, facts: &ControlFacts) -
     let help =
         ("outrigger_inbound_silent_connections", "Open connections that have sent no request and proved no identity");
     encode_gauge(encoder, help, &[(&[], facts.silent as f64)])?;
-    let help = ("outrigger_inbound_connections_shed", "Silent connections closed to make room");
+    let help = ("outrigger_inbound_connections_shed", "Connections of peers without an identity closed to make room");
     encode_counter(encoder, help, &[(&[], facts.closed)])?;
     let help = ("outrigger_control_max_descriptors", "Descriptors that the process may have");
     encode_gauge(encoder, help, &[(&[], facts.limits.descriptors as f64)])?;
-    let help = ("outrigger_control_overload", "How short memory is: 0 normal, 1 tight, 2 hard, 3 full");
+    let help = ("outrigger_control_overload", "How short memory is: 0 normal, 1 tight, 2 hard, 3 full, 4 critical");
     encode_gauge(encoder, help, &[(&[], f64::from(facts.overload as u8))])?;
     let Some((used, limit)) = facts.memory else { return Ok(()) };
     let help = ("outrigger_control_memory_used_bytes", "Memory that counts towards the limit");

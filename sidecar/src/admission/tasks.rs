@@ -1,6 +1,5 @@
-//! Inbound connections that have shown nothing yet: no identity, no request, no byte for the app. When there is no room they
-//! are closed first, the oldest of the source that has most of them: whoever opens connections to keep others out pays with
-//! his own, and one that has sent its request is safe, however many its source has.
+//! Inbound connections that may be closed to make room: the oldest of the source that has most of them goes first. Whoever opens
+//! connections to keep others out pays with his own.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,9 +12,9 @@ use tokio::time::Instant;
 use super::Place;
 use super::source::Source;
 
-/// All of them.
+/// Connections of one kind, and the tasks that serve them.
 #[derive(Default)]
-pub(super) struct Silent {
+pub(super) struct Tasks {
     /// The oldest of a source first: ids grow.
     all: BTreeMap<(Source, u64), Entry>,
     counts: HashMap<Source, usize, RandomState>,
@@ -30,18 +29,18 @@ struct Entry {
     since: Instant,
 }
 
-impl Silent {
+impl Tasks {
     pub(super) fn insert(&mut self, place: Arc<Place>, task: AbortHandle) {
         let (source, id) = (place.source, place.id);
         self.all.insert((source, id), Entry { place, task, since: Instant::now() });
         self.count(source, 1);
     }
 
-    /// It has shown something, or is over.
-    pub(super) fn remove(&mut self, place: &Place) {
-        if self.all.remove(&(place.source, place.id)).is_some() {
-            self.count(place.source, -1);
-        }
+    /// Takes out one that is of another kind now, or over.
+    pub(super) fn remove(&mut self, place: &Place) -> Option<AbortHandle> {
+        let entry = self.all.remove(&(place.source, place.id))?;
+        self.count(place.source, -1);
+        Some(entry.task)
     }
 
     /// Takes out the oldest of the source that has most, unless it is younger than `age`.
