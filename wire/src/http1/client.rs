@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::EXPECT;
-use http::{Method, Response, request, response};
+use http::{Method, Response, StatusCode, request, response};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -99,7 +99,10 @@ where
         let mut state = self.0.lock();
         // Who was asked whether to go on and has not said so may or may not read the body: what it takes the next bytes for is unknown.
         let unsettled = sending && head.headers.contains_key(EXPECT);
-        state.reusable = keep_alive && failed.is_none() && !unsettled;
+        // What follows such an answer is no HTTP (RFC 9110 sections 7.8 and 9.3.6), whether the caller switches or not.
+        let left = parts.status == StatusCode::SWITCHING_PROTOCOLS
+            || (head.method == Method::CONNECT && parts.status.is_success());
+        state.reusable = keep_alive && failed.is_none() && !unsettled && !left;
         if sending {
             state.sending = true;
             // Ends with the body that it sends, or with the response.

@@ -499,6 +499,21 @@ async fn a_server_that_speaks_out_of_turn_gets_no_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_has_left_http_is_not_used_again() {
+    let connect =
+        || Request::builder().method("CONNECT").uri("a:80").header("host", "a:80").body(Empty::new()).unwrap();
+    for (request, response) in [
+        (get(), "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"),
+        (connect(), "HTTP/1.1 200 OK\r\n\r\n"),
+    ] {
+        let (mut connection, mut server) = dialled();
+        let (got, ()) = tokio::join!(send(&mut connection, request), server.say(response));
+        drop(got.unwrap());
+        assert!(!connection.is_reusable(), "{response:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_ends_with_its_response_is_not_used_again() {
     for response in [
         "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
