@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// The targets to run; all when none is named.
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
-    /// Time for each target, in seconds.
+    /// Time for each target, in seconds; 0 runs the inputs of the corpus once and looks for no others.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     seconds: u32,
     /// Targets that run at the same time [default: one per core]
@@ -183,7 +183,9 @@ impl<'a> Place<'a> {
 
     fn fuzz(&self, seconds: u32) -> Report {
         let output = self.command().and_then(|mut command| {
-            command.args([format!("-max_total_time={seconds}"), "-print_final_stats=1".to_owned()]);
+            // To libFuzzer, no time is time without end.
+            let bound = if seconds == 0 { "-runs=0".to_owned() } else { format!("-max_total_time={seconds}") };
+            command.args([bound, "-print_final_stats=1".to_owned()]);
             command.arg(self.found()).arg(self.corpus());
             report::timed(&mut command)
         });
