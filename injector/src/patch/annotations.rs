@@ -182,7 +182,9 @@ fn is_inbound(text: &str) -> bool {
 }
 
 fn is_url(text: &str) -> bool {
-    is_text(text) && text.parse::<http::Uri>().is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some())
+    let leads_to_a_host =
+        |uri: http::Uri| uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty());
+    is_text(text) && text.parse().is_ok_and(leads_to_a_host)
 }
 
 fn is_ratio(text: &str) -> bool {
@@ -239,7 +241,7 @@ mod tests {
             ("log-filter", &["debug", "info,outrigger_sidecar=debug"], &["foo=bar=baz", "", "a=b"]),
             ("skip-outbound-cidrs", &["10.0.0.0/8", "2001:db8::/32,192.0.2.1"], &["10.0.0.0/33", "example.com"]),
             ("access-log", &["off", "sample:100"], &["sample:0", "some"]),
-            ("otlp", &["http://collector.tracing:4317"], &["collector:4317", "https://x", "http://"]),
+            ("otlp", &["http://collector.tracing:4317"], &["collector:4317", "https://x", "http://", "http://@:4317"]),
             ("trace-ratio", &["0", "0.1", "1"], &["1.1", "-0.1", "NaN"]),
             ("drain-timeout", &["30s", "500ms", "2m"], &["30", "s", "1h", "-1s"]),
             ("client-cert-headers", &["keep", "remove"], &["", "true", "Keep"]),
