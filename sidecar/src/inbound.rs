@@ -23,7 +23,7 @@ use tower::ServiceBuilder;
 
 use crate::admission::Place;
 use crate::connect::{Io, Reset};
-use crate::detect::{self, Detected, Prefixed, Sides};
+use crate::detect::{self, Detected, Learned, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{
     Admit, Asserted, Direction, Dispatch, HTTP2, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To, Version,
@@ -63,7 +63,7 @@ pub(crate) async fn serve(
     if policy.mode == InboundMode::Strict {
         // Nothing is dialled and nothing answered before the peer has proved who it is.
         return match timeout(HANDSHAKE, detect::mesh_hello(&mut io)).await {
-            Ok(true) => serve_meshed(worker, io, app, (address, place)).await,
+            Ok(true) => serve_meshed(worker, io, app, &policy.learned, (address, place)).await,
             Ok(false) | Err(_) => {
                 let detail = format!("{address} came without mesh TLS to port {}, whose mode is strict", app.port());
                 Err(ProxyError::new(ErrorCode::TlsProtocol, detail))
@@ -76,14 +76,14 @@ pub(crate) async fn serve(
     // A meshed peer comes with TLS, whatever the app's port carries: only HTTP can be told without a look.
     let opaque = matches!(policy.protocol, Protocol::Opaque | Protocol::Tls);
     let declared = if opaque { Protocol::Detect } else { policy.protocol };
-    let sides = Sides { server_first: &policy.server_first, hello: detect::HELLO };
+    let sides = Sides { learned: &policy.learned, has_routes: false, hello: detect::HELLO };
     match detect::detect(&mut io, declared, sides, open).await? {
         // 4
         Detected::Http1 | Detected::Http2 if opaque => serve_bytes(&worker, io, app, None, &caller).await,
         Detected::Tls(dialled) => {
             if detect::mesh_hello(&mut io).await {
                 drop(dialled);
-                return serve_meshed(worker, io, app, (address, place)).await;
+                return serve_meshed(worker, io, app, &policy.learned, (address, place)).await;
             }
             serve_bytes(&worker, io, app, dialled, &caller).await // the app's own TLS
         }
@@ -99,12 +99,16 @@ async fn serve_meshed(
     worker: Arc<Worker>,
     io: Prefixed<TcpStream>,
     app: SocketAddr,
+    learned: &Learned,
     (address, place): (SocketAddr, Arc<Place>),
 ) -> Result<(), ProxyError> {
     let (io, peer, alpn) = accept_tls(&worker, io, address).await?; // 5
     place.meshed();
     let caller = Arc::new(Caller { peer: Some(peer), address, place });
     let to = To::App(worker.store.app(app));
+    if alpn != Alpn::Opaque {
+        learned.http();
+    }
     match alpn {
         Alpn::Http1 => serve_http(worker, io, to, caller, Version::Http1, Version::Http1).await,
         Alpn::Http2 => serve_http(worker, io, to, caller, Version::Http2, Version::Http2).await,
@@ -171,7 +175,10 @@ where
     }
     let dialled = match dialled {
         Some(dialled) => dialled,
-        None => Prefixed::new(worker.to_app.plain(app).await?), // 10
+        None => {
+            let opened = worker.to_app.plain(app).await; // 10
+            Prefixed::new(opened.inspect_err(|_| io.reset_when_dropped())?)
+        }
     };
     let record = worker.telemetry.tcp_inbound(caller.clone(), app);
     let unheard = AtomicBool::new(caller.peer.is_none());
@@ -191,5 +198,5 @@ where
 pub(crate) struct PortPolicy {
     pub(crate) mode: InboundMode,
     pub(crate) protocol: Protocol,
-    pub(crate) server_first: Arc<AtomicBool>,
+    pub(crate) learned: Arc<Learned>,
 }

@@ -49,7 +49,8 @@ pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<S
     let mut io = Prefixed::new(io);
     let mut via = None;
     let open = async || open_bytes(&worker, &target, &mut via).await;
-    let sides = Sides { server_first: target.server_first(), hello: Duration::ZERO };
+    let has_routes = matches!(&**target.kind(), TargetKind::Service { routes: Some(_), .. });
+    let sides = Sides { learned: target.learned(), has_routes, hello: Duration::ZERO };
     match detect::detect(&mut io, declared(&target), sides, open).await? {
         // 4
         Detected::Http1 => serve_http(worker, io, target, Version::Http1).await,
@@ -58,7 +59,10 @@ pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<S
             let peer = match dialled {
                 // The client took its time: the connection was opened to see who speaks first.
                 Some(peer) => peer,
-                None => Prefixed::new(open_bytes(&worker, &target, &mut via).await?), // 7, 9, 10, 11
+                None => {
+                    let opened = open_bytes(&worker, &target, &mut via).await; // 7, 9, 10, 11
+                    Prefixed::new(opened.inspect_err(|_| io.reset_when_dropped())?)
+                }
             };
             let via = via.ok_or_else(|| ProxyError::new(ErrorCode::Internal, "a connection without an endpoint"))?;
             serve_bytes(&worker, io, peer, via).await

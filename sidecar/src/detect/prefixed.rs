@@ -20,16 +20,18 @@ pub(crate) struct Prefixed<T> {
     inner: T,
     seen: Vec<u8>,
     read: usize,
+    /// What ended the stream while it was looked at: told to the reader as well, whom the stream would tell of a mere end.
+    failed: Option<io::ErrorKind>,
 }
 
 impl<T> Prefixed<T> {
     pub(crate) fn new(inner: T) -> Self {
-        Self { inner, seen: Vec::new(), read: 0 }
+        Self { inner, seen: Vec::new(), read: 0, failed: None }
     }
 
     /// Makes a stream of which `seen` has been read already.
     pub(crate) fn with(inner: T, seen: bytes::Bytes) -> Self {
-        Self { inner, seen: seen.into(), read: 0 }
+        Self { inner, seen: seen.into(), read: 0, failed: None }
     }
 
     /// Returns the bytes that have been looked at and not read.
@@ -54,7 +56,10 @@ impl<T: AsyncRead + Unpin> Prefixed<T> {
         }
         let mut bytes = [MaybeUninit::uninit(); STEP];
         let mut bytes = ReadBuf::uninit(&mut bytes[..room]);
-        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut bytes))?;
+        if let Err(error) = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut bytes)) {
+            self.failed = Some(error.kind());
+            return Poll::Ready(Err(error));
+        }
         let new = bytes.filled();
         // No more than came: a peer that stops here may stay for a while.
         self.seen.reserve_exact(new.len());
@@ -74,6 +79,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Prefixed<T> {
         let this = self.get_mut();
         let rest = &this.seen[this.read..];
         if rest.is_empty() {
+            if let Some(kind) = this.failed.take() {
+                return Poll::Ready(Err(kind.into()));
+            }
             return Pin::new(&mut this.inner).poll_read(cx, buf);
         }
         let n = rest.len().min(buf.remaining());
@@ -143,5 +151,19 @@ mod tests {
         let mut rest = vec![0; 3 + 3 * LIMIT];
         io.read_exact(&mut rest).await.unwrap();
         assert!(rest.starts_with(b"GETxx"), "and nothing is lost");
+    }
+
+    #[tokio::test]
+    async fn a_reset_that_was_met_while_looking_is_no_mere_end_for_the_reader() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut io = Prefixed::new(listener.accept().await.unwrap().0);
+        client.set_zero_linger().unwrap();
+        drop(client);
+        assert!(io.fill().await.is_err());
+
+        let read = io.read(&mut [0; 10]).await;
+
+        assert!(read.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset));
     }
 }

@@ -4,13 +4,14 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use outrigger_proto::ServicePort;
 use outrigger_proto::model::{Fault, Protocol};
 
 use crate::balance::Backend;
+use crate::detect::Learned;
 use crate::route::{self, RouteTable, RuleName};
 
 /// A compiled rule whose backends are balancers.
@@ -20,8 +21,7 @@ pub(crate) type Rule = route::Rule<Arc<Backend>>;
 pub(crate) struct Target {
     pub(crate) destination: SocketAddr,
     kind: ArcSwap<TargetKind>,
-    /// Its server has spoken first before: the next connection need not wait for the client.
-    server_first: AtomicBool,
+    learned: Learned,
     /// Seconds since the store's start.
     last_used: AtomicU64,
 }
@@ -53,7 +53,7 @@ impl Target {
         Self {
             destination,
             kind: ArcSwap::from_pointee(kind),
-            server_first: AtomicBool::new(false),
+            learned: Learned::default(),
             last_used: AtomicU64::new(0),
         }
     }
@@ -66,8 +66,9 @@ impl Target {
         self.kind.store(Arc::new(kind));
     }
 
-    pub(crate) fn server_first(&self) -> &AtomicBool {
-        &self.server_first
+    /// What connections to it have taught.
+    pub(crate) fn learned(&self) -> &Learned {
+        &self.learned
     }
 
     pub(crate) fn used(&self, at: u64) {

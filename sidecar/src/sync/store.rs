@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -18,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::balance::{Backend, BackendName, Endpoint};
+use crate::detect::Learned;
 use crate::error::ProxyError;
 use crate::inbound::PortPolicy;
 use crate::orig_dst::OrigDst;
@@ -41,7 +41,7 @@ pub(crate) struct Store {
     backends: Mutex<Map<ServicePort, Arc<Backend>>>,
     apps: RwLock<Map<SocketAddr, Arc<Endpoint>>>,
     workload: ArcSwapOption<model::Workload>,
-    learned: RwLock<Map<u16, Arc<AtomicBool>>>,
+    learned: RwLock<Map<u16, Arc<Learned>>>,
     settings: ArcSwapOption<MeshSettings>,
     /// Set by the sync client: is there anyone to ask?
     connected: watch::Sender<bool>,
@@ -132,14 +132,14 @@ impl Store {
         let mode = workload.mode;
         let declared = workload.ports.iter().find(|(declared, _)| declared.get() == port);
         let protocol = declared.map_or(Protocol::Detect, |(_, protocol)| *protocol);
-        if let Some(server_first) = self.learned.read().get(&port) {
-            return Ok(PortPolicy { mode, protocol, server_first: server_first.clone() });
+        if let Some(learned) = self.learned.read().get(&port) {
+            return Ok(PortPolicy { mode, protocol, learned: learned.clone() });
         }
         let mut learned = self.learned.write();
         if learned.len() >= MAX_APPS {
             learned.clear();
         }
-        Ok(PortPolicy { mode, protocol, server_first: learned.entry(port).or_default().clone() })
+        Ok(PortPolicy { mode, protocol, learned: learned.entry(port).or_default().clone() })
     }
 
     async fn own_workload(&self) -> Result<Arc<model::Workload>, ProxyError> {
