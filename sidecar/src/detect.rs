@@ -44,6 +44,9 @@ const STALLED: Duration = Duration::from_secs(10);
 /// without TLS waits for it, where servers speak first.
 pub(crate) const HELLO: Duration = Duration::from_millis(50);
 
+/// How long the settings of an HTTP/2 server are kept back for its client, who has no use for them before it has spoken.
+const SETTINGS_HELD: Duration = Duration::from_millis(200);
+
 /// What is known of the two sides.
 pub(crate) struct Sides<'a> {
     /// What former connections to the destination have taught; learns from this one.
@@ -142,6 +145,10 @@ where
             biased;
             // The server's byte first: it may have been waiting while the client's was sent as an answer to it.
             read = peer.fill() => {
+                if is_settings(peer.seen()) {
+                    settled(io, SETTINGS_HELD).await;
+                    return Ok(if io.seen().is_empty() { Detected::Opaque(Some(peer)) } else { sides.decided(io, Some(peer)) });
+                }
                 if read.is_ok_and(|read| read > 0) {
                     sides.learned.server_spoke_first();
                 }
@@ -169,6 +176,12 @@ async fn settled<T: AsyncRead + AsyncWrite + Unpin>(io: &mut Prefixed<T>, patien
     // Too late is as much an answer as any.
     let _ = timeout(patience, more).await;
     sniff(io.seen())
+}
+
+/// Whether a server begins HTTP/2: it may send its SETTINGS as soon as it has accepted, and does not speak first for that (RFC 9113
+/// section 3.4).
+fn is_settings(bytes: &[u8]) -> bool {
+    matches!(bytes, [0, 0, _, 4, 0, 0, 0, 0, 0, ..])
 }
 
 async fn reached(time: Option<Instant>) {

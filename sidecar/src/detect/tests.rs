@@ -264,3 +264,29 @@ async fn a_peer_is_heard_when_the_app_ends_at_once() {
     assert!(matches!(detected.unwrap(), Detected::Tls(Some(_))));
     assert!(!learned.server_speaks_first(), "an end is not a word");
 }
+
+#[tokio::test(start_paused = true)]
+async fn settings_that_come_before_a_busy_client_are_no_server_that_speaks_first() {
+    let learned = Learned::default();
+    for (says, http2) in
+        [(Some(&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..]), true), (Some(b"\x01\x02"), false), (None, false)]
+    {
+        let (mut client, a) = duplex(100);
+        let (mut server, b) = duplex(100);
+        server.write_all(&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0x40, 0]).await.unwrap();
+        let mut io = Prefixed::new(a);
+        let say = async {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            client.write_all(says.unwrap_or_default()).await.unwrap();
+        };
+
+        let ((), detected) = tokio::join!(say, detect(&mut io, Protocol::Detect, sides(&learned), async || Ok(b)));
+
+        match detected.unwrap() {
+            Detected::Http2 => assert!(http2),
+            Detected::Opaque(Some(peer)) => assert!(!http2 && peer.seen().len() == 15),
+            _ => panic!("{says:?}"),
+        }
+        assert!(!learned.server_speaks_first() && !learned.has_words());
+    }
+}
