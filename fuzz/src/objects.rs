@@ -31,6 +31,8 @@ pub fn run(data: &[u8]) {
     let Some(kind) = Kind::named(group, value["kind"].as_str().unwrap_or_default()) else { return };
     match from_json(kind, value) {
         Ok(same) => assert_eq!(same, *object, "as JSON"),
+        // In YAML a number or a boolean where a string belongs is taken for its text (`version: 1` of a selector); JSON tells them apart.
+        Err(error) if error.to_string().contains("expected a string") => {}
         Err(error) => panic!("not as JSON: {error}"),
     }
 }

@@ -82,7 +82,7 @@ pub fn requests(bytes: &[u8]) -> Vec<Message> {
             at += line.1;
         }
         let Some((line, fields, head_end)) = head(bytes, at) else { return all };
-        if !line[2].starts_with(b"HTTP/1.") || line[2].len() != 8 {
+        if !matches!(line[2].strip_prefix(b"HTTP/1."), Some([minor]) if minor.is_ascii_digit()) {
             return all;
         }
         let body = match length(&fields) {
@@ -231,7 +231,8 @@ fn chunks(bytes: &[u8], mut at: usize) -> Body {
         let digits = text.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let size = std::str::from_utf8(&text[..digits]).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
         let extension = text[digits..].trim_ascii_start();
-        let Some(size) = size.filter(|_| !text.contains(&b'\r') && (extension.is_empty() || extension[0] == b';'))
+        let control = text.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
+        let Some(size) = size.filter(|_| !control && (extension.is_empty() || extension[0] == b';'))
         else {
             return Body::Malformed { data };
         };
@@ -252,6 +253,9 @@ fn chunks(bytes: &[u8], mut at: usize) -> Body {
 fn trailers(bytes: &[u8], mut at: usize, data: Vec<u8>) -> Body {
     loop {
         let Some((text, length)) = line(&bytes[at..]) else { return Body::Partial { data } };
+        if !bytes[at..at + length].ends_with(b"\r\n") {
+            return Body::Malformed { data };
+        }
         at += length;
         if text.is_empty() {
             return Body::Whole { data, end: at };

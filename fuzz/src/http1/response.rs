@@ -49,7 +49,8 @@ fn compare(method: &Method, bytes: &[u8], ours: &Outcome, hyper: &Outcome) {
     };
     let plain = reference::answers(bytes, &[method.as_str().as_bytes().to_vec()]);
     let Some(theirs) = &hyper.message else { panic!("we alone have a response: {mine:?} {plain:?}") };
-    assert_eq!((&mine.line, mine.version, &mine.fields), (&theirs.line, theirs.version, &theirs.fields));
+    assert_eq!((&mine.line, mine.version), (&theirs.line, theirs.version));
+    assert_eq!(mine.with_plain_lengths(), theirs.with_plain_lengths(), "fields");
     if mine.body.whole {
         assert_eq!(mine.body, theirs.body, "body");
     } else {

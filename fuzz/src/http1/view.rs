@@ -38,6 +38,27 @@ impl Message {
         }
         settled
     }
+
+    /// The fields with lengths in the one form in which they are passed on: `007` as `7` (some readers take it for octal), and several
+    /// that agree as one.
+    #[must_use]
+    pub fn with_plain_lengths(&self) -> Fields {
+        let mut fields = Fields::new();
+        for (name, value) in &self.fields {
+            let is_length = name == CONTENT_LENGTH.as_str();
+            let field = (name.clone(), if is_length { without_zeros(value).to_vec() } else { value.clone() });
+            if !is_length || fields.last() != Some(&field) {
+                fields.push(field);
+            }
+        }
+        fields
+    }
+}
+
+/// Without the zeros in front, of which one stays where there is nothing else.
+fn without_zeros(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+    &digits[zeros.min(digits.len().saturating_sub(1))..]
 }
 
 /// The fields, without the length of a body that comes in chunks: it means nothing, and is taken away.

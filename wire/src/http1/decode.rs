@@ -208,6 +208,10 @@ impl Chunked {
     fn trailers(&mut self, read: &mut BytesMut) -> Result<Option<HeaderMap>, Fault> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let parsed = httparse::parse_headers(read, &mut fields);
+        let seen = if let Ok(httparse::Status::Complete((length, _))) = parsed { &read[..length] } else { &read[..] };
+        if has_bare_line_feed(seen) {
+            return Err(Fault::Malformed("a line feed alone in the trailers"));
+        }
         let (length, fields) = match parsed {
             Ok(httparse::Status::Complete(parsed)) => parsed,
             Ok(httparse::Status::Partial) if read.len() <= MAX_HEAD => return Ok(None),
@@ -225,6 +229,11 @@ impl Chunked {
         self.state = State::Done;
         Ok(Some(trailers))
     }
+}
+
+/// Says whether a line ends with a line feed alone. Readers differ in whether the line, or the whole body, ends there.
+fn has_bare_line_feed(trailers: &[u8]) -> bool {
+    trailers.starts_with(b"\n") || trailers.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r')
 }
 
 /// Returns the line at the beginning of `read` without its end; a line ends with CR LF, and nothing else will do. There is no control in it but
@@ -312,6 +321,10 @@ mod tests {
             "4;a\nb\r\nWiki\r\n0\r\n\r\n",
             "4;a\0b\r\nWiki\r\n0\r\n\r\n",
             "0\r\nbad name: 1\r\n\r\n",
+            "0\r\n\n",
+            "0\r\nx: 1\n\r\n",
+            "0\r\nx: 1\r\n\n",
+            "0\r\nx: 1\ny: 2\r\n\r\n",
         ] {
             for piece in [1, body.len()] {
                 let got = decode(Length::Chunked, body.as_bytes(), piece);

@@ -32,8 +32,10 @@ pub(crate) fn of_request(headers: &mut HeaderMap, version: Version) -> Result<(L
     if !says(headers, b"chunked") {
         return Err(Error::Malformed("Transfer-Encoding is not chunked"));
     }
-    // Whoever sent both is not trusted with another request on this connection (section 6.1).
-    Ok((Length::Chunked, headers.remove(CONTENT_LENGTH).is_some()))
+    // Whoever sent both is not trusted with another request on this connection (section 6.1), and a length that is none is refused.
+    let both = content_length(headers)?.is_some();
+    headers.remove(CONTENT_LENGTH);
+    Ok((Length::Chunked, both))
 }
 
 /// Reads the framing of a response to a request with this method; `true`: the connection must not be used again.
@@ -138,6 +140,9 @@ mod tests {
             (&[(te, "chunked")], Ok((Length::Chunked, false))),
             (&[(te, "Chunked")], Ok((Length::Chunked, false))),
             (&[(te, "chunked"), (cl, "3")], Ok((Length::Chunked, true))),
+            (&[(te, "chunked"), (cl, "3"), (cl, "3")], Ok((Length::Chunked, true))),
+            (&[(te, "chunked"), (cl, "!3")], Err(())),
+            (&[(te, "chunked"), (cl, "3"), (cl, "4")], Err(())),
             (&[(te, "gzip, chunked")], Err(())),
             (&[(te, "gzip"), (te, "chunked")], Err(())),
             (&[(te, "identity, chunked")], Err(())),

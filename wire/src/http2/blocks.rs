@@ -146,10 +146,8 @@ impl State {
         let memory = self.hold_head(memory);
         let Some(stream) = self.streams.get(key) else { return Ok(()) };
         stream.head_memory = memory;
-        // RFC 9110 §8.6: what the length of another response would be says nothing about this one.
-        let bodiless =
-            stream.head_only || status == http::StatusCode::NOT_MODIFIED || status == http::StatusCode::NO_CONTENT;
-        stream.length_left = if bodiless { None } else { length };
+        // RFC 9110 §8.6: what the length of another response would be says nothing about this one, which has none.
+        stream.length_left = if has_no_content(stream.head_only, status) { Some(0) } else { length };
         stream.receiving = Receiving::Body;
         stream.head = Some(response);
         self.work.wakes.extend(stream.waker.take());
@@ -182,7 +180,9 @@ impl State {
         if let Some(response) = stream.head.take() {
             let over = stream.receiving == Receiving::Ended && stream.fault.is_none();
             let has_body = !(over && stream.data.is_empty() && stream.trailers.is_none());
-            let length = stream.length_left.map(|left| left + stream.data.length() as u64);
+            // Nor is it known what length is to be passed on.
+            let left = stream.length_left.filter(|_| !has_no_content(stream.head_only, response.status()));
+            let length = left.map(|left| left + stream.data.length() as u64);
             let memory = std::mem::take(&mut stream.head_memory);
             self.let_head_go(memory);
             if !has_body {
@@ -204,6 +204,11 @@ pub(super) struct Answer {
     pub(super) response: http::Response<()>,
     pub(super) has_body: bool,
     pub(super) length: Option<u64>,
+}
+
+/// Says whether a response is defined to have no content (RFC 9110 section 6.4.1): to HEAD, or with these statuses.
+fn has_no_content(head_only: bool, status: http::StatusCode) -> bool {
+    head_only || status == http::StatusCode::NOT_MODIFIED || status == http::StatusCode::NO_CONTENT
 }
 
 /// What a bomb counts beyond a reset: ten in a second are too many.

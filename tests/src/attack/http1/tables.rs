@@ -260,6 +260,10 @@ const TRAILERS: &[Framing] = &[
     ("a NUL inside", CHUNKED, b"3\r\nabc\r\n0\r\nx: y\x00z\r\n\r\n", Broken),
     ("a line that goes on", CHUNKED, b"3\r\nabc\r\n0\r\nx: y\r\n z\r\n\r\n", Broken),
     ("the end of a head by CRs", CHUNKED, b"3\r\nabc\r\n0\r\n\r\r", Broken),
+    ("LF alone after a field", CHUNKED, b"3\r\nabc\r\n0\r\nx: y\n\r\n", Broken),
+    ("LF alone between fields", CHUNKED, b"3\r\nabc\r\n0\r\nx: y\nz: y\r\n\r\n", Broken),
+    ("LF alone for the end", CHUNKED, b"3\r\nabc\r\n0\r\nx: y\r\n\n", Broken),
+    ("LF alone for trailers", CHUNKED, b"3\r\nabc\r\n0\r\n\n", Broken),
 ];
 
 /// In the head of a request without a body.

@@ -1,9 +1,12 @@
 //! Requests that are malformed (RFC 9113 §8.1.1): none reaches the service.
 
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+
 use super::super::frame::{DATA, END_HEADERS, END_STREAM, HEADERS};
 use super::super::{Reason, Settings};
-use super::echo;
 use super::raw::{END_BOTH, Raw};
+use super::{echo, empty, post};
 
 /// A block of literals.
 fn block(fields: &[(&str, &str)]) -> Vec<u8> {
@@ -124,7 +127,7 @@ async fn bodies_are_as_long_as_their_length_says() {
 async fn trailers_do_not_make_a_short_body_whole() {
     for read_early in [false, true] {
         let (sender, mut peer) = Raw::server(&Settings::default()).await;
-        let call = tokio::spawn(async move { sender.ask(super::post(super::empty())).await });
+        let call = tokio::spawn(async move { sender.ask(post(empty())).await });
         peer.until(HEADERS).await;
         peer.frame(HEADERS, END_HEADERS, 1, &[0x88, 0x5c, 1, b'3']).await;
         let response = call.await.unwrap().unwrap();
@@ -150,4 +153,22 @@ async fn crumbs_of_a_cookie_are_joined() {
     let cookies = [("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")];
     peer.frame(HEADERS, END_BOTH, 1, &block(&with(&cookies))).await;
     assert_eq!(peer.until(HEADERS).await.1, [0x88]);
+}
+
+#[tokio::test]
+async fn a_response_that_has_no_content_brings_no_data() {
+    for (method, head) in [("HEAD", &b"\x88\x5c\x012"[..]), ("POST", b"\x89"), ("POST", b"\x8b\x5c\x012")] {
+        let (sender, mut peer) = Raw::server(&Settings::default()).await;
+        let mut request = post(empty());
+        *request.method_mut() = method.parse().unwrap();
+        let call = tokio::spawn(async move { sender.ask(request).await });
+        peer.until(HEADERS).await;
+        peer.frame(HEADERS, END_HEADERS, 1, head).await;
+        let response = call.await.unwrap().unwrap();
+
+        assert_eq!(response.body().size_hint().exact(), None, "{method} {head:?}");
+        peer.frame(DATA, END_STREAM, 1, b"ab").await;
+        assert_eq!(peer.reset(1).await, Reason::PROTOCOL_ERROR, "{method} {head:?}");
+        assert!(response.into_body().collect().await.unwrap_err().is_protocol());
+    }
 }
