@@ -48,6 +48,9 @@ pub(crate) const FOR_TESTS: &[Needed] = &[
     Needed { what: What::PythonModule("ensurepip"), package: "python3-venv" },
 ];
 
+/// What the mesh is compared with under attack, besides Envoy.
+pub(crate) const FOR_ATTACKS: &[Needed] = &[program("haproxy", "haproxy"), program("nginx", "nginx")];
+
 /// What counts instructions.
 pub(crate) const FOR_COST: &[Needed] =
     &[program("valgrind", "valgrind"), program("ip", "iproute2"), program("nft", "nftables")];

@@ -4,6 +4,7 @@
 //! (the reference pages) is a small program of its own in `xtask/docs`.
 
 mod advisories;
+mod attack;
 mod bench;
 mod check;
 mod cluster;
@@ -51,6 +52,8 @@ enum Command {
     Bench(bench::Args),
     /// Runs the fuzz targets: parsers and protocols held against other implementations, each for a while.
     Fuzz(fuzz::Args),
+    /// Attacks the mesh and other proxies with the same inputs, and writes the comparison into docs/security.
+    Attack(attack::Args),
     /// Measures the shipped sidecar: size, idle memory, time to ready.
     Sizes(sizes::Args),
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::DemoCheck(args) => demo_check::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Attack(args) => attack::run(&args),
         Command::Sizes(args) => sizes::run(&args),
     };
     match result {
