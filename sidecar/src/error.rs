@@ -104,7 +104,7 @@ impl ProxyError {
         let (code, fate) = match error {
             http1::Error::Unsent(_) => (ErrorCode::ConnectionTerminated, Fate::NotProcessed),
             http1::Error::Closed | http1::Error::Io(_) if reused => (ErrorCode::ConnectionTerminated, Fate::Unknown),
-            http1::Error::Body(_) => return Self::body_broke_off(error),
+            http1::Error::Body(_) | http1::Error::Left => return Self::body_broke_off(error),
             error if error.is_malformed() => (ErrorCode::HttpProtocol, Fate::MayHaveBeenProcessed),
             _ => (ErrorCode::ConnectionTerminated, Fate::MayHaveBeenProcessed),
         };
@@ -146,7 +146,7 @@ impl ProxyError {
         self.status(Status { http: StatusCode::BAD_GATEWAY, grpc: 13 })
     }
 
-    /// Makes the error of a request whose client broke off in the middle of its body: no fault of the endpoint's, and nothing to repeat.
+    /// Makes the error of a request whose client broke off, or ended its side: no fault of the endpoint's, and nothing to repeat.
     #[must_use]
     pub(crate) fn body_broke_off(error: &dyn std::error::Error) -> Self {
         Self::new(ErrorCode::ClientClosed, error.to_string()).fate(Fate::Withheld)

@@ -77,7 +77,8 @@ pub(crate) async fn serve(
     let opaque = matches!(policy.protocol, Protocol::Opaque | Protocol::Tls);
     let declared = if opaque { Protocol::Detect } else { policy.protocol };
     let sides = Sides { learned: &policy.learned, has_routes: false, hello: detect::HELLO };
-    match detect::detect(&mut io, declared, sides, open).await? {
+    let detected = detect::detect(&mut io, declared, sides, open).await;
+    match detected.inspect_err(|_| io.reset_when_dropped())? {
         // 4
         Detected::Http1 | Detected::Http2 if opaque => serve_bytes(&worker, io, app, None, &caller).await,
         Detected::Tls(dialled) => {

@@ -45,13 +45,14 @@ pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<S
         Some(destination) => OrigDst(destination),
         None => original_destination(&io)?, // 2
     };
-    let target = worker.store.target(destination).await?; // 3
+    let target = worker.store.target(destination).await.inspect_err(|_| io.reset_when_dropped())?; // 3
     let mut io = Prefixed::new(io);
     let mut via = None;
     let open = async || open_bytes(&worker, &target, &mut via).await;
     let has_routes = matches!(&**target.kind(), TargetKind::Service { routes: Some(_), .. });
     let sides = Sides { learned: target.learned(), has_routes, hello: Duration::ZERO };
-    match detect::detect(&mut io, declared(&target), sides, open).await? {
+    let detected = detect::detect(&mut io, declared(&target), sides, open).await;
+    match detected.inspect_err(|_| io.reset_when_dropped())? {
         // 4
         Detected::Http1 => serve_http(worker, io, target, Version::Http1).await,
         Detected::Http2 => serve_http(worker, io, target, Version::Http2).await,

@@ -88,8 +88,11 @@ impl App {
             let (recorded, answer) = (recorded.clone(), answer.clone());
             Box::pin(async move {
                 let service = service_fn(|request| handle(request, recorded.clone(), answer.clone()));
+                let mut server = auto::Builder::new(TokioExecutor::new());
+                // Like most servers, and unlike hyper as it comes: a client that has ended its side still gets its answer.
+                server.http1().half_close(true);
                 // A connection that breaks is the test's own doing.
-                let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
             })
         })
     }

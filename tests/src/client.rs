@@ -101,7 +101,8 @@ impl Client {
     /// When the connection ends before the answer does, or the answer is no HTTP.
     pub fn read(&mut self, to_head: bool) -> io::Result<Response> {
         let mut response = self.head()?;
-        while response.status == 100 {
+        // What only informs is not the answer; 101 is one.
+        while (100..200).contains(&response.status) && response.status != 101 {
             response = self.head()?;
         }
         let length: Option<usize> = response.header("content-length").parse().ok();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Response, StatusCode, Uri, Version as HttpVersion, request};
 use http_body::Body as _;
@@ -295,11 +295,15 @@ pub(crate) const HTTP2: http2::Settings = http2::Settings {
 pub(crate) const WRAPPED: http2::Settings =
     http2::Settings { stream_window: 64 * 1024, connection_window: 256 * 64 * 1024, ..HTTP2 };
 
-/// Says whether HTTP/2 can say the same: it wants an authority, and a path that is one.
+/// Says whether HTTP/2 can say the same: it wants an authority, and a path that is one. It cannot say whether a client asked for a proxy's own
+/// target, nor write what is no URI; and who waits for a word before it sends its body gets it from the app, over HTTP/1 all the way.
 fn fits_http2(head: &request::Parts) -> bool {
     let named = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
     let host = head.headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
-    head.uri.path().starts_with('/') && !host.is_empty() && host.iter().all(named)
+    let plain = head.uri.authority().is_none()
+        && head.extensions.get::<http1::RawTarget>().is_none()
+        && !head.headers.contains_key(EXPECT);
+    plain && head.uri.path().starts_with('/') && !host.is_empty() && host.iter().all(named)
 }
 
 /// Writes the request's target in the form of HTTP/1.

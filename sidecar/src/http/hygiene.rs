@@ -76,13 +76,14 @@ fn clean_request(request: &mut Request<Body>, address: impl Fn() -> Option<Socke
         && request.uri().authority().is_some()
         && request.version() != Version::HTTP_2
     {
-        // The absolute form names the host; it wins over the header (RFC 9112 section 3.2.2).
+        // The absolute form names the host; it wins over the header (RFC 9112 section 3.2.2). The target itself stays as it is: the app may be
+        // the proxy that is meant.
         let authority = request.uri().authority().map(|a| HeaderValue::from_str(a.as_str()));
-        if let Some(Ok(host)) = authority {
+        if let Some(Ok(host)) = authority
+            && request.headers().get(HOST) != Some(&host)
+        {
             request.headers_mut().insert(HOST, host);
         }
-        let path = request.uri().path_and_query().cloned();
-        *request.uri_mut() = path.map_or_else(|| http::Uri::from_static("/"), Into::into);
     }
     if request.version() == Version::HTTP_10
         && request.method() != Method::CONNECT
@@ -101,7 +102,10 @@ fn clean_request(request: &mut Request<Body>, address: impl Fn() -> Option<Socke
     let upgrade = request.method() != Method::CONNECT
         && request.body().is_end_stream()
         && upgrade::asks(request.version(), request.headers());
-    let trailers_wanted = request.headers().get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    let codings = |te: &HeaderValue| {
+        te.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    };
+    let trailers_wanted = request.headers().get_all(TE).iter().any(codings);
     let headers = request.headers_mut();
     remove_hop_by_hop(headers, upgrade);
     if headers.remove(TE).is_some() && trailers_wanted {
@@ -126,8 +130,10 @@ fn clean_response(mut response: Response<Body>) -> Response<Body> {
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// What goes even if `Connection` does not list it.
-static HOP_BY_HOP: [HeaderName; 6] =
-    [UPGRADE, TRANSFER_ENCODING, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
+///
+/// `Proxy-Authorization` and `Proxy-Authenticate` stay. They are between a client and the proxy that it addresses, which an app may be and a
+/// sidecar never is: RFC 9110 section 11.7 lets a proxy that is not meant relay them.
+static HOP_BY_HOP: [HeaderName; 4] = [UPGRADE, TRANSFER_ENCODING, KEEP_ALIVE, PROXY_CONNECTION];
 
 fn remove_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
     if headers.contains_key(CONNECTION) {
@@ -168,7 +174,7 @@ fn is_end_to_end(name: &HeaderName) -> bool {
         || trailers::names_the_sender(name)
 }
 
-static END_TO_END: [HeaderName; 20] = [
+static END_TO_END: [HeaderName; 22] = [
     AUTHORIZATION,
     CACHE_CONTROL,
     CONNECTION,
@@ -179,6 +185,8 @@ static END_TO_END: [HeaderName; 20] = [
     HOST,
     LOCATION,
     ORIGIN,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
     RANGE,
     REFERER,
     RETRY_AFTER,

@@ -6,10 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use outrigger_daemon::Drain;
 use outrigger_proto::ErrorCode;
+use outrigger_wire::http1;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
@@ -138,16 +140,34 @@ fn answer(error: &ProxyError, flow: &Flow, form: Form) -> Response<Body> {
     if !matches!(form, Form::Grpc) {
         *response.status_mut() = status.unwrap_or(StatusCode::BAD_GATEWAY);
     }
-    let quoted: String =
-        detail.chars().filter(|c| (' '..='~').contains(c) && *c != '"' && *c != '\\').take(200).collect();
-    let proxy_status =
-        format!("outrigger-{}; error={}; details=\"{} {quoted}\"", flow.direction.as_str(), info.token, info.code);
-    if let Ok(value) = HeaderValue::from_str(&proxy_status) {
+    if let Some(value) = proxy_status(flow.direction, error.code, detail) {
         response.headers_mut().insert(PROXY_STATUS, value);
     }
     // For the caller's sidecar alone, which takes it away: it may try another endpoint.
     if flow.direction == Direction::Inbound && told && error.fate == Fate::NotProcessed {
         response.headers_mut().insert(UNPROCESSED, HeaderValue::from_static(as_info.code));
+    }
+    response
+}
+
+fn proxy_status(direction: Direction, code: ErrorCode, detail: &str) -> Option<HeaderValue> {
+    let info = code.info();
+    let quoted: String =
+        detail.chars().filter(|c| (' '..='~').contains(c) && *c != '"' && *c != '\\').take(200).collect();
+    let text = format!("outrigger-{}; error={}; details=\"{} {quoted}\"", direction.as_str(), info.token, info.code);
+    HeaderValue::from_str(&text).ok()
+}
+
+/// Answers what could not be read as a request: nothing is known of what its sender understands.
+pub(crate) fn unreadable(direction: Direction, error: &http1::Error, status: StatusCode) -> Response<Bytes> {
+    let code = ErrorCode::HttpProtocol;
+    let (info, detail) = (code.info(), error.to_string());
+    let body = format!("outrigger: {} {}: {detail}\n{}\n", info.code, info.token, info.next);
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if let Some(value) = proxy_status(direction, code, &detail) {
+        response.headers_mut().insert(PROXY_STATUS, value);
     }
     response
 }

@@ -20,7 +20,7 @@ use crate::http::call::{Call, Flow, To};
 use crate::http::fault::Drawn;
 use crate::http::{Body, Mirrors};
 use crate::outbound::{Rule, Target, TargetKind};
-use crate::route::{Destination, Matched, Presented, RequestOrigin, RequestView, normalize};
+use crate::route::{Destination, Matched, Presented, Reject, RequestOrigin, RequestView, normalize, readings};
 
 /// Makes [`Routing`].
 #[derive(Clone)]
@@ -108,16 +108,26 @@ fn route(target: &Arc<Target>, call: &mut Call, mirrors: &Mirrors) -> Result<Rou
             return Err(ProxyError::new(ErrorCode::RequestDenied, detail));
         }
     };
-    normalize_path(&mut call.request)?;
+    let ambiguous = normalize_path(&mut call.request)?;
     let request = &call.request;
-    let view = RequestView {
-        method: request.method(),
-        path: request.uri().path(),
-        query: request.uri().query(),
-        authority: request.uri().authority().map(http::uri::Authority::as_str),
-        headers: request.headers(),
+    let find = |path: &str| {
+        table.find(&RequestView {
+            method: request.method(),
+            path,
+            query: request.uri().query(),
+            authority: request.uri().authority().map(http::uri::Authority::as_str),
+            headers: request.headers(),
+        })
     };
-    let Some(found) = table.find(&view) else {
+    let found = find(request.uri().path());
+    if let Some((reject, readings)) = ambiguous {
+        let rule = found.as_ref().map(|found| Arc::as_ptr(found.rule));
+        if readings.iter().any(|reading| find(reading).map(|found| Arc::as_ptr(found.rule)) != rule) {
+            let detail = format!("{reject}: its readings are of different rules");
+            return Err(ProxyError::new(ErrorCode::HttpProtocol, detail).fate(Fate::NotProcessed));
+        }
+    }
+    let Some(found) = found else {
         let detail = format!("no rule of {kind} matches {} {}", request.method(), request.uri().path());
         return Err(ProxyError::new(ErrorCode::DestinationNotFound, detail));
     };
@@ -207,12 +217,25 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Rules see the path in one normal form, and the app gets that same form.
-fn normalize_path(request: &mut Request<Body>) -> Result<(), ProxyError> {
+/// Why a path is ambiguous, and its readings other than the one that the app gets.
+type Ambiguous = Option<(Reject, Vec<String>)>;
+
+/// Rules see the path in one normal form, and the app gets that same form. A path of several readings passes if they all are of one rule.
+fn normalize_path(request: &mut Request<Body>) -> Result<Ambiguous, ProxyError> {
     let uri = request.uri();
+    let mut ambiguous = None;
     let normal = match normalize(uri.path()) {
-        Ok(Cow::Borrowed(_)) => return Ok(()),
+        Ok(Cow::Borrowed(_)) => return Ok(None),
         Ok(Cow::Owned(path)) => path,
+        Err(reject) if reject.is_ambiguous() => {
+            let mut readings = readings(uri.path());
+            let literal = readings.next().unwrap_or_default();
+            ambiguous = Some((reject, readings.collect()));
+            if literal == uri.path() {
+                return Ok(ambiguous);
+            }
+            literal
+        }
         Err(reject) => {
             let error = ProxyError::new(ErrorCode::HttpProtocol, format!("{reject}: routes would be ambiguous"));
             return Err(error.fate(Fate::NotProcessed));
@@ -228,7 +251,7 @@ fn normalize_path(request: &mut Request<Body>) -> Result<(), ProxyError> {
     parts.path_and_query = Some(path);
     let internal = |_| ProxyError::new(ErrorCode::HttpProtocol, "malformed request target");
     *request.uri_mut() = Uri::from_parts(parts).map_err(internal)?;
-    Ok(())
+    Ok(ambiguous)
 }
 
 pin_project! {

@@ -16,6 +16,7 @@ use crate::connect::Reset;
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::http::call::{Call, Direction, Flow, To};
+use crate::http::respond::unreadable;
 use crate::http::upgrade;
 use crate::inbound::Caller;
 use crate::worker::Worker;
@@ -27,8 +28,9 @@ pub(crate) enum Version {
     Http2,
 }
 
-/// Between the requests of a peer outside the mesh: a slow or idle one does not hold its connection for ever.
-const UNMESHED_IDLE: Duration = Duration::from_secs(75);
+/// Between the requests of a peer outside the mesh. Longer than any load balancer keeps a connection that it may use again, so that it never
+/// meets one which was closed just then; what nobody has left does not hold its place for ever.
+const UNMESHED_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// How long a request's head may take from its first byte on, whoever sends it: half a head holds a connection and its buffer.
 const HEAD: Duration = Duration::from_secs(10);
@@ -63,7 +65,11 @@ impl Server {
         match version {
             Version::Http1 => {
                 // A drain tells the client with the next answer (see `respond`), which no request can cross.
-                let options = http1::Options { idle: unmeshed.then_some(UNMESHED_IDLE), head: HEAD };
+                let refusal: http1::Refusal = match direction {
+                    Direction::Inbound => |error, status| unreadable(Direction::Inbound, error, status),
+                    Direction::Outbound => |error, status| unreadable(Direction::Outbound, error, status),
+                };
+                let options = http1::Options { idle: unmeshed.then_some(UNMESHED_IDLE), head: HEAD, refusal };
                 let service =
                     |request: Request<http1::Incoming>| call(request.map(Body::http1)).map(|Ok(response)| response);
                 let served = http1::serve(io, &options, service).await.map_err(|error| {

@@ -74,6 +74,86 @@ pub(crate) enum Reject {
     DotParameters,
 }
 
+impl Reject {
+    /// Says whether the path has more than one reading, each of which is a path: see [`readings`].
+    pub(crate) fn is_ambiguous(self) -> bool {
+        match self {
+            Self::EncodedSlash | Self::Backslash | Self::Nul | Self::Escape | Self::DotParameters => true,
+            Self::Relative | Self::Character => false,
+        }
+    }
+}
+
+/// What programs differ in when they read a path.
+type Habits = u8;
+/// `%2f` is a slash.
+const SLASH: Habits = 1;
+/// `\` and `%5c` are slashes.
+const BACKSLASH: Habits = 2;
+/// `;` begins parameters, which do not belong to the segment.
+const PARAMETERS: Habits = 4;
+/// `%00` ends the path.
+const NUL: Habits = 8;
+/// `%uXXXX` is a character.
+const UNICODE: Habits = 16;
+
+/// Returns all readings of a path that is ambiguous, in normal form; the first one takes nothing for what it might stand for, and is what the
+/// app gets.
+pub(crate) fn readings(path: &str) -> impl Iterator<Item = String> {
+    let has = |texts: &[&str]| texts.iter().any(|text| path.contains(text));
+    let unicode = has(&["%u", "%U"]);
+    let mut differ = 0;
+    for (habit, present) in [
+        (SLASH, has(&["%2f", "%2F"])),
+        (BACKSLASH, unicode || has(&["\\", "%5c", "%5C"])),
+        (PARAMETERS, unicode || has(&[";", "%3b", "%3B"])),
+        (NUL, has(&["%00"])),
+        (UNICODE, unicode),
+    ] {
+        differ |= if present { habit } else { 0 };
+    }
+    let combined = (0..=differ).filter(move |habits| habits & !differ == 0);
+    combined.map(|habits| without_dots(&read(path, habits)))
+}
+
+/// Reads a path as programs with these habits do.
+fn read(path: &str, habits: Habits) -> String {
+    let has = |habit| habits & habit != 0;
+    let mut out = String::with_capacity(path.len());
+    let mut parameters = false;
+    let mut rest = path;
+    while let Some(first) = rest.chars().next() {
+        let (read, length) = match escaped(rest) {
+            Some((0, _)) if has(NUL) => break,
+            Some((b'/', 3)) if has(SLASH) => ('/', 3),
+            Some((b'\\', 3)) if has(BACKSLASH) => ('/', 3),
+            Some((b';', 3)) if has(PARAMETERS) => (';', 3),
+            Some((b'/' | b'\\', 6)) if has(UNICODE) => ('/', 6),
+            Some((byte, 6)) if has(UNICODE) => (char::from(byte), 6),
+            _ if first == '\\' && has(BACKSLASH) => ('/', 1),
+            _ => (first, first.len_utf8()),
+        };
+        rest = &rest[length..];
+        parameters = read != '/' && (parameters || read == ';' && has(PARAMETERS));
+        if !parameters {
+            out.push(read);
+        }
+    }
+    out
+}
+
+/// Reads `%XX` or `%u00XX` at the start of `rest`; returns how long it is, too.
+fn escaped(rest: &str) -> Option<(u8, usize)> {
+    let rest = rest.strip_prefix('%')?;
+    let (digits, length) = match rest.strip_prefix("u00").or_else(|| rest.strip_prefix("U00")) {
+        Some(rest) => (rest, 6),
+        None => (rest, 3),
+    };
+    let byte =
+        u8::from_str_radix(digits.get(..2).filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit()))?, 16).ok()?;
+    byte.is_ascii().then_some((byte, length))
+}
+
 /// What a path segment is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Segment {
@@ -143,6 +223,27 @@ fn without_dots(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ambiguous_path_has_all_readings_that_programs_give_it() {
+        for (path, want) in [
+            ("/a%2Fb", &["/a%2Fb", "/a/b"][..]),
+            ("/a%2f..%2fb", &["/a%2f..%2fb", "/b"]),
+            ("/a\\..\\b", &["/a\\..\\b", "/b"]),
+            ("/a%5c..%5Cb", &["/a%5c..%5Cb", "/b"]),
+            ("/a/..;x/b", &["/a/..;x/b", "/b"]),
+            ("/a/..%3bx/b", &["/a/..%3bx/b", "/b"]),
+            ("/a%00/b", &["/a%00/b", "/a"]),
+            ("/100%", &["/100%"]),
+            ("/a/../b%2fc", &["/b%2fc", "/b/c"]),
+            ("/a%2f..;/b", &["/a%2f..;/b", "/a/..;/b", "/a%2f../b", "/b"]),
+        ] {
+            let read: Vec<_> = readings(path).collect();
+            assert_eq!(read, want, "{path}");
+        }
+        assert!(readings("/a/%u002e%u002e%u002fb").any(|reading| reading == "/b"));
+        assert!(readings("/a/..%u003bx%u005cb").any(|reading| reading == "/b"));
+    }
 
     #[test]
     fn resolves_dot_segments_and_keeps_all_else() {

@@ -31,7 +31,9 @@ impl Telemetry {
     /// A request has come; its trace context is continued.
     pub(crate) fn begin(&self, request: &mut Request<Body>, flow: &Flow) -> RequestRecord {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let trace = self.tracer.as_ref().map(|tracer| tracer.begin(request.headers()));
+        // The sidecar of a meshed caller has decided already.
+        let starts = flow.caller.as_ref().is_none_or(|caller| caller.peer.is_none());
+        let trace = self.tracer.as_ref().map(|tracer| tracer.begin(request.headers(), starts));
         let mut authority = None;
         if let Some(trace) = &trace {
             trace.inject(request.headers_mut());
@@ -206,7 +208,7 @@ impl<'a> Ended<'a> {
             server: self.facts.endpoint.as_ref().map(|endpoint| endpoint.address),
             client: self.caller(),
             peer_identity: self.peer_identity(),
-            trace: self.record.trace.map(|trace| (trace.trace_id, trace.span_id)),
+            trace: self.record.trace.filter(TraceContext::is_known).map(|trace| (trace.trace_id, trace.span_id)),
         }
     }
 

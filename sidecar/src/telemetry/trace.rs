@@ -60,9 +60,9 @@ impl Tracer {
         Ok((Self { sampler: Sampler::new(ratio), queue, flush }, exporter))
     }
 
-    /// Reads the caller's context and makes the one of a span for this request.
-    pub(crate) fn begin(&self, headers: &HeaderMap) -> TraceContext {
-        self.sampler.begin(&Incoming::read(headers))
+    /// Reads the caller's context and makes the one of a span for this request; `starts`: a new trace may begin with it.
+    pub(crate) fn begin(&self, headers: &HeaderMap, starts: bool) -> TraceContext {
+        self.sampler.begin(&Incoming::read(headers), starts)
     }
 
     /// Queues a span; a full queue drops and counts it.

@@ -7,6 +7,7 @@ mod cors;
 mod ends;
 mod foreign;
 mod gateway;
+mod harmless;
 mod hostile;
 mod identity;
 mod mirror;

@@ -15,12 +15,13 @@ use http::{Method, Response, StatusCode, request, response};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::aside;
 use super::body::Incoming;
 use super::connection::Shared;
 use super::decode::{Decoder, take};
 use super::error::Error;
 use super::framing::Length;
-use super::head::{self, Head, Progress};
+use super::head::{self, Answer, Head, Progress};
 use super::limit::Limit;
 use super::write::Outgoing;
 
@@ -37,7 +38,7 @@ where
 {
     /// Begins with a fresh stream.
     pub fn new(io: I) -> Self {
-        Self(Arc::new(Shared::new(io)))
+        Self(Arc::new(Shared::client(io)))
     }
 
     /// Says whether the last exchange has ended so that another may follow.
@@ -81,6 +82,9 @@ where
                     return Poll::Ready(Err(failed.take().unwrap_or(Error::Incomplete)));
                 }
             }
+            if !sending && aside::has_ended() {
+                self.0.lock().poll_shut(cx);
+            }
             // A server may answer and close without reading all: its answer counts for more than our failure.
             let answer = match self.poll_head(cx, &mut progress, &head.method) {
                 Poll::Ready(answer) => answer,
@@ -93,6 +97,8 @@ where
         });
         let answer = answer.await.map_err(|error| match error {
             Error::Io(error) if message.is_unsent() => Error::Unsent(error),
+            // Many a server closes when its client has ended. To send the request again would be more than the client has asked for.
+            Error::Io(_) | Error::Closed if self.0.lock().is_shut() => Error::Left,
             other => other,
         })?;
         let Head { parts, length, keep_alive, .. } = answer;
@@ -138,8 +144,11 @@ where
         loop {
             let head = ready!(state.poll_head(cx, |read| head::response(read, progress, method)));
             return Poll::Ready(match head {
-                Ok(Some(None)) => continue,
-                Ok(Some(Some(head))) => Ok(head),
+                Ok(Some(Answer::Informs(interim))) => {
+                    aside::inform(interim);
+                    continue;
+                }
+                Ok(Some(Answer::Final(head))) => Ok(head),
                 Ok(None) => Err(Error::Closed),
                 Err(Error::Io(_)) if !state.read.is_empty() => Err(Error::Incomplete),
                 Err(error) => Err(error),

@@ -9,12 +9,10 @@ use http_body::Frame;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::aside;
 use super::decode::{Decoder, Fault, Step, take};
 use super::error::Error;
 use super::read::poll_read_with;
-
-/// What a server says to a client that waits before it sends a body (RFC 9110 section 10.1.1).
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Bytes that are read ahead of a message that is still being answered.
 const AHEAD: usize = 64 * 1024;
@@ -29,8 +27,12 @@ pub(crate) struct State<I> {
     /// The peer will send nothing more.
     pub(crate) ended: bool,
     pub(crate) decoder: Decoder,
-    /// What is to be said before the body is waited for.
-    owed: &'static [u8],
+    /// The peer waits for a word before it sends the body (`Expect: 100-continue`), and has sent nothing of it.
+    waiting: bool,
+    /// This side of a request is the client's, which may end before the response comes.
+    client: bool,
+    /// The end of this side has been sent.
+    shut: bool,
     /// Whoever read the body has let go of it before its end.
     pub(crate) abandoned: bool,
     /// A request's body is still being sent by a task of its own.
@@ -48,12 +50,21 @@ impl<I> Shared<I> {
             read: BytesMut::new(),
             ended: false,
             decoder: Decoder::Done,
-            owed: &[],
+            waiting: false,
+            client: false,
+            shut: false,
             abandoned: false,
             sending: false,
             reusable: true,
             waits: None,
         }))
+    }
+
+    /// Begins as the client of what is at the other end.
+    pub(crate) fn client(io: I) -> Self {
+        let this = Self::new(io);
+        this.lock().client = true;
+        this
     }
 
     pub(crate) fn lock(&self) -> parking_lot::MutexGuard<'_, State<I>> {
@@ -72,19 +83,28 @@ impl<I> State<I> {
     pub(crate) fn begin(&mut self, decoder: Decoder, expects_continue: bool) {
         self.decoder = decoder;
         self.abandoned = false;
-        self.owed = if expects_continue { CONTINUE } else { &[] };
+        self.waiting = expects_continue;
     }
 
-    /// The answer comes before its turn: a client that waits for a word will not send the body any more.
-    pub(crate) fn answers(&mut self) {
-        if !std::mem::take(&mut self.owed).is_empty() {
-            self.reusable = false;
-        }
+    /// The server has asked for the body: the client sends it now.
+    pub(crate) fn goes_on(&mut self) {
+        self.waiting = false;
     }
 
-    /// Says whether the peer still waits to be told to go on.
-    pub(crate) fn owes(&self) -> bool {
-        !self.owed.is_empty()
+    /// Says whether the peer still waits to be asked for the body: after another answer it may send it or not, and what it sends next is not
+    /// known.
+    pub(crate) fn waits_to_send(&self) -> bool {
+        self.waiting
+    }
+
+    /// Says whether the peer has ended its side, after its message.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended && self.decoder.is_done() && self.read.is_empty()
+    }
+
+    /// Says whether the end of this side has been sent.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.shut
     }
 
     /// Has the waker told when the body is over.
@@ -148,20 +168,21 @@ impl<I: AsyncRead + AsyncWrite + Unpin> State<I> {
     }
 
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if !self.owed.is_empty() {
-            while !self.owed.is_empty() {
-                let written = ready!(Pin::new(&mut self.io).poll_write(cx, self.owed))?;
-                self.owed = self
-                    .owed
-                    .get(written..)
-                    .filter(|_| written > 0)
-                    .ok_or(io::ErrorKind::WriteZero)
-                    .map_err(io::Error::from)?;
-            }
-            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        if self.client && !self.sending && aside::has_ended() {
+            self.poll_shut(cx);
         }
         ready!(self.poll_read(cx))?;
+        self.waiting &= self.read.is_empty();
         Poll::Ready(Ok(()))
+    }
+
+    /// Ends this side, as the client whose request it sends has ended its own. The response may still come; no other request follows.
+    pub(crate) fn poll_shut(&mut self, cx: &mut Context<'_>) {
+        self.reusable = false;
+        if !self.shut {
+            // A failure shows where the response is read.
+            self.shut = Pin::new(&mut self.io).poll_shutdown(cx).is_ready();
+        }
     }
 
     /// Reads what is there.

@@ -23,6 +23,9 @@ pub enum Error {
     /// A head has begun and was not complete in time.
     #[error("the head was not complete within {} s", .0.as_secs())]
     HeadTimeout(std::time::Duration),
+    /// The client of the request has ended its side, and the server closed without a response.
+    #[error("the client ended its side, and the connection closed before a response")]
+    Left,
     /// The body that was to be sent broke off, or is not as long as was said.
     #[error("the body broke off: {0}")]
     Body(String),
@@ -49,9 +52,13 @@ impl Error {
             Self::Malformed(what) => Self::Malformed(what),
             Self::HeadTooLarge => Self::HeadTooLarge,
             Self::TargetTooLong => Self::TargetTooLong,
-            Self::Closed | Self::Incomplete | Self::HeadTimeout(_) | Self::Body(_) | Self::Unsent(_) | Self::Io(_) => {
-                Self::Incomplete
-            }
+            Self::Closed
+            | Self::Incomplete
+            | Self::HeadTimeout(_)
+            | Self::Left
+            | Self::Body(_)
+            | Self::Unsent(_)
+            | Self::Io(_) => Self::Incomplete,
         }
     }
 }

@@ -51,8 +51,75 @@ impl Progress {
     }
 }
 
+/// A request's target as it was written, where that is no URI; among the extensions of the request, whose own target has the odd bytes
+/// percent-encoded.
+#[derive(Clone, Debug)]
+pub struct RawTarget {
+    written: Bytes,
+    stands_for: Uri,
+}
+
+impl RawTarget {
+    /// Returns the target as it was written, unless the request has another one by now.
+    pub(crate) fn of<'a>(head: &'a request::Parts) -> Option<&'a [u8]> {
+        let raw: &'a Self = head.extensions.get()?;
+        (raw.stands_for == head.uri).then_some(&raw.written)
+    }
+}
+
 /// Reads a request's head at the beginning of `read`; returns how long it is, too. `None`: it is not complete.
 pub(crate) fn request(read: &[u8], progress: &mut Progress) -> Result<Option<(Head<request::Parts>, usize)>, Error> {
+    let refused = match strict(read, progress) {
+        Err(refused @ Error::Malformed(METHOD_OR_TARGET | TARGET)) => refused,
+        read => return read,
+    };
+    let Some(Odd { target, longer_by, line, rest }) = Odd::find(read) else { return Err(refused) };
+    let read = [&line, rest].concat();
+    let Some((mut head, used)) = strict(&read, &mut Progress::default())? else { return Ok(None) };
+    let raw = RawTarget { written: Bytes::copy_from_slice(target), stands_for: head.parts.uri.clone() };
+    head.parts.extensions.insert(raw);
+    Ok(Some((head, used - longer_by)))
+}
+
+/// A request's line with a target that servers take and that is no URI (RFC 3986): it has bytes that are to be percent-encoded.
+struct Odd<'a> {
+    target: &'a [u8],
+    /// By how many bytes the target is longer when they are.
+    longer_by: usize,
+    /// The line with the target encoded, and all that stands before it.
+    line: Vec<u8>,
+    rest: &'a [u8],
+}
+
+impl<'a> Odd<'a> {
+    fn find(read: &'a [u8]) -> Option<Self> {
+        let breaks = line_breaks(read);
+        let end = breaks + read[breaks..].iter().take(MAX_HEAD).position(|byte| *byte == b'\n')?;
+        let (line, rest) = read.split_at(end);
+        let start = breaks + line[breaks..].iter().position(|byte| *byte == b' ')? + 1;
+        let length = line[start..].iter().position(|byte| *byte == b' ')?;
+        let target = &line[start..start + length];
+        let mut encoded = line[..start].to_vec();
+        for byte in target {
+            match byte {
+                b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x80.. => {
+                    encoded.extend_from_slice(format!("%{byte:02X}").as_bytes());
+                }
+                _ => encoded.push(*byte),
+            }
+        }
+        let encoded_length = encoded.len() - start;
+        encoded.extend_from_slice(&line[start + length..]);
+        let longer_by = encoded_length - length;
+        (longer_by > 0).then_some(Self { target, longer_by, line: encoded, rest })
+    }
+}
+
+const METHOD_OR_TARGET: &str = "method or target";
+const TARGET: &str = "request target";
+
+/// Reads a request whose target is a URI.
+fn strict(read: &[u8], progress: &mut Progress) -> Result<Option<(Head<request::Parts>, usize)>, Error> {
     let breaks = line_breaks(read);
     if breaks > MAX_LINE_BREAKS {
         return Err(Error::Malformed("empty lines"));
@@ -86,9 +153,9 @@ pub(crate) fn request(read: &[u8], progress: &mut Progress) -> Result<Option<(He
     parts.method = Method::from_bytes(method.as_bytes()).map_err(|_| Error::Malformed("method"))?;
     let target = bytes.slice(range(read, target.as_bytes()));
     let is_path = target.starts_with(b"/");
-    parts.uri = Uri::from_maybe_shared(target).map_err(|_| Error::Malformed("request target"))?;
+    parts.uri = Uri::from_maybe_shared(target).map_err(|_| Error::Malformed(TARGET))?;
     if !is_path && !fits(&parts.uri, &parts.method) || is_path && parts.method == Method::CONNECT {
-        return Err(Error::Malformed("request target"));
+        return Err(Error::Malformed(TARGET));
     }
     let noted;
     (parts.headers, noted) = headers(read, parsed.headers, &bytes)?;
@@ -106,8 +173,13 @@ pub(crate) fn request(read: &[u8], progress: &mut Progress) -> Result<Option<(He
     Ok(Some((Head { parts, length: body, keep_alive, expects_continue }, breaks + length)))
 }
 
-/// A response's head; `None`: it only informed, and another one follows.
-pub(crate) type Answer = Option<Head<response::Parts>>;
+/// A response's head.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// It only informs, and another one follows.
+    Informs(response::Parts),
+    Final(Head<response::Parts>),
+}
 
 /// Reads the head of a response to a request with this method at the beginning of `read`; returns how long it is, too. `None`: it is not
 /// complete.
@@ -136,7 +208,14 @@ pub(crate) fn response(
         let informed = progress.informed + length;
         *progress = Progress { seen: 0, informed };
         // Each costs little, and who sends them without end never answers.
-        return if informed > MAX_HEAD { Err(Error::HeadTooLarge) } else { Ok(Some((None, length))) };
+        if informed > MAX_HEAD {
+            return Err(Error::HeadTooLarge);
+        }
+        let bytes = Bytes::copy_from_slice(&read[..length]);
+        let mut parts = http::Response::new(()).into_parts().0;
+        parts.status = status;
+        parts.headers = headers(read, parsed.headers, &bytes)?.0;
+        return Ok(Some((Answer::Informs(parts), length)));
     }
     let bytes = Bytes::copy_from_slice(&read[..length]);
     let version = version(minor);
@@ -150,7 +229,7 @@ pub(crate) fn response(
     (parts.headers, noted) = headers(read, parsed.headers, &bytes)?;
     let (body, spent) = framing::of_response(&mut parts.headers, version, status, method)?;
     let keep_alive = !spent && noted.keeps_alive(&parts.headers, version);
-    Ok(Some((Some(Head { parts, length: body, keep_alive, expects_continue: false }), length)))
+    Ok(Some((Answer::Final(Head { parts, length: body, keep_alive, expects_continue: false }), length)))
 }
 
 /// Says whether the message's sender keeps the connection open (RFC 9112 section 9.3).
@@ -208,7 +287,7 @@ fn malformed(error: httparse::Error) -> Error {
         httparse::Error::HeaderValue => Error::Malformed("value of a field"),
         httparse::Error::NewLine => Error::Malformed("end of a line"),
         httparse::Error::Status => Error::Malformed("status"),
-        httparse::Error::Token => Error::Malformed("method or target"),
+        httparse::Error::Token => Error::Malformed(METHOD_OR_TARGET),
         httparse::Error::TooManyHeaders => Error::HeadTooLarge,
         httparse::Error::Version => Error::Malformed("version"),
     }
@@ -262,8 +341,8 @@ mod tests {
     fn answer(text: &str) -> Result<Option<Head<response::Parts>>, Error> {
         let (mut read, mut progress) = (text.as_bytes(), Progress::default());
         while let Some((head, used)) = response(read, &mut progress, &Method::GET)? {
-            if head.is_some() {
-                return Ok(head);
+            if let Answer::Final(head) = head {
+                return Ok(Some(head));
             }
             read = &read[used..];
         }

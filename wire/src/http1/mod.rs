@@ -7,6 +7,7 @@
 //!
 //! What is ambiguous is refused or made plain (RFC 9112 section 11.2): a message leaves with one framing, whatever it came with.
 
+mod aside;
 mod body;
 mod client;
 mod connection;
@@ -27,8 +28,8 @@ mod tests;
 pub use body::Incoming;
 pub use client::Connection;
 pub use error::Error;
-pub use head::Reason;
-pub use serve::{Options, Served, serve};
+pub use head::{RawTarget, Reason};
+pub use serve::{Options, Refusal, Served, serve};
 pub use write::may_be_trailer;
 
 /// The longest head of a request or response, bytes.

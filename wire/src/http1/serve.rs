@@ -8,12 +8,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::TE;
-use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, request};
-use http_body::Body;
+use http::{Extensions, Method, Request, Response, StatusCode, Version, request};
+use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+use super::aside::{Aside, within};
 use super::body::Incoming;
 use super::connection::Shared;
 use super::decode::{Decoder, take};
@@ -21,11 +21,14 @@ use super::error::Error;
 use super::framing::Length;
 use super::head::{self, Head, Progress};
 use super::limit::Limit;
-use super::write::{Asked, Outgoing};
+use super::write::{Asked, Outgoing, interim};
 
 /// How long, and for how many bytes, a client may go on after an answer that ends the connection: closing at once could destroy the
 /// answer on its way.
 const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 * 1024);
+
+/// Words the answer to what cannot be read as a request; it has this status.
+pub type Refusal = fn(&Error, StatusCode) -> Response<Bytes>;
 
 /// What is the same for all connections of a kind.
 #[derive(Clone, Copy, Debug)]
@@ -34,11 +37,20 @@ pub struct Options {
     pub idle: Option<Duration>,
     /// How long a request's head may take from its first byte on.
     pub head: Duration,
+    /// What a client is told whose request cannot be read.
+    pub refusal: Refusal,
+}
+
+/// An answer without a word.
+fn bare(_: &Error, status: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    response
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { idle: None, head: Duration::from_secs(10) }
+        Self { idle: None, head: Duration::from_secs(10), refusal: bare }
     }
 }
 
@@ -86,25 +98,21 @@ where
                 return Ok(Served::Ended);
             }
             Err(error) => {
-                refuse(&shared, &error).await;
+                refuse(&shared, options, &error).await;
                 return Err(error);
             }
         };
         let Head { parts, length, keep_alive, expects_continue } = head;
-        let asked = Asked {
-            method: parts.method.clone(),
-            version: parts.version,
-            keep_alive,
-            trailers: takes_trailers(&parts.headers),
-        };
+        let mut asked = Asked { method: parts.method.clone(), version: parts.version, keep_alive };
+        let mut aside = Aside { informed: parts.version == Version::HTTP_11, ..Aside::default() };
         let request = Request::from_parts(parts, body(&shared, length, expects_continue));
-        let (parts, body) = answer(&shared, service(request)).await?.into_parts();
+        let (parts, body) = answer(&shared, &mut aside, service(request)).await?.into_parts();
         let fault = shared.lock().decoder.fault();
         if let Some(fault) = fault {
             // Whatever the answer is to, it is not what the client meant.
             drop(body);
             let error = fault.into();
-            refuse(&shared, &error).await;
+            refuse(&shared, options, &error).await;
             return Err(error);
         }
         if parts.status == StatusCode::SWITCHING_PROTOCOLS
@@ -114,7 +122,7 @@ where
                 // The rest of it would be taken for what the new protocol begins with.
                 drop(body);
                 let error = Error::Malformed("a body before the protocol was switched");
-                refuse(&shared, &error).await;
+                refuse(&shared, options, &error).await;
                 return Err(error);
             }
             let (mut message, _) = Outgoing::response(&parts, body, &asked);
@@ -127,9 +135,11 @@ where
             return Ok(Served::Switched { io, read, extensions: parts.extensions });
         }
         let keep_alive = {
+            if shared.lock().waits_to_send() {
+                asked.keep_alive = false;
+            }
             let (mut message, keep_alive) = Outgoing::response(&parts, body, &asked);
-            shared.lock().answers();
-            if let Err(error) = send(&shared, &mut message).await {
+            if let Err(error) = send(&shared, &mut aside, &mut message).await {
                 let truncated = message.ends_with_the_connection();
                 drop(message);
                 return match Arc::into_inner(shared) {
@@ -152,10 +162,6 @@ where
             return fault.map_or(Ok(Served::Ended), |fault| Err(fault.into()));
         }
     }
-}
-
-fn takes_trailers(headers: &HeaderMap) -> bool {
-    headers.get(TE).is_some_and(|te| te.as_bytes().to_ascii_lowercase().windows(8).any(|word| word == b"trailers"))
 }
 
 async fn next_head<I>(shared: &Shared<I>, options: &Options) -> Result<Option<Head<request::Parts>>, Error>
@@ -211,33 +217,97 @@ where
 }
 
 /// Waits for the answer as long as there is somebody to be answered.
-async fn answer<I, F, B>(shared: &Shared<I>, service: F) -> Result<Response<B>, Error>
+async fn answer<I, F, B>(shared: &Shared<I>, aside: &mut Aside, service: F) -> Result<Response<B>, Error>
 where
     I: AsyncRead + AsyncWrite + Unpin,
     F: Future<Output = Response<B>>,
 {
     let mut service = pin!(service);
+    // The answer, once it has come: what came before it leaves first.
+    let mut answer = None;
+    let mut ahead = Ahead::default();
     poll_fn(|cx| {
-        if let Poll::Ready(response) = service.as_mut().poll(cx) {
-            return Poll::Ready(Ok(response));
+        loop {
+            if answer.is_none() {
+                aside.ended = shared.lock().has_ended();
+                if let Poll::Ready(response) = within(aside, || service.as_mut().poll(cx)) {
+                    answer = Some(response);
+                }
+            }
+            for head in aside.interim.drain(..) {
+                if head.status == StatusCode::CONTINUE {
+                    shared.lock().goes_on();
+                }
+                interim(&mut ahead.bytes, &head);
+            }
+            ready!(ahead.poll_send(shared, cx))?;
+            if let Some(response) = answer.take() {
+                return Poll::Ready(Ok(response));
+            }
+            ready!(poll_left(shared, aside, cx))?;
         }
-        shared.lock().poll_broken(cx).map(|error| Err(Error::Io(error)))
     })
     .await
 }
 
+/// What comes before the answer.
+#[derive(Default)]
+struct Ahead {
+    bytes: Vec<u8>,
+    /// So many of them have left.
+    taken: usize,
+}
+
+impl Ahead {
+    fn poll_send<I>(&mut self, shared: &Shared<I>, cx: &mut Context<'_>) -> Poll<Result<(), Error>>
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        if self.bytes.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let io = &mut shared.lock().io;
+        while self.taken < self.bytes.len() {
+            let written = ready!(Pin::new(&mut *io).poll_write(cx, &self.bytes[self.taken..]))?;
+            if written == 0 {
+                return Poll::Ready(Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()));
+            }
+            self.taken += written;
+        }
+        ready!(Pin::new(io).poll_flush(cx))?;
+        *self = Self::default();
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Looks whether the client has left: an error when it is gone; ready when it has just ended its side, which whoever sends the request on
+/// has to know.
+fn poll_left<I>(shared: &Shared<I>, aside: &Aside, cx: &mut Context<'_>) -> Poll<Result<(), Error>>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut state = shared.lock();
+    if let Poll::Ready(error) = state.poll_broken(cx) {
+        return Poll::Ready(Err(Error::Io(error)));
+    }
+    if state.has_ended() && !aside.ended { Poll::Ready(Ok(())) } else { Poll::Pending }
+}
+
 /// Sends the answer; a client that is gone is noticed while the body has nothing to say.
-async fn send<I, B>(shared: &Shared<I>, message: &mut Outgoing<B>) -> Result<(), Error>
+async fn send<I, B>(shared: &Shared<I>, aside: &mut Aside, message: &mut Outgoing<B>) -> Result<(), Error>
 where
     I: AsyncRead + AsyncWrite + Unpin,
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
     poll_fn(|cx| {
-        if let Poll::Ready(sent) = message.poll_send(cx, shared) {
-            return Poll::Ready(sent);
+        loop {
+            aside.ended = shared.lock().has_ended();
+            if let Poll::Ready(sent) = within(aside, || message.poll_send(cx, shared)) {
+                return Poll::Ready(sent);
+            }
+            ready!(poll_left(shared, aside, cx))?;
         }
-        shared.lock().poll_broken(cx).map(|error| Err(Error::Io(error)))
     })
     .await
 }
@@ -259,7 +329,7 @@ where
         return Poll::Pending;
     }
     let mut most = LINGER.1;
-    while !state.owes() && most > 0 {
+    while !state.waits_to_send() && most > 0 {
         match state.poll_body(cx) {
             Poll::Ready(Some(Ok(frame))) => most = most.saturating_sub(frame.data_ref().map_or(0, Bytes::len)),
             Poll::Ready(None) => return Poll::Ready(true),
@@ -273,31 +343,46 @@ where
 }
 
 /// Tells a client that what it sent is not HTTP/1; one that has sent nothing is told nothing.
-async fn refuse<I: AsyncRead + AsyncWrite + Unpin>(shared: &Shared<I>, error: &Error) {
+async fn refuse<I: AsyncRead + AsyncWrite + Unpin>(shared: &Shared<I>, options: &Options, error: &Error) {
     let status = match error {
-        Error::Malformed(_) => "400 Bad Request",
-        Error::HeadTooLarge => "431 Request Header Fields Too Large",
-        Error::TargetTooLong => "414 URI Too Long",
-        Error::HeadTimeout(_) => "408 Request Timeout",
-        Error::Closed | Error::Incomplete | Error::Body(_) | Error::Unsent(_) | Error::Io(_) => {
+        Error::Malformed(_) => StatusCode::BAD_REQUEST,
+        Error::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Error::TargetTooLong => StatusCode::URI_TOO_LONG,
+        Error::HeadTimeout(_) => StatusCode::REQUEST_TIMEOUT,
+        Error::Closed | Error::Incomplete | Error::Left | Error::Body(_) | Error::Unsent(_) | Error::Io(_) => {
             close(shared).await;
             return;
         }
     };
-    let answer = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
-    let mut left = answer.as_bytes();
-    let written = poll_fn(|cx| {
-        let io = &mut shared.lock().io;
-        while !left.is_empty() {
-            let written = ready!(Pin::new(&mut *io).poll_write(cx, left))?;
-            left = left.get(written..).filter(|_| written > 0).ok_or(std::io::ErrorKind::WriteZero)?;
-        }
-        Pin::new(io).poll_flush(cx)
-    });
+    let (parts, body) = (options.refusal)(error, status).into_parts();
+    let asked = Asked { method: Method::GET, version: Version::HTTP_11, keep_alive: false };
+    let (mut message, _) = Outgoing::response(&parts, Full(body), &asked);
+    let written = poll_fn(|cx| message.poll_send(cx, shared));
     // Whether it can be told or not, the connection ends.
     if timeout(LINGER.0, written).await.is_ok_and(|written| written.is_ok()) {
         close(shared).await;
         linger(shared).await;
+    }
+}
+
+/// A body that is here.
+struct Full(Bytes);
+
+impl Body for Full {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let bytes = std::mem::take(&mut self.0);
+        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
     }
 }
 

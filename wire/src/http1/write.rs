@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::connection::Shared;
 use super::error::Error;
 use super::framing;
-use super::head::{Reason, keeps_alive};
+use super::head::{RawTarget, Reason, keeps_alive};
 
 /// Data this large is written from where it is; what is smaller is gathered.
 const LARGE: usize = 8 * 1024;
@@ -39,7 +39,6 @@ pub(crate) struct Outgoing<B> {
     taken: usize,
     body: B,
     framing: Framing,
-    trailers: bool,
     /// All of the body is gathered.
     over: bool,
     /// The body has broken off, which is told when what came before it has left.
@@ -65,8 +64,6 @@ pub(crate) struct Asked {
     pub(crate) method: Method,
     pub(crate) version: Version,
     pub(crate) keep_alive: bool,
-    /// The client takes trailers (`TE: trailers`).
-    pub(crate) trailers: bool,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
@@ -75,7 +72,10 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         let mut gathered = spare();
         gathered.extend_from_slice(head.method.as_str().as_bytes());
         gathered.push(b' ');
-        target(&mut gathered, &head.uri, &head.method);
+        match RawTarget::of(head) {
+            Some(written) => gathered.extend_from_slice(written),
+            None => target(&mut gathered, &head.uri, &head.method),
+        }
         gathered.extend_from_slice(b" HTTP/1.1\r\n");
         let said = fields(&mut gathered, &head.headers, true);
         let framing = match said.length {
@@ -84,7 +84,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
             None => announce(&mut gathered, &body, Version::HTTP_11),
         };
         gathered.extend_from_slice(b"\r\n");
-        Self::new(gathered, body, framing, true)
+        Self::new(gathered, body, framing)
     }
 
     /// Begins an answer; says whether the connection may carry another one after it.
@@ -122,25 +122,13 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
             gathered.extend_from_slice(b"connection: keep-alive\r\n");
         }
         gathered.extend_from_slice(b"\r\n");
-        (Self::new(gathered, body, framing, asked.trailers), keep_alive)
+        (Self::new(gathered, body, framing), keep_alive)
     }
 
-    fn new(gathered: Vec<u8>, body: B, framing: Framing, trailers: bool) -> Self {
+    fn new(gathered: Vec<u8>, body: B, framing: Framing) -> Self {
         let split = gathered.len();
         let (large, taken) = (Bytes::new(), 0);
-        Self {
-            gathered,
-            split,
-            large,
-            taken,
-            body,
-            framing,
-            trailers,
-            over: false,
-            broken: None,
-            unflushed: false,
-            begun: false,
-        }
+        Self { gathered, split, large, taken, body, framing, over: false, broken: None, unflushed: false, begun: false }
     }
 
     /// Says whether nothing but the connection's end tells the peer where the body ends.
@@ -242,7 +230,6 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
             Framing::Exact(_) | Framing::Absent | Framing::UntilClose => {}
             Framing::Chunked => {
                 self.gathered.extend_from_slice(b"0\r\n");
-                let trailers = trailers.filter(|_| self.trailers);
                 for (name, value) in trailers.iter().flatten().filter(|(name, _)| may_be_trailer(name)) {
                     field(&mut self.gathered, name, value.as_bytes());
                 }
@@ -298,6 +285,23 @@ fn spare() -> Vec<u8> {
     let mut spare = SPARE.take();
     spare.reserve(1024);
     spare
+}
+
+/// Writes a response that only informs. What belongs to one connection stays with it, and there is no body to be framed.
+pub(crate) fn interim(gathered: &mut Vec<u8>, head: &response::Parts) {
+    gathered.extend_from_slice(b"HTTP/1.1 ");
+    gathered.extend_from_slice(head.status.as_str().as_bytes());
+    gathered.push(b' ');
+    gathered.extend_from_slice(head.status.canonical_reason().unwrap_or("").as_bytes());
+    gathered.extend_from_slice(b"\r\n");
+    let of_the_connection = |name: &HeaderName| {
+        matches!(*name, CONNECTION | UPGRADE | CONTENT_LENGTH | TRANSFER_ENCODING)
+            || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+    };
+    for (name, value) in head.headers.iter().filter(|(name, _)| !of_the_connection(name)) {
+        field(gathered, name, value.as_bytes());
+    }
+    gathered.extend_from_slice(b"\r\n");
 }
 
 /// Says how long a body is whose message does not say so.

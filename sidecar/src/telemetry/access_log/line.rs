@@ -506,7 +506,7 @@ mod tests {
     fn names_the_trace() {
         let headers = http::HeaderMap::new();
         let context =
-            crate::telemetry::trace::Sampler::new(1.0).begin(&crate::telemetry::trace::Incoming::read(&headers));
+            crate::telemetry::trace::Sampler::new(1.0).begin(&crate::telemetry::trace::Incoming::read(&headers), true);
         let line = json(&Entry { trace: Some((context.trace_id, context.span_id)), ..entry("/", &Method::GET) });
         assert!(line.contains(&format!(r#""trace_id":"{}","span_id":"{}"}}"#, context.trace_id, context.span_id)));
     }

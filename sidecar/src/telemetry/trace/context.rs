@@ -68,11 +68,16 @@ impl TraceContext {
         Self { span_id: SpanId::random(), ..*self }
     }
 
+    /// Says whether the trace is anybody else's, or has spans of ours.
+    pub(crate) fn is_known(&self) -> bool {
+        self.sampled || self.incoming.trace.is_some()
+    }
+
     /// Writes the context, in the forms that came in; `tracestate` and `baggage` go on as they came.
     pub(crate) fn inject(&self, headers: &mut HeaderMap) {
-        let Incoming { trace, sampled, random, forms } = self.incoming;
-        if !self.sampled && sampled == Some(false) && trace.is_some() {
-            // It says already what we would say, and no span of ours stands between.
+        let Incoming { trace, random, forms, .. } = self.incoming;
+        if !self.sampled {
+            // No span of ours stands between. Whoever left the decision open leaves it to the app, not to us.
             return;
         }
         let none = forms == Forms::default();
@@ -84,8 +89,7 @@ impl TraceContext {
             }
         }
         if forms.b3 {
-            let state = if self.sampled { "1" } else { "0" };
-            headers.insert(B3, text(format_args!("{}-{}-{state}", self.trace_id.b3(), self.span_id)));
+            headers.insert(B3, text(format_args!("{}-{}-1", self.trace_id.b3(), self.span_id)));
         }
         if forms.b3_multi {
             headers.insert(B3_TRACE, text(format_args!("{}", self.trace_id.b3())));
@@ -94,12 +98,12 @@ impl TraceContext {
                 Some(parent) => headers.insert(B3_PARENT, text(format_args!("{parent}"))),
                 None => headers.remove(&B3_PARENT),
             };
-            headers.insert(B3_SAMPLED, HeaderValue::from_static(if self.sampled { "1" } else { "0" }));
+            headers.insert(B3_SAMPLED, HeaderValue::from_static("1"));
         }
     }
 
     fn traceparent(&self, random: bool) -> HeaderValue {
-        let flags = u8::from(self.sampled) | u8::from(random) << 1;
+        let flags = 1 | u8::from(random) << 1;
         text(format_args!("00-{}-{}-{flags:02x}", self.trace_id, self.span_id))
     }
 }
@@ -118,14 +122,14 @@ impl Sampler {
         Self { threshold }
     }
 
-    /// Continues the caller's trace, or starts one.
-    pub(crate) fn begin(self, incoming: &Incoming) -> TraceContext {
+    /// Continues the caller's trace. Starts one if `starts`: where a request enters the mesh, and not again at its other end.
+    pub(crate) fn begin(self, incoming: &Incoming, starts: bool) -> TraceContext {
         let (trace_id, parent) = match incoming.trace {
             Some((trace, span)) => (trace, Some(span)),
             None => (TraceId::random(), None),
         };
         // By the id, so that sidecars which must decide about one trace decide alike.
-        let drawn = (trace_id.0 as u64 >> 1) < self.threshold;
+        let drawn = (starts || parent.is_some()) && (trace_id.0 as u64 >> 1) < self.threshold;
         let sampled = incoming.sampled.unwrap_or(drawn);
         TraceContext { trace_id, span_id: SpanId::random(), parent, sampled, incoming: *incoming }
     }

@@ -120,7 +120,7 @@ fn w3c_counts_before_b3_and_b3_where_w3c_is_broken() {
 /// The context headers that go out for those that came in.
 fn sent(ratio: f64, lines: &[(&'static str, &str)]) -> (TraceContext, HeaderMap) {
     let mut headers = headers(lines);
-    let context = Sampler::new(ratio).begin(&Incoming::read(&headers));
+    let context = Sampler::new(ratio).begin(&Incoming::read(&headers), true);
     context.inject(&mut headers);
     (context, headers)
 }
@@ -151,18 +151,41 @@ fn a_decision_against_sampling_is_honoured_and_passed_on_untouched() {
     }
     let (context, headers) = sent(1.0, &[("b3", "0")]);
     assert!(!context.sampled);
-    assert_eq!(headers["b3"], format!("{}-{}-0", context.trace_id, context.span_id));
+    assert_eq!(headers["b3"], "0");
 }
 
 #[test]
-fn a_new_trace_is_told_in_w3c_form_sampled_or_not() {
-    for (ratio, flags) in [(1.0, "01"), (0.0, "00")] {
-        let (context, headers) = sent(ratio, &[("tracestate", "of=another"), ("baggage", "user=7")]);
-        assert_eq!(context.parent, None);
-        assert_eq!(headers["traceparent"], format!("00-{}-{}-{flags}", context.trace_id, context.span_id));
-        assert!(!headers.contains_key("tracestate"), "it belongs to a trace that is not ours");
-        assert_eq!(headers["baggage"], "user=7");
+fn where_nobody_has_decided_and_no_span_is_recorded_nothing_is_said() {
+    let deferred = format!("{TRACE}-{SPAN}");
+    for lines in [
+        &[][..],
+        &[("b3", &*deferred)],
+        &[("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN)],
+        &[("traceparent", "broken"), ("tracestate", "a=1")],
+        &[("baggage", "user=7")],
+    ] {
+        let (context, sent) = sent(0.0, lines);
+        assert!(!context.sampled);
+        assert_eq!(sent, headers(lines), "{lines:?}");
     }
+}
+
+#[test]
+fn a_trace_begins_where_a_request_enters_the_mesh() {
+    let nothing = Incoming::default();
+    assert!(Sampler::new(1.0).begin(&nothing, true).sampled);
+    assert!(!Sampler::new(1.0).begin(&nothing, false).sampled);
+    let (there, here) = (Sampler::new(1.0).begin(&nothing, true), Sampler::new(0.0).begin(&nothing, true));
+    assert!(there.is_known() && !here.is_known());
+}
+
+#[test]
+fn a_new_trace_is_told_in_w3c_form() {
+    let (context, headers) = sent(1.0, &[("tracestate", "of=another"), ("baggage", "user=7")]);
+    assert_eq!(context.parent, None);
+    assert_eq!(headers["traceparent"], format!("00-{}-{}-01", context.trace_id, context.span_id));
+    assert!(!headers.contains_key("tracestate"), "it belongs to a trace that is not ours");
+    assert_eq!(headers["baggage"], "user=7");
 }
 
 #[test]
@@ -190,7 +213,7 @@ fn b3_goes_out_in_the_form_that_it_came_in() {
 
 #[test]
 fn attempts_are_siblings() {
-    let context = Sampler::new(1.0).begin(&Incoming::default());
+    let context = Sampler::new(1.0).begin(&Incoming::default(), true);
     let next = context.sibling();
     assert_eq!((next.trace_id, next.parent), (context.trace_id, context.parent));
     assert_ne!(next.span_id, context.span_id);
@@ -207,11 +230,11 @@ fn the_ratio_is_kept_and_one_trace_is_decided_alike_everywhere() {
         (7.0, 20_000..=20_000),
     ] {
         let sampler = Sampler::new(ratio);
-        let sampled = (0..20_000).filter(|_| sampler.begin(&Incoming::default()).sampled).count();
+        let sampled = (0..20_000).filter(|_| sampler.begin(&Incoming::default(), true).sampled).count();
         assert!(range.contains(&sampled), "{ratio}: {sampled}");
     }
     let deferred = Incoming::read(&headers(&[("b3", &format!("{TRACE}-{SPAN}"))]));
-    let decisions: HashSet<bool> = (0..10).map(|_| Sampler::new(0.5).begin(&deferred).sampled).collect();
+    let decisions: HashSet<bool> = (0..10).map(|_| Sampler::new(0.5).begin(&deferred, false).sampled).collect();
     assert_eq!(decisions.len(), 1);
 }
 
@@ -225,22 +248,23 @@ fn ids_differ_between_threads_and_draws() {
 
 proptest! {
     #[test]
-    fn whatever_comes_in_one_well_formed_context_goes_out(
+    fn whatever_comes_in_one_well_formed_context_goes_out_or_what_came(
         parent in prop::collection::vec(any::<u8>().prop_filter("header", |b| *b >= 32 && *b != 127), 0..70),
         b3 in "[0-9a-fd-]{0,70}",
     ) {
         let mut headers = HeaderMap::new();
         headers.insert("traceparent", HeaderValue::from_bytes(&parent).unwrap());
         headers.insert("b3", HeaderValue::from_str(&b3).unwrap());
-        let context = Sampler::new(1.0).begin(&Incoming::read(&headers));
+        let came = headers.clone();
+        let context = Sampler::new(1.0).begin(&Incoming::read(&headers), true);
         context.inject(&mut headers);
 
-        let out = Incoming::read(&headers);
-        let (trace, span) = out.trace.unwrap();
-        prop_assert_eq!(trace, context.trace_id);
         if context.sampled {
-            prop_assert_eq!(span, context.span_id);
+            let out = Incoming::read(&headers);
+            prop_assert_eq!(out.trace.unwrap(), (context.trace_id, context.span_id));
+            prop_assert_eq!(out.sampled, Some(true));
+        } else {
+            prop_assert_eq!(headers, came);
         }
-        prop_assert_eq!(out.sampled, Some(context.sampled));
     }
 }

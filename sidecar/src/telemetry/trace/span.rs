@@ -260,7 +260,7 @@ mod tests {
     }
 
     fn context() -> TraceContext {
-        Sampler::new(1.0).begin(&Incoming::default())
+        Sampler::new(1.0).begin(&Incoming::default(), true)
     }
 
     /// `key=value` of all attributes; integers without quotes.

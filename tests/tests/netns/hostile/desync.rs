@@ -202,8 +202,8 @@ const HEADS: &[Case] = &[
 ];
 
 const TARGETS: &[Case] = &[
-    (b"GET http://b/x?y HTTP/1.1\r\nhost: a\r\n\r\n", &["GET /x?y b "], &[]),
-    (b"GET http://b HTTP/1.1\r\nhost: a\r\n\r\n", &["GET / b "], &[]),
+    (b"GET http://b/x?y HTTP/1.1\r\nhost: a\r\n\r\n", &["GET http://b/x?y b "], &[]),
+    (b"GET http://b HTTP/1.1\r\nhost: a\r\n\r\n", &["GET http://b/ b "], &[]),
     (b"GET http://b/x HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", &[], REFUSED),
     (b"GET http://b/x HTTP/1.1\r\n\r\n", &[], REFUSED),
     (b"GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n", &[], REFUSED),

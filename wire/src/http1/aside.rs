@@ -1,0 +1,97 @@
+//! What the two connections of a request tell each other beside the messages: that the client has ended its side, and responses that only
+//! inform (1xx).
+//!
+//! The task that serves a request also sends it on, within the same polls. So a variable of the thread carries this for the length of a
+//! poll: a request costs no allocation and no lock for what hardly any request has. A task that sends on its own (the copy of a request) finds
+//! nothing there, and so does not act on what a client does.
+
+use std::cell::RefCell;
+
+use http::response;
+
+/// The client's end of the request that is being served.
+#[derive(Debug, Default)]
+pub(crate) struct Aside {
+    /// The client has ended its side, after its request.
+    pub(crate) ended: bool,
+    /// The client understands responses that only inform.
+    pub(crate) informed: bool,
+    /// Those that have come and are not sent yet.
+    pub(crate) interim: Vec<response::Parts>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Aside> = const { RefCell::new(Aside { ended: false, informed: false, interim: Vec::new() }) };
+}
+
+/// Polls what serves the request of this client.
+pub(crate) fn within<T>(aside: &mut Aside, poll: impl FnOnce() -> T) -> T {
+    let _entered = Entered::new(aside);
+    poll()
+}
+
+/// Says whether the client of the request that is being served has ended its side.
+pub(crate) fn has_ended() -> bool {
+    CURRENT.with_borrow(|aside| aside.ended)
+}
+
+/// Passes a response that only informs on to the client of the request that is being served.
+pub(crate) fn inform(interim: response::Parts) {
+    CURRENT.with_borrow_mut(|aside| {
+        if aside.informed {
+            aside.interim.push(interim);
+        }
+    });
+}
+
+/// Restores what was there, even when the poll panics.
+struct Entered<'a>(&'a mut Aside);
+
+impl<'a> Entered<'a> {
+    fn new(aside: &'a mut Aside) -> Self {
+        CURRENT.with_borrow_mut(|current| std::mem::swap(current, aside));
+        Self(aside)
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        CURRENT.with_borrow_mut(|current| std::mem::swap(current, self.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hints() -> response::Parts {
+        http::Response::builder().status(103).body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn each_request_hears_of_its_own_client_only() {
+        let mut outer = Aside { ended: true, informed: true, ..Aside::default() };
+        let mut inner = Aside::default();
+
+        within(&mut outer, || {
+            within(&mut inner, || {
+                assert!(!has_ended());
+                inform(hints());
+            });
+            assert!(has_ended());
+            inform(hints());
+        });
+
+        assert!(!has_ended());
+        inform(hints());
+        assert_eq!((outer.interim.len(), inner.interim.len()), (1, 0), "HTTP/1.0 knows nothing that only informs");
+    }
+
+    #[test]
+    fn a_poll_that_panics_leaves_nothing_behind() {
+        let mut aside = Aside { ended: true, ..Aside::default() };
+        let panics = std::panic::AssertUnwindSafe(|| within(&mut aside, || panic!("in a poll")));
+        assert!(std::panic::catch_unwind(panics).is_err());
+        assert!(!has_ended());
+    }
+}
