@@ -222,17 +222,28 @@ async fn unused(caller: &Arc<Caller>) {
 
 const SETTINGS: Settings = Settings {
     max_streams: 16,
+    most_streams: 16,
     stream_window: 256 * 1024,
+    grown_window: 256 * 1024,
     connection_window: 1024 * 1024,
     max_head: 16 * 1024,
+    max_heads: 768 * 1024,
+    max_resets: 500,
+    pings: true,
     // Finds peers that are gone without a word, within 30 s: one interval may pass before silence is noticed.
     ping_interval: Duration::from_secs(10),
     ping_timeout: Duration::from_secs(10),
 };
 
 /// A first certificate is one call of a few KiB.
-const STRANGERS_SETTINGS: Settings =
-    Settings { max_streams: 2, stream_window: 64 * 1024, connection_window: 64 * 1024, max_head: 8 * 1024, ..SETTINGS };
+const STRANGERS_SETTINGS: Settings = Settings {
+    max_streams: 2,
+    most_streams: 2,
+    stream_window: 64 * 1024,
+    connection_window: 64 * 1024,
+    max_head: 8 * 1024,
+    ..SETTINGS
+};
 
 /// A request for a certificate and a token, each with its own limit.
 const MAX_CERTIFY: usize = 40 * 1024;

@@ -36,6 +36,10 @@ pub(crate) struct ProxyError {
     pub(crate) answered_as: Option<ErrorCode>,
     /// The answer's status, when it is not that of the error table.
     pub(crate) status: Option<Status>,
+    /// It came of a connection that earlier requests had used.
+    pub(crate) reused: bool,
+    /// The code that the endpoint reset the stream with, or that says the same: who speaks HTTP/2 is told it as it came.
+    pub(crate) reset: Option<http2::Reason>,
 }
 
 /// The status of an answer in both of its forms.
@@ -48,7 +52,15 @@ pub(crate) struct Status {
 impl ProxyError {
     /// Makes an error of an attempt that never reached a peer.
     pub(crate) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), fate: Fate::NotProcessed, answered_as: None, status: None }
+        Self {
+            code,
+            detail: detail.into(),
+            fate: Fate::NotProcessed,
+            answered_as: None,
+            status: None,
+            reused: false,
+            reset: None,
+        }
     }
 
     /// Says what is known about the attempt's fate.
@@ -117,11 +129,30 @@ impl ProxyError {
         let code = if error.is_protocol() { ErrorCode::HttpProtocol } else { ErrorCode::ConnectionTerminated };
         let fate = match error {
             http2::Error::GivenUp => return Self::body_broke_off(error),
+            http2::Error::HeadTooLarge { .. } => {
+                let status = Status { http: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, grpc: 8 };
+                let this = Self::new(ErrorCode::HttpProtocol, format!("{endpoint}: {error}"));
+                return this.fate(Fate::Withheld).status(status);
+            }
             error if error.is_unprocessed() => Fate::NotProcessed,
             error if reused && !error.is_protocol() => Fate::Unknown,
             _ => Fate::MayHaveBeenProcessed,
         };
-        Self::from_endpoint(code, fate, endpoint, reused, error)
+        let this = Self::from_endpoint(code, fate, endpoint, reused, error);
+        let reset = match error {
+            http2::Error::Reset { reason } => Some(*reason),
+            // A fresh connection that takes no request is a refusal, too.
+            http2::Error::GoAway { .. } if !reused => Some(http2::Reason::REFUSED_STREAM),
+            _ => None,
+        };
+        let Some(reason) = reset else { return this };
+        let status = Status { http: StatusCode::BAD_GATEWAY, grpc: grpc_status(reason) };
+        Self { reset, ..this.status(status) }
+    }
+
+    /// Says whether the endpoint refused the request before any work on it.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.reset == Some(http2::Reason::REFUSED_STREAM)
     }
 
     fn from_endpoint(
@@ -133,7 +164,7 @@ impl ProxyError {
     ) -> Self {
         let connection = if reused { "a reused" } else { "a fresh" };
         let this = Self::new(code, format!("{endpoint} on {connection} connection: {}", crate::sync::chain(error)));
-        let this = this.fate(fate);
+        let this = Self { reused, ..this.fate(fate) };
         match code {
             ErrorCode::HttpProtocol => this.by_server(),
             _ => this,
@@ -150,6 +181,17 @@ impl ProxyError {
     #[must_use]
     pub(crate) fn body_broke_off(error: &dyn std::error::Error) -> Self {
         Self::new(ErrorCode::ClientClosed, error.to_string()).fate(Fate::Withheld)
+    }
+}
+
+/// What gRPC's specification of HTTP/2 makes of a stream that is reset.
+fn grpc_status(reason: http2::Reason) -> u8 {
+    match reason {
+        http2::Reason::REFUSED_STREAM => 14,
+        http2::Reason::CANCEL => 1,
+        http2::Reason::ENHANCE_YOUR_CALM => 8,
+        http2::Reason::INADEQUATE_SECURITY => 7,
+        _ => 13,
     }
 }
 

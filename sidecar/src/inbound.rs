@@ -22,12 +22,12 @@ use tokio::time::timeout;
 use tower::ServiceBuilder;
 
 use crate::admission::Place;
+use crate::balance::Endpoint;
 use crate::connect::{Io, Reset};
 use crate::detect::{self, Detected, Learned, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{
-    Admit, Asserted, Direction, Dispatch, HTTP2, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To, Version,
-    WRAPPED,
+    Admit, Asserted, Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To, Version, grants,
 };
 use crate::orig_dst::original_destination;
 use crate::tcp::{self, Way};
@@ -147,6 +147,11 @@ async fn serve_http<I>(
 where
     I: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
 {
+    let to = match to {
+        // Clients of HTTP/2 do not share connections to the app, where one could use up what all have: each has its own, as without the mesh.
+        To::App(app) if app_version == Version::Http2 => To::App(Arc::new(Endpoint::local(app.address, 1))),
+        to => to,
+    };
     let asserted = Asserted::inbound(worker.client_cert_headers);
     let stack = ServiceBuilder::new()
         .layer_fn(|inner| Observe::new(inner, worker.telemetry.clone())) // sees the final answer, also of our errors
@@ -155,7 +160,11 @@ where
         .layer(HygieneLayer { asserted }) //                                  what may not pass a proxy
         .layer(RetryLayer) //                                             8   the app's idle connections may end
         .service(Dispatch::new(&worker, Direction::Inbound, app_version)); //                10   the app
-    let settings = if version == app_version { &HTTP2 } else { &WRAPPED };
+    let settings = match caller.peer {
+        None => &grants::STRANGER,
+        Some(_) if version == app_version => &grants::MESH,
+        Some(_) => &grants::WRAPPED,
+    };
     Server { worker, direction: Direction::Inbound, to, caller: Some(caller), version, settings }.serve(io, stack).await
 }
 

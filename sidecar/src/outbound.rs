@@ -28,8 +28,8 @@ use crate::connect::{Io, Reset};
 use crate::detect::{self, Detected, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{
-    Asserted, Direction, Dispatch, HTTP2, HygieneLayer, Mirrors, Observe, RespondLayer, RetryLayer, RoutingLayer,
-    Server, TimeoutLayer, To, Version,
+    Asserted, Direction, Dispatch, HygieneLayer, Mirrors, Observe, RespondLayer, RetryLayer, RoutingLayer, Server,
+    TimeoutLayer, To, Version, grants,
 };
 use crate::orig_dst::{OrigDst, original_destination};
 use crate::route::Destination;
@@ -86,9 +86,16 @@ where
         .layer(TimeoutLayer) //                                           8   the rule's deadline, outside retry
         .layer(RetryLayer) //                                             8   repeats what is safe, within the budget
         .service(Dispatch::new(&worker, Direction::Outbound, version)); //                  9–11   endpoint, pool, mutual TLS
-    Server { worker, direction: Direction::Outbound, to: To::Target(target), caller: None, version, settings: &HTTP2 }
-        .serve(io, stack)
-        .await
+    Server {
+        worker,
+        direction: Direction::Outbound,
+        to: To::Target(target),
+        caller: None,
+        version,
+        settings: &grants::APP,
+    }
+    .serve(io, stack)
+    .await
 }
 
 /// Where a connection for bytes leads.

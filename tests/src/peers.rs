@@ -5,6 +5,7 @@
 //! caller owns the process, waits for its port, and ends it. `tests/peers/README.md` says what each program is for.
 
 mod build;
+pub mod calls;
 pub mod gateway_api;
 pub mod grpc;
 pub mod h2spec;

@@ -25,7 +25,7 @@ pub(crate) use crowd::SMALL;
 pub(crate) use ejection::{Ejection, ejections};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use limit::{Connection, Limits, Permit, reached};
-pub(crate) use pool::{Http1, Lease, Pool, Sender};
+pub(crate) use pool::{Http1, Lease, Pool, Room, Sender};
 
 use crate::error::ProxyError;
 use crate::http::Budget;

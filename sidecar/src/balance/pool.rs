@@ -12,13 +12,26 @@ use tokio::time::Instant;
 use crate::balance::endpoint::InFlight;
 use crate::balance::{Connection, Permit};
 use crate::connect::Io;
-use crate::http::Body;
+use crate::http::{Body, grants};
 
 /// HTTP/1 connections kept idle at most; more are closed when their request is done.
 const MAX_IDLE: usize = 512;
 
-/// Requests that one HTTP/2 connection carries at once before another is opened.
-const STREAMS: u32 = 100;
+/// How much HTTP/2 connections carry before another is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Requests at once on one, if its peer takes as many.
+    streams: u32,
+    /// Connections; then requests wait on the one with the fewest.
+    connections: usize,
+}
+
+impl Room {
+    /// For connections that many clients share.
+    pub(crate) const SHARED: Self = Self { streams: grants::SHARED_STREAMS, connections: usize::MAX };
+    /// For connections to the app that serve one client's connection: as many requests as the app takes.
+    pub(crate) const OWN: Self = Self { streams: grants::MAX_STREAMS, connections: grants::APP_CONNECTIONS };
+}
 
 #[derive(Default)]
 pub(crate) struct Pool {
@@ -93,13 +106,27 @@ impl Pool {
     }
 
     /// Joins an HTTP/2 connection that has room, and has not carried `most` requests.
-    pub(crate) fn join_http2(&self, wrapped: bool, most: Option<u32>) -> Option<Sender> {
-        let mut shared = self.http2.lock();
+    pub(crate) fn join_http2(&self, wrapped: bool, most: Option<u32>, room: Room) -> Option<Sender> {
+        let mut all = self.http2.lock();
         let spent = |c: &Shared| most.is_some_and(|most| c.used.load(Ordering::Relaxed) >= most);
-        shared.retain(|Kept { shared, .. }| !shared.sender.is_closed() && !spent(shared));
-        let mut shared = shared.iter().map(|kept| &kept.shared);
-        let free = shared.find(|c| c.wrapped == wrapped && c.streams.load(Ordering::Relaxed) < STREAMS);
-        free.map(Shared::join)
+        let mut free = None;
+        all.retain(|Kept { shared, .. }| {
+            let takes = shared.sender.max_streams();
+            if takes == 0 && shared.sender.is_closed() || spent(shared) {
+                return false;
+            }
+            let takes = takes.min(room.streams as usize);
+            if free.is_none() && shared.wrapped == wrapped && (shared.streams.load(Ordering::Relaxed) as usize) < takes
+            {
+                free = Some(shared.join());
+            }
+            true
+        });
+        if free.is_none() && all.len() >= room.connections {
+            let fewest = all.iter().filter(|kept| kept.shared.wrapped == wrapped);
+            free = fewest.map(|kept| &kept.shared).min_by_key(|c| c.streams.load(Ordering::Relaxed)).map(Shared::join);
+        }
+        free
     }
 
     /// Adds an HTTP/2 connection and joins it.
@@ -259,11 +286,11 @@ mod tests {
         drop(request);
 
         pass(&pool, LIMIT / 2).await;
-        assert!(pool.join_http2(true, None).is_some(), "it had a request until a moment ago");
+        assert!(pool.join_http2(true, None, Room::SHARED).is_some(), "it had a request until a moment ago");
         pass(&pool, LIMIT / 2).await;
-        assert!(pool.join_http2(true, None).is_some(), "a request came meanwhile");
+        assert!(pool.join_http2(true, None, Room::SHARED).is_some(), "a request came meanwhile");
         pass(&pool, LIMIT + Duration::from_secs(1)).await;
-        assert!(pool.join_http2(true, None).is_none());
+        assert!(pool.join_http2(true, None, Room::SHARED).is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -273,19 +300,19 @@ mod tests {
         drop(request);
 
         pass(&pool, 3 * LIMIT).await;
-        assert!(pool.join_http2(false, None).is_some());
-        assert!(pool.join_http2(true, None).is_none(), "its ALPN is another");
+        assert!(pool.join_http2(false, None, Room::SHARED).is_some());
+        assert!(pool.join_http2(true, None, Room::SHARED).is_none(), "its ALPN is another");
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_http2_connection_takes_a_hundred_requests_at_once_and_as_many_in_all_as_a_policy_says() {
         let pool = Pool::default();
         let (first, _open) = add(&pool, true);
-        let rest: Vec<_> = (1..100).map(|_| pool.join_http2(true, None).expect("has room")).collect();
-        assert!(pool.join_http2(true, None).is_none(), "is full");
+        let rest: Vec<_> = (1..100).map(|_| pool.join_http2(true, None, Room::SHARED).expect("has room")).collect();
+        assert!(pool.join_http2(true, None, Room::SHARED).is_none(), "is full");
 
         drop((first, rest));
-        assert!(pool.join_http2(true, Some(101)).is_some());
-        assert!(pool.join_http2(true, Some(101)).is_none(), "is spent");
+        assert!(pool.join_http2(true, Some(101), Room::SHARED).is_some());
+        assert!(pool.join_http2(true, Some(101), Room::SHARED).is_none(), "is spent");
     }
 }

@@ -133,7 +133,14 @@ impl http_body::Body for Body {
                     this.complete();
                 }
             }
-            Some(Err(error)) => this.fail(error),
+            Some(Err(error)) => {
+                if let Some(trailers) = this.record.as_ref().and_then(|record| record.last_word(error)) {
+                    this.kind = Kind::Empty;
+                    this.fail(error);
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                this.fail(error);
+            }
             None => this.complete(),
         }
         Poll::Ready(frame)

@@ -1,7 +1,6 @@
 //! The innermost layer: picks an endpoint, takes or opens a connection to it, and exchanges one request.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -11,14 +10,14 @@ use outrigger_identity::Alpn;
 use outrigger_proto::ErrorCode;
 use outrigger_wire::{http1, http2};
 
-use crate::balance::{Backend, Connection, Endpoint, Http1, Lease, Limits, Picked, Policy, Pool, SMALL, Sender};
+use crate::balance::{Backend, Connection, Endpoint, Http1, Lease, Limits, Picked, Policy, Pool, Room, SMALL, Sender};
 
 use crate::connect::Connector;
 use crate::error::{Fate, ProxyError};
 use crate::http::call::{Direction, Flow, To};
 use crate::http::respond::unprocessed;
 use crate::http::server::Version;
-use crate::http::{Body, upgrade};
+use crate::http::{Body, grants, upgrade};
 use crate::worker::Worker;
 
 /// How HTTP/1 requests travel between two sidecars.
@@ -238,7 +237,12 @@ impl Dispatch {
                 Ok(Some((Box::pin(self.open_http1(endpoint, connection)).await?, false)))
             }
             Alpn::Http2 | Alpn::Http1InHttp2 => {
-                let join = || pool.join_http2(alpn == Alpn::Http1InHttp2, limits.max_requests_per_connection);
+                let (wrapped, most) = (alpn == Alpn::Http1InHttp2, limits.max_requests_per_connection);
+                let room = match self.connector.direction {
+                    Direction::Inbound if !wrapped => Room::OWN,
+                    Direction::Inbound | Direction::Outbound => Room::SHARED,
+                };
+                let join = || pool.join_http2(wrapped, most, room);
                 if let Some(sender) = join() {
                     return Ok(Some((sender, true)));
                 }
@@ -264,7 +268,11 @@ impl Dispatch {
             // The endpoint turned out to be the own app, with no sidecar between: the requests to come go to it in HTTP/1.
             return Ok(Sender::Http1(Http1::new(http1::Connection::new(io), counted)));
         }
-        let settings = if alpn == Alpn::Http1InHttp2 { &WRAPPED } else { &HTTP2 };
+        let settings = match alpn {
+            Alpn::Http1InHttp2 => &grants::WRAPPED,
+            _ if endpoint.has_sidecar() => &grants::MESH,
+            _ => &grants::APP,
+        };
         let (sender, connection) = http2::connect(io, settings);
         // Ends when the pool and the last request let go of the sender, or the peer closes.
         tokio::spawn(async move {
@@ -272,6 +280,17 @@ impl Dispatch {
                 tracing::debug!(%error, "connection to endpoint ended");
             }
         });
+        if !endpoint.has_sidecar() {
+            // It is to be met as its own clients do, who know from the first request on what it takes. One that says nothing is asked all the same.
+            if let Ok(Err(error)) = tokio::time::timeout(grants::SETTINGS_WAIT, sender.settled()).await {
+                let error = ProxyError::http2(endpoint.address, &error, false);
+                return Err(if error.fate == Fate::MayHaveBeenProcessed {
+                    error.fate(Fate::NotProcessed)
+                } else {
+                    error
+                });
+            }
+        }
         Ok(endpoint.pool(self.worker).add_http2(sender, counted, alpn == Alpn::Http1InHttp2))
     }
 }
@@ -279,21 +298,6 @@ impl Dispatch {
 /// What holds where no policy says otherwise.
 const UNLIMITED: Limits =
     Limits { max_connections: None, max_pending_requests: None, max_requests: None, max_requests_per_connection: None };
-
-/// What a connection of HTTP/2 grants its peer.
-pub(crate) const HTTP2: http2::Settings = http2::Settings {
-    max_streams: 256,
-    stream_window: 256 * 1024,
-    connection_window: 1024 * 1024,
-    max_head: 64 * 1024,
-    ping_interval: Duration::from_secs(10),
-    ping_timeout: Duration::from_secs(20),
-};
-
-/// The same for one that carries HTTP/1 requests, which know nothing of each other: its window has room for all streams, so that no client that is
-/// slow to read holds up another. A stream's own is small, for large bodies go over HTTP/1.
-pub(crate) const WRAPPED: http2::Settings =
-    http2::Settings { stream_window: 64 * 1024, connection_window: 256 * 64 * 1024, ..HTTP2 };
 
 /// Says whether HTTP/2 can say the same: it wants an authority, and a path that is one. It cannot say whether a client asked for a proxy's own
 /// target, nor write what is no URI; and who waits for a word before it sends its body gets it from the app, over HTTP/1 all the way.

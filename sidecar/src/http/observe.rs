@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Frame;
 use pin_project_lite::pin_project;
 use tower::Service;
@@ -16,6 +16,7 @@ use crate::error::ProxyError;
 use crate::http::Body;
 use crate::http::body::BodyError;
 use crate::http::call::{Call, Flow};
+use crate::http::respond::connection_ended;
 use crate::telemetry::{RequestRecord, Telemetry};
 
 /// Observes every request of a stack.
@@ -133,6 +134,16 @@ impl Record {
         }
     }
 
+    /// Makes the trailers that tell a gRPC client that the connection behind its call has ended. It would see that of its own connection without the
+    /// mesh, and HTTP/2 has no code for it: what a reset says instead is that the server failed.
+    pub(crate) fn last_word(&self, error: &BodyError) -> Option<HeaderMap> {
+        let BodyError::Http2(error) = error else { return None };
+        if !self.flow.grpc || !error.is_connection() {
+            return None;
+        }
+        Some(connection_ended(self.flow.direction, &error.to_string()))
+    }
+
     pub(crate) fn complete(self) {
         self.end(End::Complete);
     }
@@ -152,6 +163,6 @@ impl Record {
     }
 }
 
-fn grpc_status(headers: &http::HeaderMap) -> Option<u8> {
+fn grpc_status(headers: &HeaderMap) -> Option<u8> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }

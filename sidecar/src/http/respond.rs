@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use outrigger_daemon::Drain;
 use outrigger_proto::ErrorCode;
 use outrigger_wire::http1;
@@ -59,7 +59,7 @@ where
         let http2 = call.request.version() == http::Version::HTTP_2;
         let flow = call.flow.clone();
         let close = !http2 && (self.drain.is_started() || is_to_leave(&call.flow));
-        RespondFuture { inner: self.inner.call(call), form, flow, close }
+        RespondFuture { inner: self.inner.call(call), form, flow, http2, close }
     }
 }
 
@@ -93,6 +93,7 @@ pin_project! {
         inner: F,
         form: Form,
         flow: Arc<Flow>,
+        http2: bool,
         close: bool,
     }
 }
@@ -108,7 +109,15 @@ where
         this.inner.poll(cx).map(|result| {
             let (mut response, error) = match result {
                 Ok(response) => (response, None),
-                Err(error) => (answer(&error, this.flow, *this.form), Some(error)),
+                Err(error) => {
+                    let mut response = answer(&error, this.flow, *this.form);
+                    // Its code says more than any answer: gRPC has a status for each, and knows what may be sent again.
+                    if let Some(reason) = error.reset.filter(|_| *this.http2) {
+                        *response.body_mut() = Body::empty();
+                        response.extensions_mut().insert(reason);
+                    }
+                    (response, Some(error))
+                }
             };
             if *this.close && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -170,6 +179,24 @@ pub(crate) fn unreadable(direction: Direction, error: &http1::Error, status: Sta
         response.headers_mut().insert(PROXY_STATUS, value);
     }
     response
+}
+
+/// Makes the trailers of a gRPC call whose connection ended in its midst.
+pub(crate) fn connection_ended(direction: Direction, detail: &str) -> HeaderMap {
+    let info = ErrorCode::ConnectionTerminated.info();
+    let (code, token) = (info.code, info.token);
+    let mut trailers = HeaderMap::with_capacity(3);
+    trailers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from(u16::from(info.grpc_status)));
+    let texts = [
+        (HeaderName::from_static("grpc-message"), format!("outrigger: {code} {token}: {detail}")),
+        (PROXY_STATUS, format!("outrigger-{}; error={token}; details=\"{code} {detail}\"", direction.as_str())),
+    ];
+    for (name, text) in texts {
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            trailers.insert(name, value);
+        }
+    }
+    trailers
 }
 
 /// Reads what a peer's sidecar says of a request that its app never got.

@@ -32,6 +32,9 @@ use crate::telemetry::RetryOutcome;
 /// Attempts beyond the first for what was not processed, where no route says otherwise.
 const UNPROCESSED_ATTEMPTS: u32 = 2;
 
+/// The same for what was refused with HTTP/2's word for it: clients know that word and repeat by themselves.
+const REFUSED_STREAM_ATTEMPTS: u32 = 1;
+
 /// Attempts beyond the first, where no route says otherwise, as long as each is refused and there is an endpoint that has not refused.
 const REFUSED_ATTEMPTS: u32 = 8;
 
@@ -119,8 +122,9 @@ async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<Body>, Prox
             Ok(response) => {
                 attempt < policy.map_or(0, |p| p.attempts) && repeats_status(policy, response.status().as_u16())
             }
-            // The same app again would refuse again; the caller's sidecar may try another.
-            Err(error) if matches!(to, To::App(_)) && error.code == ErrorCode::ConnectionRefused => false,
+            // The same app again would do the same again, unless it had only closed a connection that was idle; the caller's sidecar may try
+            // another one, and counts.
+            Err(error) if matches!(to, To::App(_)) && (!error.reused || error.is_refusal()) => false,
             Err(error) => {
                 (attempt < limit(policy, error) || elsewhere) && repeats_error(policy, attempt, error, &head.method)
             }
@@ -184,9 +188,12 @@ fn repeats_status(policy: Option<&model::Retry>, status: u16) -> bool {
 fn limit(policy: Option<&model::Retry>, error: &ProxyError) -> u32 {
     match (policy, error.code) {
         // An idle connection's end says nothing of the backend, and is not what a route's author counts.
-        (Some(policy), ErrorCode::ConnectionTerminated) => policy.attempts.max(UNPROCESSED_ATTEMPTS),
+        (Some(policy), ErrorCode::ConnectionTerminated) if !error.is_refusal() => {
+            policy.attempts.max(UNPROCESSED_ATTEMPTS)
+        }
         // The author's word holds for what could not be reached as well: 0 is not even one (v1.7 of the Gateway API).
         (Some(policy), _) => policy.attempts,
+        (None, _) if error.is_refusal() => REFUSED_STREAM_ATTEMPTS,
         (None, _) => UNPROCESSED_ATTEMPTS,
     }
 }
@@ -230,7 +237,7 @@ fn over_budget(
     let detail = format!("the retry budget of {backend} is spent, and an attempt ended with {}", causes.join(", "));
     let fate = last.as_ref().err().map_or(Fate::MayHaveBeenProcessed, |error| error.fate);
     let answered_as = Some(ErrorCode::DestinationUnavailable);
-    ProxyError { code: ErrorCode::RetriesExhausted, detail, fate, answered_as, status: None }
+    ProxyError { fate, answered_as, ..ProxyError::new(ErrorCode::RetriesExhausted, detail) }
 }
 
 fn exhausted(last: ProxyError, mut causes: Vec<String>) -> ProxyError {
@@ -247,11 +254,5 @@ fn exhausted(last: ProxyError, mut causes: Vec<String>) -> ProxyError {
             detail.push_str(&format!("{} {}) {cause}", if index == 0 { ":" } else { "" }, index + 1));
         }
     }
-    ProxyError {
-        code: ErrorCode::RetriesExhausted,
-        detail,
-        fate: last.fate,
-        answered_as: Some(last.code),
-        status: None,
-    }
+    ProxyError { code: ErrorCode::RetriesExhausted, detail, answered_as: Some(last.code), ..last }
 }

@@ -9,6 +9,8 @@ mod grpc;
 mod h2spec;
 mod jaeger;
 mod nghttp;
+mod resets;
+mod strangers;
 mod websocket;
 
 use std::fs::read_to_string;

@@ -81,11 +81,14 @@ impl State {
         let (key, stream) = self.streams_for(id, end);
         stream.head_memory = memory;
         stream.worker = true;
+        stream.unanswered = true;
         stream.reader = !end;
         stream.tunnel = *request.method() == Method::CONNECT;
         stream.head_only = *request.method() == Method::HEAD;
         stream.length_left = length;
+        self.unanswered += 1;
         self.work.arrived.push(Arrived { key, request, has_body: !end, length });
+        self.give_streams();
         Ok(())
     }
 
@@ -105,7 +108,7 @@ impl State {
             self.late.cut(id, i64::from(self.stream_window).max(self.first_window));
         }
         self.reset_id(id, reason);
-        self.count_reset()
+        self.count_offence()
     }
 
     /// 431 Request Header Fields Too Large (RFC 6585 §5). Who sends little that becomes much means it, and has few tries.
@@ -113,10 +116,10 @@ impl State {
         let (key, _) = self.streams_for(id, end);
         let status = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         self.write_head(key, (status, &http::HeaderMap::new()), &mut bytes::Bytes::new(), &mut After::End);
-        if bomb && !self.resets.allows_all(BOMB) {
+        if bomb && !self.offences.allows_all(BOMB) {
             return Err(Fatal::calm("header blocks refer to the same fields again and again"));
         }
-        self.count_reset()
+        self.count_offence()
     }
 
     /// HEADERS of a stream that this side has ended.

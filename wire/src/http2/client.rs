@@ -59,6 +59,37 @@ impl<B> Sender<B> {
     pub fn is_closed(&self) -> bool {
         self.side.shared.lock().is_closed()
     }
+
+    /// How many streams the peer takes at once; none if the connection takes no more requests.
+    pub fn max_streams(&self) -> usize {
+        let state = self.side.shared.lock();
+        if state.is_closed() { 0 } else { state.peer_streams.min(state.max_streams) }
+    }
+
+    /// Waits until the peer has said what it takes.
+    ///
+    /// # Errors
+    /// If the connection ends before.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn settled(&self) -> Result<(), Error> {
+        let shared = &self.side.shared;
+        let mut waiting = Waiting { shared, ticket: None };
+        poll_fn(|cx| {
+            shared.with(|state| {
+                if let Some(error) = &state.broken {
+                    return Poll::Ready(Err(error.clone()));
+                }
+                if state.input.is_settled() {
+                    return Poll::Ready(Ok(()));
+                }
+                state.wait(&mut waiting.ticket, cx.waker());
+                Poll::Pending
+            })
+        })
+        .await
+    }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Sender<B>
@@ -120,6 +151,20 @@ impl<B> Drop for Side<B> {
     }
 }
 
+/// Somebody who waits for the peer's SETTINGS.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    ticket: Option<u64>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.shared.with(|state| state.stop_waiting(ticket, true));
+        }
+    }
+}
+
 /// A request that waits for a stream.
 struct Turn<'a> {
     shared: &'a Shared,
@@ -155,6 +200,7 @@ impl Turn<'_> {
                 Poll::Ready(Ok((key, wrote)))
             }
             Opening::Closed => Poll::Ready(Err(Error::Unsent)),
+            Opening::TooLarge { size, most } => Poll::Ready(Err(Error::HeadTooLarge { size, most })),
             Opening::Wait => Poll::Pending,
         }
     }

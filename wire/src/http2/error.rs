@@ -34,6 +34,14 @@ pub enum Error {
     /// The request never left: the connection was at its end.
     #[error("connection was at its end before the request was sent")]
     Unsent,
+    /// The request's head is larger than the peer takes (SETTINGS_MAX_HEADER_LIST_SIZE). It was not sent.
+    #[error("head of the request has {size} octets, and the peer takes {most}")]
+    HeadTooLarge {
+        /// What it has, counted as RFC 9113 §6.5.2 says.
+        size: usize,
+        /// What the peer takes.
+        most: usize,
+    },
     /// The connection ended in the midst of the stream.
     #[error("connection ended in the midst of a stream")]
     Ended,
@@ -57,6 +65,11 @@ impl Error {
         matches!(self, Self::Protocol { .. })
     }
 
+    /// Whether the connection ended, and with it the stream.
+    pub fn is_connection(&self) -> bool {
+        matches!(self, Self::Ended | Self::Io(_) | Self::Silent | Self::Unread | Self::GoAway { .. })
+    }
+
     /// Whether the peer cannot have begun to work on the request, so that it may be sent again (RFC 9113 §8.7).
     pub fn is_unprocessed(&self) -> bool {
         matches!(self, Self::Unsent | Self::GoAway { .. } | Self::Reset { reason: Reason::REFUSED_STREAM })
@@ -66,7 +79,13 @@ impl Error {
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Self::Protocol { reason, .. } | Self::Reset { reason } | Self::GoAway { reason } => Some(*reason),
-            Self::Unsent | Self::Ended | Self::GivenUp | Self::Io(_) | Self::Silent | Self::Unread => None,
+            Self::Unsent
+            | Self::HeadTooLarge { .. }
+            | Self::Ended
+            | Self::GivenUp
+            | Self::Io(_)
+            | Self::Silent
+            | Self::Unread => None,
         }
     }
 }

@@ -77,7 +77,7 @@ fn place(number: u32) -> (usize, u64) {
 
 /// How many of the latest streams are remembered: many times what can be open at once, for a stream that is fast may see thousands end while a
 /// slow one's data is on its way.
-const STREAMS: u32 = 4096;
+const STREAMS: u32 = 16_384;
 const WORDS: usize = STREAMS as usize / 64;
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ pub(super) struct Link<I, W> {
     workers: W,
     work: Work,
     timer: Timer,
+    pings: bool,
     interval: Duration,
     timeout: Duration,
     readable: bool,
@@ -64,6 +65,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
             shared,
             workers,
             work: Work::default(),
+            pings: settings.pings,
             interval: settings.ping_interval,
             timeout: settings.ping_timeout,
             readable: true,
@@ -289,6 +291,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
             // The peer does not answer, and was told long ago.
             state.leave_for_good();
         }
+        state.give_streams();
         // Once in an interval, whether it is quiet or not: streams may be open for hours.
         state.rest();
         self.work.rest();
@@ -323,7 +326,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
             state.pinged = None;
             return Ok(std::mem::take(&mut state.used).then_some(self.interval));
         }
-        if heard {
+        if heard || !self.pings {
             state.pinged = None;
             return Ok(Some(self.interval));
         }

@@ -38,17 +38,28 @@ pub use server::serve;
 /// What a connection grants its peer, and how it finds out that the peer is gone.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How many streams may be open at once.
+    /// How many streams may be open at once, at first.
     pub max_streams: u32,
-    /// How much of a body may be on its way or unread.
+    /// To how many that grows for a peer that uses them, if that is more.
+    pub most_streams: u32,
+    /// How much of a body may be on its way or unread, at first.
     pub stream_window: u32,
+    /// To how much that grows for a body whose reader takes what comes, if that is more. All streams together grow by a quarter of the connection's window at
+    /// most: while the rest has room for the first window of each stream, none that nobody reads holds up another.
+    pub grown_window: u32,
     /// How much of all bodies may be on its way or unread.
     pub connection_window: u32,
     /// How large a head may be, counted as RFC 9113 §6.5.2 says: 32 more for each field.
     pub max_head: u32,
-    /// After so much silence with streams open the peer is asked whether it is there.
+    /// What the heads and trailers of all streams may take of memory together; one is always accepted.
+    pub max_heads: usize,
+    /// How many streams the peer may reset in a second before their responses have begun.
+    pub max_resets: u32,
+    /// A silent peer with streams open is asked whether it is there. Programs count what they are asked, and may end a connection for it.
+    pub pings: bool,
+    /// After so much silence it is asked; what the connection needs no longer is given back as often.
     pub ping_interval: Duration,
-    /// After so much more silence it is not.
+    /// After so much more silence it is not there.
     pub ping_timeout: Duration,
 }
 
@@ -56,9 +67,14 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_streams: 256,
+            most_streams: 0,
             stream_window: 256 << 10,
+            grown_window: 0,
             connection_window: 1 << 20,
             max_head: 64 << 10,
+            max_heads: 768 << 10,
+            max_resets: 500,
+            pings: true,
             ping_interval: Duration::from_secs(10),
             ping_timeout: Duration::from_secs(20),
         }

@@ -2,7 +2,7 @@
 //! task is woken only when it sleeps.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
 use parking_lot::Mutex;
@@ -13,6 +13,8 @@ pub(super) struct Ready {
     task: AtomicU8,
     waker: Mutex<Option<Waker>>,
     words: Box<[AtomicU64]>,
+    /// How many of the words have a bit that somebody may set.
+    used: AtomicUsize,
     /// Some bit may be set.
     any: AtomicBool,
 }
@@ -24,6 +26,7 @@ impl Ready {
         Self {
             task: AtomicU8::new(AWAKE),
             waker: Mutex::new(None),
+            used: AtomicUsize::new(1),
             words: (0..words).map(|_| AtomicU64::new(0)).collect(),
             any: AtomicBool::new(false),
         }
@@ -80,7 +83,7 @@ impl Ready {
 
     /// Takes the bits of one word; `None` behind the last.
     pub(super) fn take(&self, word: usize) -> Option<u64> {
-        let word = self.words.get(word)?;
+        let word = self.words.get(word).filter(|_| word < self.used.load(Ordering::Acquire))?;
         Some(if word.load(Ordering::Acquire) == 0 { 0 } else { word.swap(0, Ordering::AcqRel) })
     }
 
@@ -96,6 +99,7 @@ impl Ready {
 
 /// A waker that sets `bit`.
 pub(super) fn waker(ready: &Arc<Ready>, bit: usize) -> Waker {
+    ready.used.fetch_max(bit / 64 + 1, Ordering::AcqRel);
     Waker::from(Arc::new(Bit { ready: ready.clone(), bit }))
 }
 

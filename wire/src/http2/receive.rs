@@ -55,6 +55,11 @@ impl Input {
         self.half_since
     }
 
+    /// The peer's first SETTINGS came.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     /// The input was gone through up to something that is not whole, or to its end if `whole`.
     fn pause(&mut self, progress: bool, whole: bool) {
         // A header block's time began with its first frame, the greeting's with the connection.
@@ -145,11 +150,12 @@ impl State {
     /// The peer did wrong by one stream, which costs it the stream, and in great number the connection.
     pub(super) fn offence(&mut self, key: Key, reason: Reason, what: &'static str) -> Result<(), Fatal> {
         self.reset(key, reason, Error::Protocol { reason, what });
-        self.count_reset()
+        self.count_offence()
     }
 
-    pub(super) fn count_reset(&mut self) -> Result<(), Fatal> {
-        if self.role == Role::Client || self.resets.allows() {
+    /// Counts a stream that was ended for the peer's mistake.
+    pub(super) fn count_offence(&mut self) -> Result<(), Fatal> {
+        if self.role == Role::Client || self.offences.allows() {
             return Ok(());
         }
         Err(Fatal::calm("too many streams were reset"))
@@ -200,7 +206,7 @@ impl State {
                 self.glitch()?;
             } else {
                 self.reset_id(head.id, Reason::STREAM_CLOSED);
-                self.count_reset()?;
+                self.count_offence()?;
             }
             return Ok(None);
         };
@@ -344,8 +350,13 @@ impl State {
         let found = self.streams.find(head.id).map(|(key, _)| key);
         match found {
             Some(key) => {
+                // Each costs a request (CVE-2023-44487). One that is being answered costs no more than one that is read to its end.
+                let for_nothing = self.streams.get(key).is_some_and(|stream| stream.unanswered);
                 self.abandon(key, Error::Reset { reason: Reason(code) });
-                self.count_reset()
+                if !for_nothing || self.resets.allows() {
+                    return Ok(());
+                }
+                Err(Fatal::calm("too many streams were reset"))
             }
             None if head.id == 0 || self.is_idle(head.id) => Err(Fatal::protocol("RST_STREAM on no stream")),
             None if self.late.ended(head.id) => Ok(()),
@@ -381,6 +392,7 @@ impl State {
                 frame::MAX_FRAME_SIZE if !(16_384..=16_777_215).contains(&value) => {
                     return Err(Fatal::protocol("SETTINGS_MAX_FRAME_SIZE is wrong"));
                 }
+                frame::MAX_HEADER_LIST_SIZE => self.peer_max_head = value as usize,
                 frame::MAX_FRAME_SIZE => self.peer_payload = (value as usize).min(LARGEST_PAYLOAD),
                 _ => {}
             }
@@ -408,6 +420,7 @@ impl State {
         if !payload.is_empty() {
             return Err(Fatal::size("acknowledgement of SETTINGS is not empty"));
         }
+        self.raising = false;
         // From here on the peer holds to our window; before, to the protocol's.
         let change = i64::from(self.stream_window) - self.first_window;
         self.first_window = i64::from(self.stream_window);

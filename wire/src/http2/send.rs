@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, StatusCode, request};
 
 use super::error::{Error, Reason};
 use super::frame;
+use super::hpack::FIELD_OVERHEAD;
 use super::state::{Role, State, keep};
 use super::stream::{Key, Receiving, Stream};
 
@@ -43,6 +44,13 @@ pub(super) enum Opening {
     Wait,
     /// It never will.
     Closed,
+    /// Its head is larger than the peer takes.
+    TooLarge {
+        /// What it has, counted as RFC 9113 §6.5.2 says.
+        size: usize,
+        /// What the peer takes.
+        most: usize,
+    },
 }
 
 impl State {
@@ -51,6 +59,13 @@ impl State {
     pub(super) fn open(&mut self, parts: &request::Parts, empty: bool, data: &mut Bytes, after: &mut After) -> Opening {
         if self.is_closed() {
             return Opening::Closed;
+        }
+        // Most peers take more than this side does, or do not say.
+        if self.peer_max_head < self.max_head + ADDED {
+            let size = list_size(parts);
+            if size > self.peer_max_head {
+                return Opening::TooLarge { size, most: self.peer_max_head };
+            }
         }
         // A head takes of no window: a peer that does not read shall not have them pile up.
         if self.out.length() >= ENOUGH {
@@ -152,6 +167,9 @@ impl State {
         after: &mut After,
     ) -> Wrote {
         let Some(stream) = self.streams.get(key).filter(|stream| stream.sending) else { return Wrote::Over };
+        if std::mem::take(&mut stream.unanswered) {
+            self.unanswered -= 1;
+        }
         if stream.head_only {
             *data = Bytes::new();
             *after = After::End;
@@ -164,6 +182,7 @@ impl State {
             self.send_ended(key);
             return Wrote::Over;
         }
+        self.give_streams();
         self.write(key, data, after)
     }
 
@@ -244,6 +263,7 @@ impl State {
         let unread = stream.receiving != Receiving::Ended && !stream.tunnel;
         if self.role == Role::Server {
             self.resets.relieve(1);
+            self.offences.relieve(1);
             self.glitches.relieve(1);
             if unread {
                 // RFC 9113 §8.1: the response is whole, the rest of the request is not needed.
@@ -293,6 +313,20 @@ fn crowd(crowded: &mut Vec<u32>, stream: &mut Stream, key: Key) {
     }
 }
 
+/// What a request's head counts against SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113 §6.5.2).
+fn list_size(parts: &request::Parts) -> usize {
+    let field = |name: usize, value: usize| name + value + FIELD_OVERHEAD;
+    let uri = &parts.uri;
+    let path = uri.path_and_query().map_or(1, |path| path.as_str().len());
+    let pseudo = field(":method".len(), parts.method.as_str().len())
+        + field(":path".len(), path)
+        + uri.scheme_str().map_or(0, |scheme| field(":scheme".len(), scheme.len()))
+        + uri.authority().map_or(0, |authority| field(":authority".len(), authority.as_str().len()));
+    parts.headers.iter().fold(pseudo, |size, (name, value)| size + field(name.as_str().len(), value.len()))
+}
+
+/// What the mesh may have added to a head that this side has accepted.
+const ADDED: usize = 16 << 10;
 /// When so much waits to be written no more data is added, nor heads: the peer or the transport is slower than the streams.
 const ENOUGH: usize = 64 << 10;
 /// How much of the connection's window a worker is taken to need.

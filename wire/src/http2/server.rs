@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Settings;
-use super::error::{BoxError, Error};
+use super::error::{BoxError, Error, Reason};
 use super::incoming::Incoming;
 use super::link::{Link, Workers};
 use super::pump::Pump;
@@ -21,7 +21,8 @@ use super::send::Wrote;
 use super::state::{Arrived, Role, Shared};
 use super::stream::Key;
 
-/// Serves one connection. `service` is called with each request; what its future yields is the response. All of it runs in the caller's
+/// Serves one connection. `service` is called with each request; what its future yields is the response. With a [`Reason`] among its extensions
+/// nothing of it is sent: the stream is reset for that reason. All of it runs in the caller's
 /// task. When `drain` completes the connection goes away in good order: the peer is told, what it sent until it knew is served, then the
 /// connection is closed (RFC 9113 §6.8). One without streams is closed a second later, whatever the peer does.
 ///
@@ -146,6 +147,10 @@ where
             TaskProjection::Service { future } => future.poll(&mut cx),
         };
         let Poll::Ready(response) = response else { return false };
+        if let Some(reason) = response.extensions().get::<Reason>() {
+            shared.lock().reset(key, *reason, Error::GivenUp);
+            return true;
+        }
         let (parts, body) = response.into_parts();
         let (mut head, mut pump) = (Some(parts), Pump::new(body));
         let done = answer(&mut head, &mut pump, &mut cx, shared, key).is_ready();

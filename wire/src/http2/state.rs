@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request};
@@ -124,9 +125,19 @@ pub(super) enum Leaving {
 pub(super) struct State {
     pub(super) role: Role,
     pub(super) max_streams: usize,
+    most_streams: usize,
+    /// Requests whose response has not begun.
+    pub(super) unanswered: usize,
+    /// When the peer was given more streams, and that it has not acknowledged them.
+    raised: Instant,
+    pub(super) raising: bool,
     pub(super) max_head: usize,
     pub(super) stream_window: u32,
+    grown_window: u32,
     connection_window: u32,
+    /// By how much the windows of all streams may still grow.
+    may_grow: u32,
+    max_heads: usize,
 
     pub(super) out: Output,
     pub(super) streams: Streams,
@@ -152,6 +163,7 @@ pub(super) struct State {
     pub(super) peer_stream_window: i64,
     pub(super) peer_payload: usize,
     pub(super) peer_streams: usize,
+    pub(super) peer_max_head: usize,
     /// What the peer holds for the window of a new stream.
     pub(super) first_window: i64,
     pub(super) send_window: i64,
@@ -172,6 +184,7 @@ pub(super) struct State {
     pub(super) broken: Option<Error>,
 
     pub(super) resets: Flood,
+    pub(super) offences: Flood,
     pub(super) glitches: Flood,
     pub(super) updates: Flood,
     pub(super) unsent_acks: u32,
@@ -190,10 +203,20 @@ impl State {
     fn new(role: Role, settings: &Settings) -> Self {
         let mut state = Self {
             role,
-            max_streams: settings.max_streams as usize,
+            max_streams: match role {
+                Role::Server => settings.max_streams,
+                Role::Client => settings.max_streams.max(settings.most_streams),
+            } as usize,
+            most_streams: settings.max_streams.max(settings.most_streams) as usize,
+            unanswered: 0,
+            raised: Instant::now(),
+            raising: false,
             max_head: settings.max_head as usize,
             stream_window: settings.stream_window,
+            grown_window: settings.grown_window.max(settings.stream_window),
             connection_window: settings.connection_window,
+            may_grow: settings.connection_window / 4,
+            max_heads: settings.max_heads,
             out: Output::default(),
             streams: Streams::default(),
             work: Work::default(),
@@ -210,6 +233,7 @@ impl State {
             peer_stream_window: frame::FIRST_WINDOW,
             peer_payload: frame::MAX_PAYLOAD,
             peer_streams: STREAMS_AT_FIRST,
+            peer_max_head: usize::MAX,
             first_window: frame::FIRST_WINDOW,
             send_window: frame::FIRST_WINDOW,
             receive_window: frame::FIRST_WINDOW,
@@ -223,7 +247,8 @@ impl State {
             peer_leaving: None,
             senders_gone: false,
             broken: None,
-            resets: Flood::new(MAX_RESETS),
+            resets: Flood::new(settings.max_resets),
+            offences: Flood::new(MAX_OFFENCES),
             glitches: Flood::new(MAX_GLITCHES),
             updates: Flood::new(MAX_UPDATES),
             unsent_acks: 0,
@@ -259,7 +284,38 @@ impl State {
 
     /// A stream's slot may outlive the stream while somebody still reads, but not without bounds.
     pub(super) fn max_slots(&self) -> usize {
-        self.max_streams * 2
+        self.most_streams * 2
+    }
+
+    /// Gives a peer more streams that uses those it has: at once when most of them are being answered, else slowly, so that a flood is none the
+    /// larger for it.
+    pub(super) fn give_streams(&mut self) {
+        if self.max_streams >= self.most_streams
+            || self.raising
+            || self.streams.open() + STREAMS_LEFT < self.max_streams
+        {
+            return;
+        }
+        let now = Instant::now();
+        let pressing = self.unanswered > STREAMS_STEP / 2 || self.heads > self.max_heads / 2;
+        if pressing && now - self.raised < STREAMS_PACE {
+            return;
+        }
+        self.raised = now;
+        self.raising = true;
+        self.max_streams = (self.max_streams + STREAMS_STEP).min(self.most_streams);
+        let most = u32::try_from(self.max_streams).unwrap_or(u32::MAX);
+        frame::settings(self.out.frames(), &[(frame::MAX_CONCURRENT_STREAMS, most)]);
+        self.stirred = true;
+    }
+
+    /// The response of a stream has begun, or will not.
+    pub(super) fn answered(&mut self, key: Key) {
+        if let Some(stream) = self.streams.get(key)
+            && std::mem::take(&mut stream.unanswered)
+        {
+            self.unanswered -= 1;
+        }
     }
 
     /// Hands what there is to do to the connection's task.
@@ -385,9 +441,13 @@ impl State {
         let window = self.stream_window;
         let Some(stream) = self.streams.get(key) else { return };
         stream.taken += length;
-        if stream.taken > 0 && stream.taken >= window / 2 {
-            frame::window_update(self.out.frames(), key.id, stream.taken);
-            stream.receive_window += i64::from(stream.taken);
+        if stream.taken > 0 && stream.taken >= (window + stream.grown) / 2 {
+            // The reader keeps up: what it has taken is doubled, until the window is as large as it may be.
+            let more = stream.taken.min(self.grown_window - window - stream.grown).min(self.may_grow);
+            self.may_grow -= more;
+            stream.grown += more;
+            frame::window_update(self.out.frames(), key.id, stream.taken + more);
+            stream.receive_window += i64::from(stream.taken + more);
             stream.taken = 0;
             self.stirred = true;
         }
@@ -395,7 +455,7 @@ impl State {
 
     /// Whether the heads of the streams leave room for one that takes `memory`; the first always has it.
     pub(super) fn has_room_for_head(&self, memory: usize) -> bool {
-        self.heads == 0 || self.heads + memory <= MAX_HEADS
+        self.heads == 0 || self.heads + memory <= self.max_heads
     }
 
     /// A head or trailers are held for a stream; returns what that takes, to be given back with them.
@@ -420,7 +480,7 @@ impl State {
             && stream.receiving != Receiving::Ended
         {
             // The peer may count with the whole window before this side knows that it does.
-            let window = stream.receive_window.max(i64::from(self.stream_window));
+            let window = stream.receive_window.max(i64::from(self.stream_window + stream.grown));
             self.late.cut(key.id, window);
         }
         self.reset_id(key.id, reason);
@@ -473,7 +533,8 @@ impl State {
         {
             self.heads_dropped += std::mem::take(&mut stream.head_memory);
         }
-        self.streams.close(key);
+        self.answered(key);
+        self.may_grow += self.streams.close(key);
         self.free(key);
         self.wake_waiting();
         // The last stream of a connection that goes away ends it.
@@ -565,17 +626,19 @@ pub(super) fn keep(place: &mut Option<Waker>, waker: &Waker) {
 pub(super) const DRAIN_PING: [u8; 8] = *b"draining";
 pub(super) const ALIVE_PING: [u8; 8] = *b"who goes";
 
+/// By how many streams a peer's number grows, and how few it has left before.
+const STREAMS_STEP: usize = 256;
+const STREAMS_LEFT: usize = 64;
+/// How often it grows for one whose requests are not being answered.
+const STREAMS_PACE: Duration = Duration::from_secs(1);
 /// How many streams a peer is taken to allow before it says so: what RFC 9113 §6.5.2 recommends as the least.
 const STREAMS_AT_FIRST: usize = 100;
-/// Streams reset in a second, by the peer or for its mistakes: each costs a request (CVE-2023-44487, CVE-2025-8671).
-const MAX_RESETS: u32 = 500;
+/// Streams reset in a second for the peer's mistakes, of which it should make none: each costs a request (CVE-2025-8671).
+const MAX_OFFENCES: u32 = 500;
 /// Frames in a second that bring nothing.
 const MAX_GLITCHES: u32 = 5_000;
 /// WINDOW_UPDATE frames in a second, beyond some for each frame of DATA.
 const MAX_UPDATES: u32 = 5_000;
-/// What the heads and trailers of a connection's streams may take of memory together, beside the first: a hundred requests of browsers, or as
-/// many of gRPC as there are streams.
-const MAX_HEADS: usize = 768 << 10;
 /// Bodies and heads stop long before (see `send::ENOUGH`): only answers to frames come so far, and of those an honest peer makes few. So two
 /// peers cannot both stop reading because the other does.
 const FULL: usize = 256 << 10;

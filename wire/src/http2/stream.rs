@@ -35,6 +35,8 @@ pub(super) struct Stream {
     pub(super) receiving: Receiving,
     /// This side has not ended it.
     pub(super) sending: bool,
+    /// Its response has not begun (server).
+    pub(super) unanswered: bool,
     /// CONNECT: both directions live on their own.
     pub(super) tunnel: bool,
     /// HEAD: what `content-length` says does not come.
@@ -51,6 +53,8 @@ pub(super) struct Stream {
     /// How much the peer may send, how much was taken since it was told, and how much is to come by `content-length`.
     pub(super) receive_window: i64,
     pub(super) taken: u32,
+    /// By how much its window is larger than at first.
+    pub(super) grown: u32,
     pub(super) length_left: Option<u64>,
     pub(super) send_window: i64,
     /// Its worker waits for the window of the stream; is in the row for that of the connection; is in the row for room in the output.
@@ -121,14 +125,16 @@ impl Streams {
         self.slots.get_mut(slot as usize).filter(|stream| stream.id != 0)
     }
 
-    /// The protocol is done with it.
-    pub(super) fn close(&mut self, key: Key) {
-        if let Some(stream) = self.get(key) {
+    /// The protocol is done with it; returns by how much its window had grown.
+    pub(super) fn close(&mut self, key: Key) -> u32 {
+        let grown = self.get(key).map_or(0, |stream| {
             stream.open = false;
-        }
+            std::mem::take(&mut stream.grown)
+        });
         if let Ok(place) = self.ids.binary_search_by_key(&key.id, |(id, _)| *id) {
             self.ids.remove(place);
         }
+        grown
     }
 
     /// Frees the slot if nobody asks for it any more.

@@ -10,7 +10,7 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::frame::{self, DATA, END_HEADERS, GO_AWAY, HEADERS};
+use super::super::frame::{self, DATA, END_HEADERS, GO_AWAY, HEADERS, PING};
 use super::super::state::{Role, Shared};
 use super::super::{Error, Incoming, Reason, Settings, connect, serve};
 use super::raw::{END_BOTH, Raw};
@@ -477,7 +477,7 @@ async fn the_first_side_of_a_tunnel_to_end_leaves_the_other_open() {
 #[tokio::test]
 async fn a_head_larger_than_a_frame_passes() {
     let sender = client(&Settings::default(), |request| async move {
-        let value = request.headers()["x-large"].clone();
+        let value = request.headers().get("x-large").cloned().unwrap_or_else(|| "none".parse().unwrap());
         Response::builder().header("x-large", value).body(empty()).unwrap()
     });
     let large = "y".repeat(40_000);
@@ -486,7 +486,65 @@ async fn a_head_larger_than_a_frame_passes() {
         assert_eq!(sender.ask(request).await.unwrap().headers()["x-large"], large);
     }
     let request = Request::get("http://a/").header("x-large", "y".repeat(70_000)).body(empty()).unwrap();
-    assert_eq!(sender.ask(request).await.unwrap().status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    let error = sender.ask(request).await.unwrap_err();
+    assert!(matches!(error, Error::HeadTooLarge { size: 70_000.., most: 65_536 }), "{error:?}");
+    assert_eq!(sender.ask(post(full("it goes on"))).await.unwrap().headers()["x-large"], "none");
+}
+
+#[tokio::test]
+async fn a_response_may_be_a_reset_and_the_client_learns_its_code() {
+    let sender = client(&Settings::default(), |_| async {
+        let mut response = Response::new(full("nobody reads this"));
+        response.extensions_mut().insert(Reason::INADEQUATE_SECURITY);
+        response
+    });
+    for _ in 0..3 {
+        let error = sender.ask(post(full("hello"))).await.unwrap_err();
+        assert!(matches!(error, Error::Reset { reason: Reason::INADEQUATE_SECURITY }), "{error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_asked_whether_it_is_there_only_where_that_is_wanted() {
+    for (pings, expected) in [(true, PING), (false, DATA)] {
+        let (sender, mut peer) = Raw::server(&Settings { pings, ..Settings::default() }).await;
+        let (said, body) = channel();
+        let asking = tokio::spawn(async move { sender.ask(post(body)).await.map(drop) });
+        peer.until(HEADERS).await;
+        let later = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            let _ = said.send(Ok(Frame::data("late".into())));
+        });
+        let (head, _) = loop {
+            let next = peer.next().await.unwrap();
+            if matches!(next.0.kind, PING | DATA) {
+                break next;
+            }
+        };
+        assert_eq!(head.kind, expected);
+        later.abort();
+        asking.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_takes_is_known_when_its_settings_are() {
+    let (near, mut far) = pipe();
+    let (sender, driver) = connect::<_, AnyBody>(near, &Settings::default());
+    tokio::spawn(driver);
+    let settled = sender.clone();
+    let settled = tokio::spawn(async move { settled.settled().await.map(|()| settled.max_streams()) });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!settled.is_finished());
+
+    let mut settings = Vec::new();
+    frame::settings(&mut settings, &[(frame::MAX_CONCURRENT_STREAMS, 7)]);
+    tokio::io::AsyncWriteExt::write_all(&mut far, &settings).await.unwrap();
+
+    assert_eq!(soon(settled).await.unwrap().unwrap(), 7);
+    drop(far);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(sender.max_streams(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 
 use super::super::frame::*;
 use super::super::{Error, Incoming, Reason, Settings};
-use super::raw::{END_BOTH, GET, Raw};
+use super::raw::{END_BOTH, GET, POST, Raw};
 use super::{AnyBody, echo, full};
 
 /// Gives 400 octets, and then counts how often it is asked for more.
@@ -32,6 +32,41 @@ impl Body for Asked {
         self.count.fetch_add(1, Ordering::Relaxed);
         Poll::Pending
     }
+}
+
+#[tokio::test]
+async fn the_window_of_a_body_that_is_read_grows_and_others_keep_their_first() {
+    let settings =
+        Settings { stream_window: 40_000, grown_window: 100_000, connection_window: 400_000, ..Settings::default() };
+    let mut peer = Raw::client(&settings, echo).await;
+    peer.frame(SETTINGS, ACK, 0, &[]).await;
+    let mut windows = Vec::new();
+    for id in [1, 3, 5] {
+        peer.frame(HEADERS, END_HEADERS, id, POST).await;
+        let mut window = 40_000;
+        for _ in 0..20 {
+            // All that the window allows is echoed, behind what opens the window again.
+            for piece in vec![7; window as usize].chunks(10_000) {
+                peer.frame(DATA, 0, id, piece).await;
+            }
+            let mut echoed = std::mem::take(&mut window);
+            peer.window_update(0, echoed).await;
+            peer.window_update(id, echoed).await;
+            while echoed > 0 {
+                let (head, payload) = peer.next().await.unwrap();
+                match head.kind {
+                    WINDOW_UPDATE if head.id == id => window += word(&payload).unwrap(),
+                    DATA => echoed -= u32::try_from(payload.len()).unwrap(),
+                    _ => {}
+                }
+            }
+        }
+        windows.push(window);
+    }
+    // What was read and not given back yet is less than a half. A quarter of 400,000 is what they may grow by together.
+    assert!((50_001..=100_000).contains(&windows[0]), "{windows:?}");
+    assert!((40_001..=80_000).contains(&windows[1]), "{windows:?}");
+    assert!((20_001..=40_000).contains(&windows[2]), "{windows:?}");
 }
 
 #[tokio::test]
