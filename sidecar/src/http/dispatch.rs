@@ -269,8 +269,8 @@ impl Dispatch {
             return Ok(Sender::Http1(Http1::new(http1::Connection::new(io), counted)));
         }
         let settings = match alpn {
-            Alpn::Http1InHttp2 => &grants::WRAPPED,
-            _ if endpoint.has_sidecar() => &grants::MESH,
+            Alpn::Http1InHttp2 => &grants::TO_SIDECAR_WRAPPED,
+            _ if endpoint.has_sidecar() => &grants::TO_SIDECAR,
             _ => &grants::APP,
         };
         let (sender, connection) = http2::connect(io, settings);

@@ -31,6 +31,12 @@ pub(crate) const MESH: Settings =
 /// The same for one that carries HTTP/1 requests. Large bodies go over HTTP/1: the windows need not grow.
 pub(crate) const WRAPPED: Settings = Settings { grown_window: 0, ..MESH };
 
+/// For sidecars, as their client: they take any head that this one does, and what is added to it.
+pub(crate) const TO_SIDECAR: Settings = Settings { max_head: MAX_HEAD, ..MESH };
+
+/// The same for connections that carry HTTP/1 requests.
+pub(crate) const TO_SIDECAR_WRAPPED: Settings = Settings { max_head: MAX_HEAD, ..WRAPPED };
+
 /// Streams that a peer may have open at once, once it uses those that it has at first.
 pub(crate) const MAX_STREAMS: u32 = 4096;
 

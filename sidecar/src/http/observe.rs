@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body::Frame;
 use pin_project_lite::pin_project;
 use tower::Service;
@@ -90,6 +91,8 @@ pub(crate) struct Record {
     request: RequestRecord,
     status: Option<StatusCode>,
     grpc_status: Option<u8>,
+    /// The client takes a call's status from trailers.
+    reads_trailers: bool,
     error: Option<ProxyError>,
     response_bytes: u64,
 }
@@ -116,8 +119,10 @@ pub(crate) struct Outcome {
 
 impl Record {
     fn new(telemetry: Arc<Telemetry>, request: &mut Request<Body>, flow: Arc<Flow>) -> Self {
+        let reads_trailers = flow.grpc && request.version() == Version::HTTP_2 && !is_grpc_web(request);
         let request = telemetry.begin(request, &flow);
-        Self { telemetry, flow, request, status: None, grpc_status: None, error: None, response_bytes: 0 }
+        let (status, grpc_status) = (None, None);
+        Self { telemetry, flow, request, status, grpc_status, reads_trailers, error: None, response_bytes: 0 }
     }
 
     fn answered(&mut self, response: &mut Response<Body>, error: Option<ProxyError>) {
@@ -138,7 +143,7 @@ impl Record {
     /// mesh, and HTTP/2 has no code for it: what a reset says instead is that the server failed.
     pub(crate) fn last_word(&self, error: &BodyError) -> Option<HeaderMap> {
         let BodyError::Http2(error) = error else { return None };
-        if !self.flow.grpc || !error.is_connection() {
+        if !self.reads_trailers || !error.is_connection() {
             return None;
         }
         Some(connection_ended(self.flow.direction, &error.to_string()))
@@ -158,9 +163,15 @@ impl Record {
     }
 
     fn end(self, end: End) {
-        let Self { telemetry, flow, request, status, grpc_status, error, response_bytes } = self;
+        let Self { telemetry, flow, request, status, grpc_status, error, response_bytes, reads_trailers: _ } = self;
         telemetry.end(request, &flow, Outcome { end, status, grpc_status, error, response_bytes });
     }
+}
+
+/// Whether the status of a call comes in the body.
+fn is_grpc_web(request: &Request<Body>) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc-web"))
 }
 
 fn grpc_status(headers: &HeaderMap) -> Option<u8> {
