@@ -96,7 +96,7 @@ impl Admin {
     }
 
     /// Serves everything on `listener`, and on `health` nothing but `/ready` and `/live`: whoever reaches that one learns
-    /// nothing else and changes nothing.
+    /// nothing else and changes nothing. It is for the kubelet, which knows of the pod's end: `/ready` does not change with it.
     pub async fn serve_with_health(self, listener: TcpListener, health: TcpListener, drain: Drain) {
         let admin = Arc::new(self);
         let shown = admin.clone().accept(health, drain.clone(), Shown::Health);
@@ -136,7 +136,10 @@ impl Admin {
             };
             Some(permit)
         };
-        let answer = self.answer(&request, drain.is_started(), shown);
+        // A pod that ends is left out by everybody who knows that it ends; to the kubelet a container that does its work is ready,
+        // and one that is not would be reported as unhealthy.
+        let draining = drain.is_started() && shown == Shown::All;
+        let answer = self.answer(&request, draining, shown);
         Some(answer.map(|body| Held { body, _permit: permit }))
     }
 

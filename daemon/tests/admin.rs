@@ -110,3 +110,17 @@ async fn an_action_needs_its_header_and_a_host_of_this_machine() {
         assert_eq!(run.load(Ordering::Relaxed), number + 1);
     }
 }
+
+#[tokio::test]
+async fn an_end_that_has_begun_is_told_to_all_but_the_kubelet() {
+    let [all, health] = [listener().await, listener().await];
+    let addresses = [&all, &health].map(|listener| listener.local_addr().unwrap());
+    let drain = Drain::default();
+    tokio::spawn(Admin::new(Metrics::new()).serve_with_health(all, health, drain.clone()));
+    drain.start();
+
+    for (address, status) in addresses.into_iter().zip(["503 Service Unavailable", "200 OK"]) {
+        let said = say(address, &format!("GET /ready HTTP/1.1\r\nhost: {address}\r\n\r\n")).await;
+        assert_eq!(said, format!("HTTP/1.1 {status}"));
+    }
+}

@@ -29,7 +29,8 @@ use crate::tls::TlsState;
 use crate::worker::Worker;
 use crate::{inbound, outbound};
 
-/// After SIGTERM, no request for so long means that everyone has heard and left.
+/// After SIGTERM, no request for so long means that everyone has heard and left. Not waited for where the end began before, with
+/// `leave`: then the application has ended when SIGTERM comes, and nobody is served any more.
 const QUIET: Duration = Duration::from_millis(500);
 
 /// How often idle connections are looked through.
@@ -136,8 +137,9 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
         in_flight = telemetry.in_flight(),
         "draining: peers are told to leave, requests in flight end"
     );
+    let still = if drain.is_started() { Duration::ZERO } else { QUIET };
     drain.start();
-    let drained = quiet(&telemetry, args.drain_timeout).await;
+    let drained = quiet(&telemetry, still, args.drain_timeout).await;
     telemetry.flush().await;
     tracing::info!(drained, "sidecar ends");
     Ok(())
@@ -196,14 +198,14 @@ fn anchors(args: &RunArgs) -> anyhow::Result<Vec<u8>> {
     }
 }
 
-/// Waits until nothing has been in flight for a while; `false` when `limit` came first.
-async fn quiet(telemetry: &Telemetry, limit: Duration) -> bool {
+/// Waits until nothing has been in flight for as long as `still`; `false` when `limit` came first.
+async fn quiet(telemetry: &Telemetry, still: Duration, limit: Duration) -> bool {
     let start = Instant::now();
     let mut quiet_since = None;
     while start.elapsed() < limit {
         if telemetry.in_flight() > 0 {
             quiet_since = None;
-        } else if quiet_since.get_or_insert_with(Instant::now).elapsed() >= QUIET {
+        } else if quiet_since.get_or_insert_with(Instant::now).elapsed() >= still {
             return true;
         }
         sleep(Duration::from_millis(20)).await;
