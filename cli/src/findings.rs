@@ -41,6 +41,9 @@ findings! {
     "OC006" "Whether each replica of the control plane can be asked.",
         "A replica could not be reached by port-forward, so its sidecars are not in this report.",
         "Check that your user may create `pods/portforward`, and that the pod runs.";
+    "OC007" "Whether you may see all that is looked at.",
+        "Your user lacks a right, so what the message names was left out; everything else was looked at.",
+        "The ClusterRole `view`, and for the whole report `list` of `mutatingwebhookconfigurations`, `create` of `pods` (for a dry run) and of `pods/portforward`.";
     "OC010" "Whether each sidecar is ready.",
         "It does not answer, or has no certificate or configuration yet.",
         "Read its log.";
@@ -68,6 +71,9 @@ findings! {
     "OC024" "Whether the Gateway API's kinds are there.",
         "Without HTTPRoute and GRPCRoute there is mutual TLS, but no routing rules.",
         "Install the Gateway API's standard channel; the control plane picks it up while it runs.";
+    "OC030" "Whether the namespace that was asked about is there.",
+        "The cluster has no namespace of that name, so nothing was looked at in it.",
+        "`kubectl get namespaces`";
     "OC031" "Whether every pod that should have a sidecar has one.",
         "Injection happens when a pod is created, and these were created before the label, or while it was missing.",
         "Restart what made them; the message has the command.";
@@ -80,6 +86,18 @@ findings! {
     "OC034" "Pods that cannot have a sidecar.",
         "They are labelled, and were left alone for the reason that the message names.",
         "If that is meant, label the pods `outrigger.io/inject: disabled`; then nobody asks again.";
+    "OC035" "Labels and annotations that resemble the injector's label.",
+        "A misspelt name or value, or an annotation where a label is meant, has no effect: pods get no sidecar, or one that they were to do without.",
+        "`outrigger.io/inject` is a label. Its value is `enabled`, or on pods also `disabled`.";
+    "OC036" "Whether there is an injector for every revision that is asked for.",
+        "A namespace or a pod has a label `outrigger.io/rev` of which no revision is installed, or lacks one where only named revisions are, so its pods get no sidecar.",
+        "Correct the label; the message has the command.";
+    "OC037" "Whether sidecars trust the root certificate of this mesh.",
+        "They were injected by an installation with another root, and cannot connect to this one. They continue with their last certificate until it expires.",
+        "Restart what made the pods; the message has the command.";
+    "OC038" "Whether pods with a sidecar are created.",
+        "The API server refuses them, so there are fewer pods than asked for: a quota, a LimitRange or PodSecurity that the sidecar does not fit in, or an injector that does not answer.",
+        "The message is the API server's. What the sidecar needs is in docs/reference/injection.md.";
     "OC040" "Whether the trust bundle is there and valid.",
         "Nothing in the mesh can prove who it is without it, or soon cannot.",
         "Read the control plane's log: it makes the bundle and rotates it.";
@@ -97,7 +115,7 @@ findings! {
         "The control plane keeps it current: read its log.";
     "OC053" "Whether a labelled pod gets a sidecar, by a dry run.",
         "The API server was asked to create a pod, without creating it, and it got no sidecar.",
-        "The message is the API server's; OC050 to OC052 usually say why.";
+        "The message is the API server's; OC050 to OC052 usually say why. A namespace that refuses pods by rules of its own is no error here.";
 }
 
 /// The finding with this code.

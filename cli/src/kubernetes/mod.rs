@@ -14,7 +14,6 @@ mod wait;
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
@@ -51,13 +50,16 @@ impl Cluster {
         };
         let mut config = config.map_err(|error| {
             Failure::new(
-                format!("no cluster is configured: {error}"),
+                format!("no cluster is configured: {}", causes(&*error)),
                 "name a file with --kubeconfig, or set KUBECONFIG",
             )
         })?;
         config.connect_timeout = Some(PATIENCE);
         let name = args.context.clone().unwrap_or_else(|| config.cluster_url.to_string());
-        let client = Client::try_from(config).context("cannot make a client of the kubeconfig")?;
+        let client = Client::try_from(config).map_err(|error| {
+            let message = format!("cannot make a client of the kubeconfig: {}", causes(&error));
+            Failure::new(message, "look at the certificates and the key in it")
+        })?;
         Ok(Self { client, namespace: args.mesh_namespace.clone(), name, timeout: args.timeout })
     }
 
@@ -77,13 +79,29 @@ impl Cluster {
                 (status.message.clone(), "someone else manages these fields; --force-conflicts takes them over".into())
             }
             kube::Error::Api(status) => (status.message.clone(), format!("the API server of {} refused it", self.name)),
-            other => (
-                format!("{:#}", anyhow::anyhow!(other.to_string())),
-                format!("is {} up, and reachable from here?", self.name),
-            ),
+            other => (causes(other), format!("is {} up, and reachable from here?", self.name)),
         };
         Failure { message: format!("{doing}: {why}"), hint: Some(hint), exit: Exit::Unknown }.into()
     }
+}
+
+/// An error with all that it came from; what an error says of its cause itself is not said twice.
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// Whether the user may not do what was asked.
+pub(crate) fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
 }
 
 /// Group, resource and scope of the kinds that every install makes.
@@ -93,3 +111,28 @@ pub(crate) fn installed_kinds() -> Vec<(&'static str, &'static str, bool)> {
 
 /// How long the API server may take to accept a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn why_a_cluster_cannot_be_reached_is_said() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let closed = listener.local_addr().unwrap();
+        drop(listener);
+        let config = Config::new(format!("http://{closed}").parse().unwrap());
+        let cluster = Cluster {
+            client: Client::try_from(config).unwrap(),
+            namespace: "outrigger-system".into(),
+            name: "test".into(),
+            timeout: PATIENCE,
+        };
+
+        let error = cluster.client.apiserver_version().await.unwrap_err();
+
+        let said = cluster.failure("cannot ask", error).to_string();
+        assert!(said.contains("onnection refused"), "{said}");
+        assert_eq!(said.matches("onnection refused").count(), 1, "{said}");
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::ListParams;
 
@@ -14,7 +15,8 @@ pub(crate) type Meshed = BTreeMap<String, usize>;
 /// Counts the pods with a sidecar that are still running.
 pub(crate) async fn meshed(cluster: &Cluster) -> anyhow::Result<Meshed> {
     let mut meshed = Meshed::new();
-    for pod in pods(cluster, None).await? {
+    let pods = pods(cluster, None).await.map_err(|error| cluster.failure("cannot list pods", error))?;
+    for pod in pods {
         if has_sidecar(&pod) && !is_over(&pod) {
             *meshed.entry(pod.metadata.namespace.unwrap_or_default()).or_default() += 1;
         }
@@ -23,7 +25,7 @@ pub(crate) async fn meshed(cluster: &Cluster) -> anyhow::Result<Meshed> {
 }
 
 /// All pods, or those of one namespace, page by page.
-pub(crate) async fn pods(cluster: &Cluster, namespace: Option<&str>) -> anyhow::Result<Vec<Pod>> {
+pub(crate) async fn pods(cluster: &Cluster, namespace: Option<&str>) -> kube::Result<Vec<Pod>> {
     let api: Api<Pod> = match namespace {
         Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
         None => Api::all(cluster.client.clone()),
@@ -31,7 +33,7 @@ pub(crate) async fn pods(cluster: &Cluster, namespace: Option<&str>) -> anyhow::
     let mut pods = Vec::new();
     let mut params = ListParams::default().limit(PAGE);
     loop {
-        let page = api.list(&params).await.map_err(|error| cluster.failure("cannot list pods", error))?;
+        let page = api.list(&params).await?;
         pods.extend(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
@@ -40,15 +42,20 @@ pub(crate) async fn pods(cluster: &Cluster, namespace: Option<&str>) -> anyhow::
     }
 }
 
-/// The namespaces and their labels.
-pub(crate) async fn namespaces(cluster: &Cluster) -> anyhow::Result<BTreeMap<String, BTreeMap<String, String>>> {
+/// The namespaces, with their labels and annotations.
+pub(crate) async fn namespaces(cluster: &Cluster) -> kube::Result<BTreeMap<String, ObjectMeta>> {
     let api: Api<Namespace> = Api::all(cluster.client.clone());
-    let found = api.list_metadata(&ListParams::default()).await;
-    let found = found.map_err(|error| cluster.failure("cannot list namespaces", error))?;
+    let found = api.list_metadata(&ListParams::default()).await?;
     let named = |namespace: kube::core::PartialObjectMeta<Namespace>| {
-        Some((namespace.metadata.name?, namespace.metadata.labels.unwrap_or_default()))
+        Some((namespace.metadata.name.clone()?, namespace.metadata))
     };
     Ok(found.items.into_iter().filter_map(named).collect())
+}
+
+/// One namespace, if it is there.
+pub(crate) async fn namespace(cluster: &Cluster, name: &str) -> kube::Result<Option<ObjectMeta>> {
+    let api: Api<Namespace> = Api::all(cluster.client.clone());
+    Ok(api.get_metadata_opt(name).await?.map(|namespace| namespace.metadata))
 }
 
 /// Whether the injector gave the pod a sidecar.

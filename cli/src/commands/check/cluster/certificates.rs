@@ -1,5 +1,6 @@
 //! The trust bundle and the issuer.
 
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -8,16 +9,16 @@ use x509_parser::pem::Pem;
 
 use super::super::finding::{Category, Check, error, ok, warn};
 use super::super::judge::hours;
+use super::allowed;
 use crate::kubernetes::Cluster;
 
 /// Reads the bundle that every pod trusts, and the issuer if this user may.
 pub(super) async fn look(cluster: &Cluster) -> anyhow::Result<Category> {
-    let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let bundle = maps.get_opt(BUNDLE).await;
-    let bundle = bundle.map_err(|error| cluster.failure(&format!("cannot read configmap/{BUNDLE}"), error))?;
-    let roots = bundle.and_then(|bundle| bundle.data).and_then(|mut data| data.remove("root.pem"));
-    let roots = roots.map(|pem| lifetimes(pem.as_bytes())).unwrap_or_default();
-    let mut checks = vec![trust_bundle(&roots, now())];
+    let mut checks = Vec::new();
+    let pem = allowed(cluster, &format!("read configmap/{BUNDLE}"), bundle(cluster).await, &mut checks)?;
+    let Some(pem) = pem else { return Ok(Category::new("certificates", checks)) };
+    let roots = lifetimes(pem.as_bytes());
+    checks.push(trust_bundle(&roots, now()));
     let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     // Not everybody may read Secrets; the control plane's own metrics tell the same.
     if let Ok(Some(secret)) = secrets.get_opt(CA).await {
@@ -25,6 +26,26 @@ pub(super) async fn look(cluster: &Cluster) -> anyhow::Result<Category> {
         checks.extend(issuer.and_then(|pem| issuer_of(lifetimes(&pem.0), &roots, now())));
     }
     Ok(Category::new("certificates", checks))
+}
+
+/// The mesh's root certificates, PEM; nothing when there are none.
+pub(super) async fn bundle(cluster: &Cluster) -> kube::Result<String> {
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let bundle = maps.get_opt(BUNDLE).await?.and_then(|bundle| bundle.data);
+    Ok(bundle.and_then(|mut data| data.remove("root.pem")).unwrap_or_default())
+}
+
+/// Certificates, DER.
+pub(super) type Roots = BTreeSet<Vec<u8>>;
+
+/// The mesh's root certificates.
+pub(super) async fn roots(cluster: &Cluster) -> kube::Result<Roots> {
+    Ok(certificates(bundle(cluster).await?.as_bytes()))
+}
+
+/// All certificates in a PEM text.
+pub(super) fn certificates(pem: &[u8]) -> Roots {
+    Pem::iter_from_buffer(pem).filter_map(Result::ok).map(|pem| pem.contents).collect()
 }
 
 fn trust_bundle(roots: &[Lifetime], now: i64) -> Check {

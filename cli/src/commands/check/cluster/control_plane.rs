@@ -1,5 +1,7 @@
 //! The control plane: its Deployment, and what each of its pods says of itself.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -8,11 +10,14 @@ use serde_json::Value;
 
 use super::super::finding::{Category, Check, error, ok, warn};
 use super::super::judge;
+use super::allowed;
 use crate::kubernetes::{Cluster, forward};
 
 /// What was seen.
 pub(super) struct ControlPlane {
     deployment: Option<Deployment>,
+    /// What this user may not see of it.
+    unseen: Vec<Check>,
     /// Each pod that runs, and its pages or why it has none.
     pub(super) replicas: Vec<(String, Result<Pages, String>)>,
 }
@@ -26,18 +31,19 @@ pub(super) struct Pages {
 /// Looks at the Deployment and asks every replica.
 pub(super) async fn look(cluster: &Cluster) -> anyhow::Result<ControlPlane> {
     let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let mut unseen = Vec::new();
     let deployment = deployments.get_opt(NAME).await;
-    let deployment = deployment.map_err(|error| cluster.failure(&format!("cannot read deployment/{NAME}"), error))?;
+    let deployment = allowed(cluster, &format!("read deployment/{NAME}"), deployment, &mut unseen)?.flatten();
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let pods = pods.list(&ListParams::default().labels(&format!("app.kubernetes.io/name={NAME}"))).await;
-    let pods = pods.map_err(|error| cluster.failure("cannot list the control plane's pods", error))?;
+    let pods = allowed(cluster, "list the control plane's pods", pods, &mut unseen)?;
     let mut replicas = Vec::new();
-    for pod in pods.items.iter().filter(|pod| is_running(pod)) {
+    for pod in pods.iter().flat_map(|pods| &pods.items).filter(|pod| is_running(pod)) {
         let name = pod.metadata.name.clone().unwrap_or_default();
         let pages = pages(cluster, &name).await.map_err(|error| format!("{error:#}"));
         replicas.push((name, pages));
     }
-    Ok(ControlPlane { deployment, replicas })
+    Ok(ControlPlane { deployment, unseen, replicas })
 }
 
 async fn pages(cluster: &Cluster, pod: &str) -> anyhow::Result<Pages> {
@@ -53,7 +59,12 @@ fn is_running(pod: &Pod) -> bool {
 
 impl ControlPlane {
     pub(super) fn is_missing(&self) -> bool {
-        self.deployment.is_none()
+        self.deployment.is_none() && self.unseen.is_empty()
+    }
+
+    /// Whether every replica said who is connected to it; where there is none, nobody did.
+    pub(super) fn all_asked(&self) -> bool {
+        !self.replicas.is_empty() && self.replicas.iter().all(|(_, pages)| pages.is_ok())
     }
 
     /// The version and the revision of the mesh, by the labels of its Deployment.
@@ -63,9 +74,11 @@ impl ControlPlane {
     }
 
     pub(super) fn judge(&self) -> Category {
-        let mut checks: Vec<Check> = self.deployment.iter().map(|deployment| available("OC004", deployment)).collect();
+        let mut checks = self.unseen.clone();
+        checks.extend(self.deployment.iter().map(|deployment| available("OC004", deployment)));
         checks.extend(self.label(VERSION_LABEL).and_then(versions));
         let mut said: Vec<Check> = Vec::new();
+        let mut silent: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (name, pages) in &self.replicas {
             match pages {
                 // Replicas see the same objects: what two of them say is said once.
@@ -78,11 +91,13 @@ impl ControlPlane {
                         }
                     }
                 }
-                Err(why) => {
-                    let hint = "may you create pods/portforward there?";
-                    checks.push(warn("OC006", format!("{name} could not be asked: {why}"), hint));
-                }
+                Err(why) => silent.entry(why).or_default().push(name),
             }
+        }
+        // One reason is told once.
+        for (why, names) in silent {
+            let hint = "may you create pods/portforward there?";
+            checks.push(warn("OC006", format!("{} could not be asked: {why}", names.join(", ")), hint));
         }
         checks.extend(said);
         Category::new("control plane", checks)
@@ -131,7 +146,7 @@ mod tests {
             "spec": {"replicas": 2, "selector": {}, "template": {}}, "status": {"availableReplicas": available}});
         let pages = |config: &Value| Pages { config: config.clone(), sidecars: json!({}) };
         let replicas = config.iter().map(|config| ("p".to_owned(), Ok(pages(config)))).collect();
-        ControlPlane { deployment: serde_json::from_value(deployment).unwrap(), replicas }
+        ControlPlane { deployment: serde_json::from_value(deployment).unwrap(), unseen: Vec::new(), replicas }
     }
 
     fn levels(control_plane: &ControlPlane) -> Vec<(&'static str, Level)> {

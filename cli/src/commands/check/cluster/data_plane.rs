@@ -1,13 +1,22 @@
 //! The pods: which should have a sidecar, which have one, and whether those serve what is current.
 
+mod labels;
+mod owner;
+mod refused;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use outrigger_injector::Skip;
 use serde_json::Value;
 
+use self::owner::{Owner, by_owner};
+use self::refused::Refused;
 use super::super::finding::{Category, Check, Level, error, ok, warn};
 use super::super::judge;
+use super::allowed;
+use super::certificates::{self, Roots};
 use super::control_plane::ControlPlane;
 use crate::kubernetes::{Cluster, sidecars};
 
@@ -19,21 +28,44 @@ pub(super) async fn look(
     namespace: Option<&str>,
     control_plane: &ControlPlane,
 ) -> anyhow::Result<Category> {
-    let pods = sidecars::pods(cluster, namespace).await?;
-    let seen = Seen {
+    let name = namespace.map_or_else(|| "data plane".to_owned(), |namespace| format!("data plane: {namespace}"));
+    let mut unseen = Vec::new();
+    let namespaces = match namespace {
+        None => allowed(cluster, "list namespaces", sidecars::namespaces(cluster).await, &mut unseen)?,
+        Some(namespace) => {
+            let found = sidecars::namespace(cluster, namespace).await;
+            let what = format!("read namespace {namespace}");
+            let Some(found) = allowed(cluster, &what, found, &mut unseen)?.map_or(Some(None), |found| found.map(Some))
+            else {
+                let missing = error("OC030", format!("there is no namespace {namespace}"), "kubectl get namespaces");
+                return Ok(Category::new(name, vec![missing]));
+            };
+            found.map(|found| BTreeMap::from([(namespace.to_owned(), found)]))
+        }
+    };
+    let pods = allowed(cluster, "list pods", sidecars::pods(cluster, namespace).await, &mut unseen)?;
+    let revisions = labels::revisions(cluster).await;
+    let roots = certificates::roots(cluster).await;
+    let mut seen = Seen {
         mesh_namespace: &cluster.namespace,
         revision: control_plane.label("outrigger.io/rev").unwrap_or_default(),
         version: control_plane.label("app.kubernetes.io/version").unwrap_or_default(),
-        namespaces: sidecars::namespaces(cluster).await?,
+        namespaces: namespaces.unwrap_or_default(),
+        revisions: allowed(cluster, "list webhook configurations", revisions, &mut unseen)?,
         pods: pods
+            .unwrap_or_default()
             .into_iter()
             .filter(|pod| !sidecars::is_over(pod) && pod.metadata.deletion_timestamp.is_none())
             .collect(),
-        all_asked: control_plane.replicas.iter().all(|(_, pages)| pages.is_ok()),
+        roots: allowed(cluster, "read the trust bundle", roots, &mut unseen)?.unwrap_or_default(),
+        refused: Vec::new(),
+        all_asked: control_plane.all_asked(),
         connected: connected(control_plane),
     };
-    let name = namespace.map_or_else(|| "data plane".to_owned(), |namespace| format!("data plane: {namespace}"));
-    Ok(Category::new(name, seen.judge()))
+    let refused = refused::look(cluster, namespace, |namespace, labels| seen.asks_for_one(namespace, labels)).await;
+    seen.refused = allowed(cluster, "list events", refused, &mut unseen)?.unwrap_or_default();
+    unseen.extend(seen.judge(unseen.is_empty()));
+    Ok(Category::new(name, unseen))
 }
 
 /// What every replica says of its sidecars, with the snapshot that is current there.
@@ -53,43 +85,89 @@ struct Seen<'a> {
     mesh_namespace: &'a str,
     revision: &'a str,
     version: &'a str,
-    namespaces: BTreeMap<String, Labels>,
+    namespaces: BTreeMap<String, ObjectMeta>,
+    /// Of which there is an injector; not known to everybody.
+    revisions: Option<BTreeSet<String>>,
     pods: Vec<Pod>,
+    /// The mesh's root certificates; none when they could not be read.
+    roots: Roots,
+    refused: Vec<Refused>,
     /// Whether every replica said who is connected to it.
     all_asked: bool,
     connected: BTreeMap<String, (Value, u64)>,
 }
 
 impl Seen<'_> {
-    fn judge(&self) -> Vec<Check> {
+    /// `all_seen`: nothing was hidden from this user, so that what is not there can be told.
+    fn judge(&self, all_seen: bool) -> Vec<Check> {
         let (meshed, bare): (Vec<&Pod>, Vec<&Pod>) = self.pods.iter().partition(|pod| sidecars::has_sidecar(pod));
         let bare: Vec<&Pod> = bare.into_iter().filter(|pod| self.should_be_meshed(pod)).collect();
-        let mut checks = self.bare(&bare);
-        checks.extend(self.unready(&meshed));
-        checks.extend(self.old(&meshed));
-        checks.extend(self.in_step(&meshed));
-        if checks.is_empty() {
-            let none = "no pod has a sidecar, and none should: label a namespace with outrigger.io/inject=enabled";
-            checks.push(if meshed.is_empty() { ok("OC031", none) } else { ok("OC032", "all sidecars are ready") });
+        let (strange, own): (Vec<&Pod>, Vec<&Pod>) = meshed.iter().partition(|pod| self.trusts_another_root(pod));
+        let mut checks = self.meaningless();
+        checks.extend(self.without_an_injector());
+        checks.extend(refused::judge(&self.refused));
+        checks.extend(self.bare(&bare));
+        checks.extend(strangers(&strange));
+        checks.extend(self.unready(&own));
+        checks.extend(self.old(&own));
+        checks.extend(self.in_step(&own));
+        if checks.is_empty() && all_seen {
+            checks.push(if meshed.is_empty() { self.nothing() } else { ok("OC032", "all sidecars are ready") });
         }
         checks
     }
 
-    /// By the same rules as the webhook's selectors.
+    fn nothing(&self) -> Check {
+        let asking = self.namespaces.keys().filter(|namespace| self.asks_for_one(namespace, &Labels::new()));
+        let asking: Vec<String> = asking.cloned().collect();
+        ok(
+            "OC031",
+            if asking.is_empty() {
+                "no pod has a sidecar, and none should: label a namespace with outrigger.io/inject=enabled".to_owned()
+            } else {
+                format!(
+                    "no pod has a sidecar: there is none in the labelled namespaces ({}) that should",
+                    some(&asking)
+                )
+            },
+        )
+    }
+
     fn should_be_meshed(&self, pod: &Pod) -> bool {
         let none = Labels::new();
-        let name = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let namespace = self.namespaces.get(name).unwrap_or(&none);
         let own = pod.metadata.labels.as_ref().unwrap_or(&none);
-        let rev = own.get(REV).or_else(|| namespace.get(REV)).map(String::as_str).unwrap_or_default();
-        if name == self.mesh_namespace || NEVER.contains(&name) || rev != self.revision {
+        self.asks_for_one(pod.metadata.namespace.as_deref().unwrap_or_default(), own)
+    }
+
+    /// Whether a pod with these labels gets a sidecar of this mesh, by the same rules as the webhook's selectors.
+    fn asks_for_one(&self, name: &str, own: &Labels) -> bool {
+        self.asks_at_all(name, own) && self.revision_for(name, own) == self.revision
+    }
+
+    fn asks_at_all(&self, name: &str, own: &Labels) -> bool {
+        if name == self.mesh_namespace || NEVER.contains(&name) {
             return false;
         }
         match own.get(INJECT).map(String::as_str) {
             Some("disabled") => false,
             Some("enabled") => true,
-            _ => namespace.get(INJECT).is_some_and(|value| value == "enabled"),
+            _ => self.label(name, INJECT).is_some_and(|value| value == "enabled"),
         }
+    }
+
+    fn revision_for<'b>(&'b self, name: &str, own: &'b Labels) -> &'b str {
+        own.get(REV).map(String::as_str).or_else(|| self.label(name, REV)).unwrap_or_default()
+    }
+
+    fn label(&self, namespace: &str, label: &str) -> Option<&str> {
+        self.namespaces.get(namespace)?.labels.as_ref()?.get(label).map(String::as_str)
+    }
+
+    /// It was injected by an earlier installation, and cannot reach this one.
+    fn trusts_another_root(&self, pod: &Pod) -> bool {
+        let name = name_of(pod);
+        let absent = !self.connected.contains_key(&name) && (self.all_asked || !is_ready(pod));
+        absent && !self.roots.is_empty() && anchors(pod).is_some_and(|own| own.is_disjoint(&self.roots))
     }
 
     fn bare(&self, bare: &[&Pod]) -> Vec<Check> {
@@ -138,81 +216,77 @@ impl Seen<'_> {
         by_owner(&old).into_iter().map(describe).collect()
     }
 
-    /// One line for all that are in step, and one for each that is not.
+    /// One line for all that are in step, one for all that are behind and one for all that are away.
     fn in_step(&self, meshed: &[&Pod]) -> Vec<Check> {
-        let mut behind = Vec::new();
+        let (mut behind, mut away, mut newest) = (Vec::new(), Vec::new(), 0);
         let mut current = 0;
         for pod in meshed.iter().copied().filter(|pod| is_ready(pod)) {
-            let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-            let name = format!("{namespace}/{}", pod.metadata.name.as_deref().unwrap_or_default());
-            let check = match self.connected.get(&name) {
-                Some((status, snapshot)) => judge::in_step(&name, Some(status), *snapshot),
+            let name = name_of(pod);
+            match self.connected.get(&name) {
+                Some((status, snapshot)) => {
+                    let check = judge::in_step(&name, Some(status), *snapshot);
+                    if check.level == Level::Ok {
+                        current += 1
+                    } else {
+                        behind.push((name, check))
+                    }
+                    newest = newest.max(*snapshot);
+                }
                 // It may be with a replica that could not be asked, which another finding says.
-                None if !self.all_asked => continue,
-                None => judge::in_step(&name, None, 0),
-            };
-            if check.level == Level::Ok { current += 1 } else { behind.push(check) }
+                None if !self.all_asked => {}
+                None => away.push((name.clone(), judge::in_step(&name, None, 0))),
+            }
         }
+        let mut checks = Vec::new();
         if current > 0 {
-            behind.insert(0, ok("OC012", format!("{current} sidecars serve what is current")));
+            checks.push(ok("OC012", format!("{current} sidecars serve what is current")));
         }
-        behind
+        checks.extend(together(behind, &format!("sidecars do not serve snapshot {newest} yet")));
+        checks.extend(together(away, "sidecars are not connected to the control plane"));
+        checks
     }
 }
 
-/// What made a pod, as `kubectl` names it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Owner {
-    namespace: String,
-    kind: String,
-    name: String,
+/// What is found of several is said once.
+fn together(found: Vec<(String, Check)>, what: &str) -> Option<Check> {
+    let names: Vec<String> = found.iter().map(|(name, _)| name.clone()).collect();
+    let mut check = found.into_iter().next()?.1;
+    if names.len() > 1 {
+        check.message = format!("{} {what}: {}", names.len(), some(&names));
+    }
+    Some(check)
 }
 
-impl Owner {
-    fn of(pod: &Pod) -> Self {
-        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        let none = Labels::new();
-        let labels = pod.metadata.labels.as_ref().unwrap_or(&none);
-        let owner = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
-        let (kind, name) = match (owner, labels.get("pod-template-hash")) {
-            (Some(owner), Some(hash)) if owner.kind == "ReplicaSet" => {
-                let deployment = owner.name.strip_suffix(hash.as_str()).and_then(|name| name.strip_suffix('-'));
-                ("deployment".to_owned(), deployment.unwrap_or(&owner.name).to_owned())
-            }
-            (Some(owner), _) => (owner.kind.to_lowercase(), owner.name.clone()),
-            (None, _) => ("pod".to_owned(), pod.metadata.name.clone().unwrap_or_default()),
-        };
-        Self { namespace, kind, name }
-    }
+fn strangers(strange: &[&Pod]) -> Vec<Check> {
+    let describe = |(owner, pods): (Owner, Vec<&Pod>)| {
+        let message = format!("{owner}: {} pods trust a root that is not this mesh's, and cannot reach it", pods.len());
+        error("OC037", message, owner.restart())
+    };
+    by_owner(strange).into_iter().map(describe).collect()
+}
 
-    /// The command that makes its pods anew.
-    fn restart(&self) -> String {
-        let Self { namespace, kind, name } = self;
-        match kind.as_str() {
-            "deployment" | "statefulset" | "daemonset" => {
-                format!("kubectl rollout restart -n {namespace} {kind}/{name}")
-            }
-            "job" => {
-                format!("the pods of job/{name} in {namespace} cannot be changed: delete the job and create it again")
-            }
-            "pod" => format!("nothing would create pod {name} in {namespace} again: delete it and create it yourself"),
-            _ => format!("delete the pods of {kind}/{name} in {namespace}, so that it creates them again"),
-        }
+/// The first few names, and how many more there are.
+fn some(names: &[String]) -> String {
+    const FEW: usize = 10;
+    match names.len().checked_sub(FEW) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..FEW].join(", ")),
     }
 }
 
-impl std::fmt::Display for Owner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{} in {}", self.kind, self.name, self.namespace)
-    }
+fn name_of(pod: &Pod) -> String {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    format!("{namespace}/{}", pod.metadata.name.as_deref().unwrap_or_default())
 }
 
-fn by_owner<'a>(pods: &[&'a Pod]) -> BTreeMap<Owner, Vec<&'a Pod>> {
-    let mut by_owner: BTreeMap<Owner, Vec<&Pod>> = BTreeMap::new();
-    for pod in pods {
-        by_owner.entry(Owner::of(pod)).or_default().push(pod);
-    }
-    by_owner
+/// The roots that the injector wrote into the pod.
+fn anchors(pod: &Pod) -> Option<Roots> {
+    let spec = pod.spec.as_ref()?;
+    let mut all = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let sidecar = all.find(|container| container.name == sidecars::SIDECAR)?;
+    let anchors = sidecar.env.iter().flatten().find(|variable| variable.name == "OUTRIGGER_TRUST_ANCHORS_PEM")?;
+    let anchors = certificates::certificates(anchors.value.as_deref()?.as_bytes());
+    (!anchors.is_empty()).then_some(anchors)
 }
 
 /// Whether the pod's sidecar is ready.

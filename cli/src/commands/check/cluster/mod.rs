@@ -10,7 +10,7 @@ use self::control_plane::ControlPlane;
 use super::finding::{Category, Check};
 use super::{FailOn, finding, report};
 use crate::exit::{Exit, Failure};
-use crate::kubernetes::Cluster;
+use crate::kubernetes::{Cluster, is_forbidden};
 use crate::output::{Format, Output, Stream};
 
 /// Whether the mesh could be installed.
@@ -22,9 +22,29 @@ pub(crate) async fn before(cluster: &Cluster) -> anyhow::Result<Vec<Category>> {
 pub(crate) async fn all(cluster: &Cluster, namespace: Option<&str>) -> anyhow::Result<Vec<Category>> {
     let control_plane = control_plane(cluster).await?;
     let data_plane = data_plane::look(cluster, namespace, &control_plane).await?;
-    let mut categories = the_mesh(cluster, &control_plane, namespace).await?;
+    // A namespace that is not there takes no pod to try.
+    let there = namespace.filter(|_| data_plane.checks.iter().all(|check| check.code != "OC030"));
+    let mut categories = the_mesh(cluster, &control_plane, there).await?;
     categories.push(data_plane);
     Ok(categories)
+}
+
+/// What could be seen. What this user may not see is a finding, and the rest is looked at; whatever else goes wrong ends the check.
+fn allowed<T>(
+    cluster: &Cluster,
+    what: &str,
+    seen: kube::Result<T>,
+    checks: &mut Vec<Check>,
+) -> anyhow::Result<Option<T>> {
+    match seen {
+        Ok(seen) => Ok(Some(seen)),
+        Err(error) if is_forbidden(&error) => {
+            let hint = "what depends on it is not in this report; `outrigger explain OC007` lists the rights";
+            checks.push(finding::warn("OC007", format!("you may not {what}"), hint));
+            Ok(None)
+        }
+        Err(error) => Err(cluster.failure(&format!("cannot {what}"), error)),
+    }
 }
 
 async fn control_plane(cluster: &Cluster) -> anyhow::Result<ControlPlane> {
