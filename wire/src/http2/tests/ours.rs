@@ -340,8 +340,8 @@ async fn draining_tells_the_peer_twice() {
     assert_eq!(first, [0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
     // What was sent before the peer knew is served.
     peer.frame(HEADERS, END_BOTH, 1, super::raw::GET).await;
-    let (_, ping) = peer.until(frame::PING).await;
-    peer.frame(frame::PING, frame::ACK, 0, &ping).await;
+    let (_, ping) = peer.until(PING).await;
+    peer.frame(PING, frame::ACK, 0, &ping).await;
     let mut rest = Vec::new();
     while let Some((head, payload)) = peer.next().await {
         rest.push((head.kind, payload));

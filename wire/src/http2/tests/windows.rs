@@ -136,7 +136,7 @@ async fn updates_that_no_data_asked_for_end_the_connection() {
             if request.method() == http::Method::GET { echo(request).await } else { std::future::pending().await }
         };
         let mut peer = Raw::client(&Settings::default(), service).await;
-        peer.frame(HEADERS, END_HEADERS, 1, super::raw::POST).await;
+        peer.frame(HEADERS, END_HEADERS, 1, POST).await;
         peer.frame(HEADERS, END_BOTH, 3, GET).await;
         peer.until(HEADERS).await;
         for _ in 0..12_000 {
