@@ -92,6 +92,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
             drain: drain.clone(),
             wire: args.wire,
             client_cert_headers: args.client_cert_headers,
+            client_headers: args.client_headers,
         });
         spawn(worker, sockets, admission.clone(), failed.clone())?;
     }

@@ -11,7 +11,7 @@ use outrigger_identity::TrustDomain;
 use outrigger_proto::WorkloadName;
 
 use crate::capture::InitArgs;
-use crate::http::{ClientCertHeaders, Wire};
+use crate::http::{ClientCertHeaders, ClientHeaders, Wire};
 use crate::probe::Probes;
 use crate::telemetry;
 
@@ -135,6 +135,10 @@ pub(crate) struct RunArgs {
     /// What becomes of x-forwarded-client-cert and l5d-client-id in requests to the workload
     #[arg(long, env = "OUTRIGGER_CLIENT_CERT_HEADERS", value_enum, default_value_t)]
     pub(crate) client_cert_headers: ClientCertHeaders,
+
+    /// Whether requests to the workload name their sender, in outrigger-client-id and outrigger-client-address
+    #[arg(long, env = "OUTRIGGER_CLIENT_HEADERS", value_enum, default_value_t)]
+    pub(crate) client_headers: ClientHeaders,
 
     /// Longest wait for a connection to an endpoint, TLS included
     #[arg(long, env = "OUTRIGGER_CONNECT_TIMEOUT", default_value = "5s", value_parser = duration)]

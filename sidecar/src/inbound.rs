@@ -27,7 +27,8 @@ use crate::connect::{Io, Reset};
 use crate::detect::{self, Detected, Learned, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{
-    Admit, Asserted, Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To, Version, grants,
+    Admit, Asserted, ClientNames, Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To,
+    Version, grants,
 };
 use crate::orig_dst::original_destination;
 use crate::tcp::{self, Way};
@@ -153,11 +154,12 @@ where
         to => to,
     };
     let asserted = Asserted::inbound(worker.client_cert_headers);
+    let client = ClientNames::of(worker.client_headers, &caller);
     let stack = ServiceBuilder::new()
         .layer_fn(|inner| Observe::new(inner, worker.telemetry.clone())) // sees the final answer, also of our errors
         .layer(RespondLayer { drain: worker.drain.clone() }) //               ProxyError → status, gRPC status
         .layer_fn(Admit::new) //                                              is there room for strangers?
-        .layer(HygieneLayer { asserted }) //                                  what may not pass a proxy
+        .layer(HygieneLayer { asserted, client }) //                                  what may not pass a proxy
         .layer(RetryLayer) //                                             8   the app's idle connections may end
         .service(Dispatch::new(&worker, Direction::Inbound, app_version)); //                10   the app
     let settings = match caller.peer {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use outrigger_daemon::Drain;
 
 use crate::connect::Connector;
-use crate::http::{ClientCertHeaders, Direction, Wire};
+use crate::http::{ClientCertHeaders, ClientHeaders, Direction, Wire};
 use crate::sync::Store;
 use crate::telemetry::Telemetry;
 use crate::tls::TlsState;
@@ -26,6 +26,8 @@ pub(crate) struct Worker {
     pub(crate) wire: Wire,
     /// What other proxies assert of who sent a request.
     pub(crate) client_cert_headers: ClientCertHeaders,
+    /// Whether requests to the workload say who sent them.
+    pub(crate) client_headers: ClientHeaders,
 }
 
 impl Worker {

@@ -22,6 +22,7 @@ pub(super) struct Wishes<'a> {
     /// The control plane reads it from the pod, or from the pod's namespace: nothing of it is in the patch.
     inbound: Option<&'a str>,
     pub(super) client_cert_headers: Option<&'a str>,
+    pub(super) client_headers: Option<&'a str>,
 }
 
 impl<'a> Wishes<'a> {
@@ -70,6 +71,7 @@ impl<'a> Wishes<'a> {
             "drain-timeout" => (&mut self.drain_timeout, is_duration, "a duration such as 30s"),
             "inbound" => (&mut self.inbound, is_inbound, "permissive or strict"),
             "client-cert-headers" => (&mut self.client_cert_headers, is_keep_or_remove, "keep or remove"),
+            "client-headers" => (&mut self.client_headers, is_none_or_add, "none or add"),
             _ => return None,
         })
     }
@@ -110,6 +112,10 @@ fn agree<'a>(
             None
         }
     }
+}
+
+fn is_none_or_add(text: &str) -> bool {
+    matches!(text, "none" | "add")
 }
 
 fn is_keep_or_remove(text: &str) -> bool {
@@ -202,7 +208,7 @@ const LEAST_MEMORY: f64 = 32.0 * 1024.0 * 1024.0;
 const PREFIX: &str = "config.outrigger.io/";
 
 /// The annotations under `config.outrigger.io/` and what each is for.
-pub const ANNOTATIONS: [(&str, &str); 14] = [
+pub const ANNOTATIONS: [(&str, &str); 15] = [
     ("cpu-request", "CPU that the sidecar asks for"),
     ("cpu-limit", "CPU that the sidecar may use at most; none by default"),
     ("memory-request", "memory that the sidecar asks for"),
@@ -217,6 +223,10 @@ pub const ANNOTATIONS: [(&str, &str); 14] = [
     ("drain-timeout", "longest wait for requests in flight when the pod ends"),
     ("inbound", "permissive: mutual TLS and plaintext are accepted; strict: mutual TLS only"),
     ("client-cert-headers", "whether x-forwarded-client-cert and l5d-client-id reach the application: keep or remove"),
+    (
+        "client-headers",
+        "whether requests name their sender in outrigger-client-id and outrigger-client-address: none or add",
+    ),
 ];
 
 #[cfg(test)]
@@ -245,6 +255,7 @@ mod tests {
             ("trace-ratio", &["0", "0.1", "1"], &["1.1", "-0.1", "NaN"]),
             ("drain-timeout", &["30s", "500ms", "2m"], &["30", "s", "1h", "-1s"]),
             ("client-cert-headers", &["keep", "remove"], &["", "true", "Keep"]),
+            ("client-headers", &["none", "add"], &["", "true", "Add"]),
         ] {
             for (values, taken) in [(good, true), (bad, false)] {
                 for value in values {

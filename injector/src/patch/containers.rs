@@ -126,6 +126,7 @@ fn environment(settings: &Settings, wishes: &Wishes<'_>) -> Vec<Value> {
         ("OUTRIGGER_TRACE_RATIO", wishes.trace_ratio),
         ("OUTRIGGER_DRAIN_TIMEOUT", wishes.drain_timeout),
         ("OUTRIGGER_CLIENT_CERT_HEADERS", wishes.client_cert_headers),
+        ("OUTRIGGER_CLIENT_HEADERS", wishes.client_headers),
     ] {
         all.extend(wish.map(|wish| value(name, wish)));
     }

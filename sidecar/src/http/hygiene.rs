@@ -16,23 +16,25 @@ use outrigger_proto::ErrorCode;
 use tower::{Layer, Service};
 
 use crate::error::ProxyError;
-use crate::http::Asserted;
 use crate::http::call::Call;
 use crate::http::respond::UNPROCESSED;
+use crate::http::{Asserted, ClientNames};
 use crate::http::{Body, host, trailers, upgrade};
 
 /// Makes [`Hygiene`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HygieneLayer {
     /// What a request may not say of its sender.
     pub(crate) asserted: Asserted,
+    /// What it says of its sender in their place.
+    pub(crate) client: Option<ClientNames>,
 }
 
 impl<S> Layer<S> for HygieneLayer {
     type Service = Hygiene<S>;
 
     fn layer(&self, inner: S) -> Hygiene<S> {
-        Hygiene { inner, asserted: self.asserted }
+        Hygiene { inner, asserted: self.asserted, client: self.client.clone() }
     }
 }
 
@@ -41,6 +43,7 @@ impl<S> Layer<S> for HygieneLayer {
 pub(crate) struct Hygiene<S> {
     inner: S,
     asserted: Asserted,
+    client: Option<ClientNames>,
 }
 
 type Clean = fn(Response<Body>) -> Response<Body>;
@@ -62,6 +65,9 @@ where
             return Either::Right(ready(Err(error)));
         }
         self.asserted.remove(call.request.headers_mut());
+        if let Some(client) = &self.client {
+            client.write(call.request.headers_mut());
+        }
         Either::Left(self.inner.call(call).map_ok(clean_response))
     }
 }
@@ -100,7 +106,7 @@ fn clean_request(request: &mut Request<Body>, address: impl Fn() -> Option<Socke
         request.headers_mut().remove("http2-settings");
     }
     let upgrade = request.method() != Method::CONNECT
-        && request.body().is_end_stream()
+        && (request.body().is_end_stream() || request.body().size_hint().exact().is_some())
         && upgrade::asks(request.version(), request.headers());
     let codings = |te: &HeaderValue| {
         te.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
@@ -290,14 +296,14 @@ mod tests {
     }
 
     #[test]
-    fn a_request_with_content_asks_for_no_other_protocol() {
+    fn a_request_with_content_of_known_length_may_ask_for_another_protocol() {
         let mut with_content =
-            request(&[("host", "a"), ("connection", "upgrade"), ("upgrade", "x"), ("content-length", "3")]);
+            request(&[("host", "a"), ("connection", "upgrade"), ("upgrade", "tcp"), ("content-length", "3")]);
         *with_content.body_mut() = Body::full("abc");
         clean_request(&mut with_content, address).unwrap();
         let mut names: Vec<_> = with_content.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["content-length", "host"]);
+        assert_eq!(names, ["connection", "content-length", "host", "upgrade"]);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! No byte of the client's goes to the app before the app has agreed with 101 or, for `CONNECT`, 2xx: what follows the request stays
 //! unread until the answer is written. An upgraded connection never returns to a pool.
 //!
-//! Content would be such bytes. A `CONNECT` with content is refused where it is read. An `Upgrade` with content is passed on without the
-//! `Upgrade`, which a server may ignore anyway: the content is content then, and nothing else.
+//! A `CONNECT` with content is refused where it is read. An `Upgrade` may have content of a known length, as `docker exec` sends it: it is told
+//! apart from what follows by its length, and an answer that switches before all of it has been read is refused. Content in chunks is passed on
+//! without the `Upgrade`, which a server may ignore anyway: the content is content then, and nothing else.
 
 use std::sync::Arc;
 

@@ -3,6 +3,8 @@
 mod endings;
 mod heads;
 mod interim;
+mod upgrade;
+mod who;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -76,10 +78,10 @@ impl Place {
         ]
     }
 
-    /// Those on which a message is HTTP/1 all the way, and a sidecar reads it.
-    fn over_http1(&self) -> [Way<'_>; 2] {
-        let [http1, _, _, server] = self.meshed();
-        [http1, server]
+    /// Those on which a sidecar reads the messages: what is not of the mesh passes as bytes.
+    fn over_http(&self) -> [Way<'_>; 3] {
+        let [http1, http2, _, server] = self.meshed();
+        [http1, http2, server]
     }
 
     /// Takes what the app has heard since the last time.

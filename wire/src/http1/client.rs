@@ -15,7 +15,6 @@ use http::{Method, Response, StatusCode, request, response};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::aside;
 use super::body::Incoming;
 use super::connection::Shared;
 use super::decode::{Decoder, take};
@@ -24,6 +23,7 @@ use super::framing::Length;
 use super::head::{self, Answer, Head, Progress};
 use super::limit::Limit;
 use super::write::Outgoing;
+use crate::aside;
 
 /// How long a response's head may take from its first byte on. A server may think as long as it likes before; more than this between the parts
 /// of a head is no server that works.
@@ -69,7 +69,7 @@ where
         if !self.is_reusable() {
             return Err(Error::Unsent(io::ErrorKind::NotConnected.into()));
         }
-        let mut message = Outgoing::request(head, body);
+        let mut message = Outgoing::request(head, body, aside::request().as_deref());
         self.0.lock().reusable = false;
         let (mut sending, mut failed) = (true, None);
         let mut progress = Progress::default();
@@ -101,7 +101,8 @@ where
             Error::Io(_) | Error::Closed if self.0.lock().is_shut() => Error::Left,
             other => other,
         })?;
-        let Head { parts, length, keep_alive, .. } = answer;
+        let Head { parts, raw, length, keep_alive, .. } = answer;
+        aside::responded(raw);
         let mut state = self.0.lock();
         // Who was asked whether to go on and has not said so may or may not read the body: what it takes the next bytes for is unknown.
         let unsettled = sending && head.headers.contains_key(EXPECT);

@@ -9,10 +9,10 @@ use http_body::Frame;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::aside;
 use super::decode::{Decoder, Fault, Step, take};
 use super::error::Error;
 use super::read::poll_read_with;
+use crate::aside;
 
 /// Bytes that are read ahead of a message that is still being answered.
 const AHEAD: usize = 64 * 1024;

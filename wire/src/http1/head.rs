@@ -25,6 +25,8 @@ pub struct Reason(pub Bytes);
 #[derive(Debug)]
 pub(crate) struct Head<T> {
     pub(crate) parts: T,
+    /// The head as it was written.
+    pub(crate) raw: Bytes,
     pub(crate) length: Length,
     /// Whether the connection may carry another message after this one.
     pub(crate) keep_alive: bool,
@@ -170,7 +172,8 @@ fn strict(read: &[u8], progress: &mut Progress) -> Result<Option<(Head<request::
         && body != Length::NONE
         && parts.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let keep_alive = !spent && noted.keeps_alive(&parts.headers, version);
-    Ok(Some((Head { parts, length: body, keep_alive, expects_continue }, breaks + length)))
+    let head = Head { parts, raw: bytes, length: body, keep_alive, expects_continue };
+    Ok(Some((head, breaks + length)))
 }
 
 /// A response's head.
@@ -229,7 +232,7 @@ pub(crate) fn response(
     (parts.headers, noted) = headers(read, parsed.headers, &bytes)?;
     let (body, spent) = framing::of_response(&mut parts.headers, version, status, method)?;
     let keep_alive = !spent && noted.keeps_alive(&parts.headers, version);
-    Ok(Some((Answer::Final(Head { parts, length: body, keep_alive, expects_continue: false }), length)))
+    Ok(Some((Answer::Final(Head { parts, raw: bytes, length: body, keep_alive, expects_continue: false }), length)))
 }
 
 /// Says whether the message's sender keeps the connection open (RFC 9112 section 9.3).

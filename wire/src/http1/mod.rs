@@ -7,7 +7,6 @@
 //!
 //! What is ambiguous is refused or made plain (RFC 9112 section 11.2): a message leaves with one framing, whatever it came with.
 
-mod aside;
 mod body;
 mod client;
 mod connection;
@@ -19,6 +18,7 @@ mod limit;
 mod read;
 mod serve;
 mod write;
+mod written;
 
 #[cfg(test)]
 mod smuggling_tests;

@@ -13,7 +13,6 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::aside::{Aside, within};
 use super::body::Incoming;
 use super::connection::Shared;
 use super::decode::{Decoder, take};
@@ -22,6 +21,7 @@ use super::framing::Length;
 use super::head::{self, Head, Progress};
 use super::limit::Limit;
 use super::write::{Asked, Outgoing, interim};
+use crate::aside::{Aside, within};
 
 /// How long, and for how many bytes, a client may go on after an answer that ends the connection: closing at once could destroy the
 /// answer on its way.
@@ -102,9 +102,9 @@ where
                 return Err(error);
             }
         };
-        let Head { parts, length, keep_alive, expects_continue } = head;
+        let Head { parts, raw, length, keep_alive, expects_continue } = head;
         let mut asked = Asked { method: parts.method.clone(), version: parts.version, keep_alive };
-        let mut aside = Aside { informed: parts.version == Version::HTTP_11, ..Aside::default() };
+        let mut aside = Aside { informed: parts.version == Version::HTTP_11, request: Some(raw), ..Aside::default() };
         let request = Request::from_parts(parts, body(&shared, length, expects_continue));
         let (parts, body) = answer(&shared, &mut aside, service(request)).await?.into_parts();
         let fault = shared.lock().decoder.fault();
@@ -125,7 +125,7 @@ where
                 refuse(&shared, options, &error).await;
                 return Err(error);
             }
-            let (mut message, _) = Outgoing::response(&parts, body, &asked);
+            let (mut message, _) = Outgoing::response(&parts, body, &asked, aside.response.as_deref());
             poll_fn(|cx| message.poll_send(cx, &shared)).await?;
             drop(message);
             let Some(shared) = Arc::into_inner(shared) else {
@@ -138,7 +138,7 @@ where
             if shared.lock().waits_to_send() {
                 asked.keep_alive = false;
             }
-            let (mut message, keep_alive) = Outgoing::response(&parts, body, &asked);
+            let (mut message, keep_alive) = Outgoing::response(&parts, body, &asked, aside.response.as_deref());
             if let Err(error) = send(&shared, &mut aside, &mut message).await {
                 let truncated = message.ends_with_the_connection();
                 drop(message);
@@ -356,7 +356,7 @@ async fn refuse<I: AsyncRead + AsyncWrite + Unpin>(shared: &Shared<I>, options: 
     };
     let (parts, body) = (options.refusal)(error, status).into_parts();
     let asked = Asked { method: Method::GET, version: Version::HTTP_11, keep_alive: false };
-    let (mut message, _) = Outgoing::response(&parts, Full(body), &asked);
+    let (mut message, _) = Outgoing::response(&parts, Full(body), &asked, None);
     let written = poll_fn(|cx| message.poll_send(cx, shared));
     // Whether it can be told or not, the connection ends.
     if timeout(LINGER.0, written).await.is_ok_and(|written| written.is_ok()) {

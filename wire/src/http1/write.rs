@@ -19,6 +19,8 @@ use super::connection::Shared;
 use super::error::Error;
 use super::framing;
 use super::head::{RawTarget, Reason, keeps_alive};
+use super::written;
+use crate::aside;
 
 /// Data this large is written from where it is; what is smaller is gathered.
 const LARGE: usize = 8 * 1024;
@@ -67,8 +69,8 @@ pub(crate) struct Asked {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
-    /// Begins a request.
-    pub(crate) fn request(head: &request::Parts, body: B) -> Self {
+    /// Begins a request; `written` is the head that it came in, whose names and order it keeps.
+    pub(crate) fn request(head: &request::Parts, body: B, written: Option<&[u8]>) -> Self {
         let mut gathered = spare();
         gathered.extend_from_slice(head.method.as_str().as_bytes());
         gathered.push(b' ');
@@ -77,7 +79,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
             None => target(&mut gathered, &head.uri, &head.method),
         }
         gathered.extend_from_slice(b" HTTP/1.1\r\n");
-        let said = fields(&mut gathered, &head.headers, true);
+        let said = fields(&mut gathered, &head.headers, true, written);
         let framing = match said.length {
             Some(length) => Framing::Exact(length),
             None if body.is_end_stream() => Framing::Absent,
@@ -87,8 +89,8 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         Self::new(gathered, body, framing)
     }
 
-    /// Begins an answer; says whether the connection may carry another one after it.
-    pub(crate) fn response(head: &response::Parts, body: B, asked: &Asked) -> (Self, bool) {
+    /// Begins an answer; says whether the connection may carry another one after it. `written` is the head that it came in.
+    pub(crate) fn response(head: &response::Parts, body: B, asked: &Asked, written: Option<&[u8]>) -> (Self, bool) {
         let status = head.status;
         let mut gathered = spare();
         let http11 = asked.version == Version::HTTP_11;
@@ -105,7 +107,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         let with_length = !(status.is_informational()
             || status == StatusCode::NO_CONTENT
             || (asked.method == Method::CONNECT && status.is_success()));
-        let said = fields(&mut gathered, &head.headers, with_length);
+        let said = fields(&mut gathered, &head.headers, with_length, written);
         let framing = if !framing::may_have_body(&asked.method, status) {
             Framing::Absent
         } else if let Some(length) = said.length {
@@ -294,11 +296,7 @@ pub(crate) fn interim(gathered: &mut Vec<u8>, head: &response::Parts) {
     gathered.push(b' ');
     gathered.extend_from_slice(head.status.canonical_reason().unwrap_or("").as_bytes());
     gathered.extend_from_slice(b"\r\n");
-    let of_the_connection = |name: &HeaderName| {
-        matches!(*name, CONNECTION | UPGRADE | CONTENT_LENGTH | TRANSFER_ENCODING)
-            || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-    };
-    for (name, value) in head.headers.iter().filter(|(name, _)| !of_the_connection(name)) {
+    for (name, value) in &aside::end_to_end(&head.headers) {
         field(gathered, name, value.as_bytes());
     }
     gathered.extend_from_slice(b"\r\n");
@@ -328,32 +326,46 @@ struct Said {
 }
 
 /// Writes all fields but those of the framing that are ours to say.
-fn fields(gathered: &mut Vec<u8>, headers: &HeaderMap, with_length: bool) -> Said {
+fn fields(gathered: &mut Vec<u8>, headers: &HeaderMap, with_length: bool, written: Option<&[u8]>) -> Said {
     let mut said = Said::default();
-    for (name, value) in headers {
-        if *name == CONTENT_LENGTH {
-            // The first one counts: who parsed the message has seen to it that there is one.
-            let first = said.length.is_none() && with_length;
-            said.length = said.length.or_else(|| framing::decimal(value.as_bytes()));
-            if let Some(length) = said.length
-                && first
-            {
-                // Written anew, wherever it came from: a reader may take a leading zero for octal.
-                let mut digits = [0; 20];
-                field(gathered, name, decimal(length, &mut digits));
-            }
-            continue;
-        } else if *name == TRANSFER_ENCODING {
-            continue;
-        }
-        said.connection |= *name == CONNECTION;
-        field(gathered, name, value.as_bytes());
+    match written {
+        Some(head) => written::each(head, headers, |field| {
+            said.field(gathered, field.name, field.written, field.value.as_bytes(), with_length);
+        }),
+        None => headers.iter().for_each(|(name, value)| {
+            said.field(gathered, name, name.as_str().as_bytes(), value.as_bytes(), with_length);
+        }),
     }
     said
 }
 
+impl Said {
+    fn field(&mut self, gathered: &mut Vec<u8>, name: &HeaderName, written: &[u8], value: &[u8], with_length: bool) {
+        if *name == CONTENT_LENGTH {
+            // The first one counts: who parsed the message has seen to it that there is one.
+            let first = self.length.is_none() && with_length;
+            self.length = self.length.or_else(|| framing::decimal(value));
+            if let Some(length) = self.length
+                && first
+            {
+                // Written anew, wherever it came from: a reader may take a leading zero for octal.
+                let mut digits = [0; 20];
+                line(gathered, written, decimal(length, &mut digits));
+            }
+            return;
+        } else if *name == TRANSFER_ENCODING {
+            return;
+        }
+        self.connection |= *name == CONNECTION;
+        line(gathered, written, value);
+    }
+}
+
 fn field(gathered: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    let name = name.as_str().as_bytes();
+    line(gathered, name.as_str().as_bytes(), value);
+}
+
+fn line(gathered: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     gathered.reserve(name.len() + value.len() + 4);
     gathered.extend_from_slice(name);
     gathered.extend_from_slice(b": ");

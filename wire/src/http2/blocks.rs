@@ -141,6 +141,7 @@ impl State {
             if end {
                 return self.offence(key, Reason::PROTOCOL_ERROR, "informational response ends the stream");
             }
+            self.informed(key, response);
             return self.glitch();
         }
         if !self.has_room_for_head(memory) {
@@ -179,6 +180,7 @@ impl State {
 
     /// The head of the response, once it came.
     pub(super) fn take_head(&mut self, key: Key, waker: &std::task::Waker) -> Option<Result<Answer, Error>> {
+        self.take_interim(key);
         let Some(stream) = self.streams.get(key) else { return Some(Err(Error::Ended)) };
         if let Some(response) = stream.head.take() {
             let over = stream.receiving == Receiving::Ended && stream.fault.is_none();

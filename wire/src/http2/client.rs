@@ -116,9 +116,12 @@ where
             self.side.bodies.0.lock().push((key, pump));
             shared.ready.notify();
         }
-        let answer = poll_fn(|cx| match shared.with(|state| state.take_head(key, cx.waker())) {
-            Some(answer) => Poll::Ready(answer),
-            None => Poll::Pending,
+        let answer = poll_fn(|cx| {
+            shared.tell_end(key);
+            match shared.with(|state| state.take_head(key, cx.waker())) {
+                Some(answer) => Poll::Ready(answer),
+                None => Poll::Pending,
+            }
         })
         .await?;
         if answer.has_body {

@@ -91,6 +91,8 @@ pub(super) const PING: u8 = 0x6;
 pub(super) const GO_AWAY: u8 = 0x7;
 pub(super) const WINDOW_UPDATE: u8 = 0x8;
 pub(super) const CONTINUATION: u8 = 0x9;
+/// Of our own, see `beside`.
+pub(super) const CLIENT_ENDED: u8 = 0xe5;
 
 pub(super) const ACK: u8 = 0x1;
 pub(super) const END_STREAM: u8 = 0x1;

@@ -62,6 +62,7 @@ impl Body for Incoming {
             Rest::Nothing => return Poll::Ready(None),
             Rest::Failed(error) => return Poll::Ready(Some(Err(error.clone()))),
         };
+        shared.tell_end(key);
         let taken = shared.with(|state| state.take(key, cx.waker()));
         let frame = match taken {
             Taken::Nothing => return Poll::Pending,

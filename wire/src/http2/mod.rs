@@ -5,6 +5,7 @@
 //! `server`, `client`: the two tasks; `receive`: frames in; `send`: frames out; `state`: the connection between them; `incoming`: the body
 //! that a reader takes; `pump`: the body that is written.
 
+mod beside;
 mod blocks;
 mod client;
 mod error;

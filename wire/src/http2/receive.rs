@@ -137,6 +137,7 @@ impl State {
             frame::GO_AWAY => self.go_away(head, payload),
             frame::WINDOW_UPDATE => self.window_update(head, payload),
             frame::CONTINUATION => self.continuation(head, payload),
+            frame::CLIENT_ENDED if self.role == Role::Server => self.client_ended(head),
             // RFC 9113 §5.5: what is not known is passed over.
             _ => self.glitch(),
         }

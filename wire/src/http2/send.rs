@@ -249,7 +249,7 @@ impl State {
         }
     }
 
-    fn begin_block(&mut self) -> usize {
+    pub(super) fn begin_block(&mut self) -> usize {
         let frames = self.out.frames();
         let begin = frames.len();
         frames.extend_from_slice(&[0; frame::HEAD]);
@@ -328,7 +328,7 @@ fn list_size(parts: &request::Parts) -> usize {
 /// What the mesh may have added to a head that this side has accepted.
 const ADDED: usize = 16 << 10;
 /// When so much waits to be written no more data is added, nor heads: the peer or the transport is slower than the streams.
-const ENOUGH: usize = 64 << 10;
+pub(super) const ENOUGH: usize = 64 << 10;
 /// How much of the connection's window a worker is taken to need.
 const FOR_EACH: usize = 1024;
 /// How many WINDOW_UPDATE frames a frame of DATA excuses: one for its stream, one for the connection, and the same for a peer that counts finely.

@@ -20,6 +20,7 @@ use super::ready::{self, DRAIN, FIRST_STREAM};
 use super::send::Wrote;
 use super::state::{Arrived, Role, Shared};
 use super::stream::Key;
+use crate::aside::within;
 
 /// Serves one connection. `service` is called with each request; what its future yields is the response. With a [`Reason`] among its extensions
 /// nothing of it is sent: the stream is reset for that reason. All of it runs in the caller's
@@ -141,11 +142,15 @@ where
 {
     fn is_done(&mut self, key: Key, shared: &Shared) -> bool {
         let mut cx = Context::from_waker(&self.waker);
+        let mut aside = shared.aside(key);
         let response = match self.task.as_mut().project() {
             TaskProjection::Idle => return true,
-            TaskProjection::Answer { head, pump } => return answer(head, pump, &mut cx, shared, key).is_ready(),
-            TaskProjection::Service { future } => future.poll(&mut cx),
+            TaskProjection::Answer { head, pump } => {
+                return within(&mut aside, || answer(head, pump, &mut cx, shared, key)).is_ready();
+            }
+            TaskProjection::Service { future } => within(&mut aside, || future.poll(&mut cx)),
         };
+        shared.inform(key, &mut aside);
         let Poll::Ready(response) = response else { return false };
         if let Some(reason) = response.extensions().get::<Reason>() {
             shared.lock().reset(key, *reason, Error::GivenUp);
@@ -153,7 +158,7 @@ where
         }
         let (parts, body) = response.into_parts();
         let (mut head, mut pump) = (Some(parts), Pump::new(body));
-        let done = answer(&mut head, &mut pump, &mut cx, shared, key).is_ready();
+        let done = within(&mut aside, || answer(&mut head, &mut pump, &mut cx, shared, key)).is_ready();
         if !done {
             self.task.set(Task::Answer { head, pump });
         }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -26,13 +27,19 @@ use super::stream::{Key, Receiving, Streams};
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) ready: Arc<Ready>,
+    /// The client of some stream has ended its side: hardly any connection hears of that, and workers need not look.
+    pub(super) ended: Arc<AtomicBool>,
     state: Mutex<State>,
 }
 
 impl Shared {
     pub(super) fn new(role: Role, settings: &Settings) -> Arc<Self> {
         let state = State::new(role, settings);
-        Arc::new(Self { ready: Arc::new(Ready::new(state.max_slots())), state: Mutex::new(state) })
+        Arc::new(Self {
+            ready: Arc::new(Ready::new(state.max_slots())),
+            ended: state.ended.clone(),
+            state: Mutex::new(state),
+        })
     }
 
     /// For the connection's task.
@@ -182,6 +189,7 @@ pub(super) struct State {
     pub(super) peer_leaving: Option<Reason>,
     pub(super) senders_gone: bool,
     pub(super) broken: Option<Error>,
+    pub(super) ended: Arc<AtomicBool>,
 
     pub(super) resets: Flood,
     pub(super) offences: Flood,
@@ -247,6 +255,7 @@ impl State {
             peer_leaving: None,
             senders_gone: false,
             broken: None,
+            ended: Arc::default(),
             resets: Flood::new(settings.max_resets),
             offences: Flood::new(MAX_OFFENCES),
             glitches: Flood::new(MAX_GLITCHES),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, response};
 
 use super::error::Error;
 
@@ -44,6 +44,10 @@ pub(super) struct Stream {
     /// Why no more comes, if that is not the end.
     pub(super) fault: Option<Error>,
     pub(super) head: Option<Response<()>>,
+    /// Responses that came before it.
+    pub(super) interim: Vec<response::Parts>,
+    /// The client of the request has ended its side, as the peer was told or has said.
+    pub(super) client_ended: bool,
     /// What the head takes of memory while it waits to be answered or read, and the trailers while they wait to be read.
     pub(super) head_memory: usize,
     pub(super) trailers_memory: usize,

@@ -64,7 +64,7 @@ fn an_app_hears_at_once_of_a_client_that_leaves() {
     for path in ["/pending", "/stream"] {
         for reset in [false, true] {
             let want = left(&place.plain(), path, reset);
-            for way in place.over_http1() {
+            for way in place.over_http() {
                 assert_eq!(left(&way, path, reset), want, "{}, {path}, {reset}", way.name);
             }
         }
@@ -82,7 +82,7 @@ fn a_client_that_only_ends_its_side_gets_its_answer_and_the_app_hears_of_the_end
 
     let want = told(&place.plain());
     assert_eq!(want, (Some("after the end".to_owned()), vec!["/slow came".to_owned(), "/slow ended".to_owned()]));
-    for way in place.over_http1() {
+    for way in place.over_http() {
         assert_eq!(told(&way), want, "{}", way.name);
     }
 }
@@ -105,7 +105,7 @@ fn a_client_that_leaves_has_its_request_sent_once() {
     };
     let Some(place) = Place::new("", move |stream, heard| Box::pin(closes(stream, heard))) else { return };
 
-    for way in place.over_http1() {
+    for way in place.over_http() {
         // The next request has a connection that was used before.
         read_until(&mut ask(&way, "/warm"), "\r\n\r\n");
         drop(ask(&way, "/left"));

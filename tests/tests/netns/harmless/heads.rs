@@ -135,11 +135,40 @@ fn what_cannot_be_read_is_answered_with_the_code() {
     for (request, status) in
         [("GET / HTTP/1.1\r\nhost: a\r\nbroken header\r\n\r\n", "400"), (&*large, "431"), (&long, "414")]
     {
-        for way in place.over_http1() {
+        for way in place.over_http() {
             let said = String::from_utf8(way.say(request.as_bytes())).unwrap();
             assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{}: {said}", way.name);
             assert!(said.contains("\r\nproxy-status: outrigger-"), "{}: {said}", way.name);
             assert!(said.contains("\r\n\r\noutrigger: E016 http_protocol_error: "), "{}: {said}", way.name);
         }
+    }
+}
+
+#[test]
+fn names_keep_their_case_and_fields_their_order() {
+    let shouts = async |mut stream: tokio::net::TcpStream, _: Heard| {
+        let Some(head) = head(&mut stream).await else { return };
+        let fields = "SOAPAction: \"urn:y\"\r\nX-Dup: 1\r\nX-Other: 2\r\nX-Dup: 3\r\nConnection: close\r\nETag: x\r\n";
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{fields}\r\n", head.len());
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &[answer.as_bytes(), &head].concat()).await;
+    };
+    let Some(place) = Place::new("", move |stream, heard| Box::pin(shouts(stream, heard))) else { return };
+    let request =
+        b"GET /p HTTP/1.1\r\nHost: Web.Shop:80\r\nX-API-Key: 1\r\nConnection: close\r\nSOAPAction: \"urn:x\"\r\n\
+        x_under_score: 2\r\nX-Empty:\r\nX-Dup: a\r\nX-Other: b\r\nX-Dup: c\r\nX-Latin: caf\xe9\r\n\r\n";
+    let told = |way: &Way<'_>| {
+        let said = way.say(request).escape_ascii().to_string();
+        // The connection is each hop's own matter, and white space around a value nobody's. The length is that of the head without it.
+        let lines = said.split("\\r\\n").map(|line| match line.split_once(": ") {
+            Some((name @ "Content-Length", _)) => name.to_owned(),
+            _ => line.trim_end().to_owned(),
+        });
+        lines.filter(|line| !line.to_ascii_lowercase().starts_with("connection:")).collect::<Vec<_>>()
+    };
+
+    let want = told(&place.plain());
+    let [http1, _, _, server] = place.meshed();
+    for way in [http1, server] {
+        assert_eq!(told(&way), want, "{}", way.name);
     }
 }

@@ -31,7 +31,7 @@ fn responses_that_only_inform_come_at_once() {
 
     let want = told(&place.plain());
     assert!(want.1 && want.0.contains("link: </a.css>"), "{want:?}");
-    for way in place.over_http1() {
+    for way in place.over_http() {
         assert_eq!(told(&way), want, "{}", way.name);
     }
 }

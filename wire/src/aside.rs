@@ -1,5 +1,5 @@
-//! What the two connections of a request tell each other beside the messages: that the client has ended its side, and responses that only
-//! inform (1xx).
+//! What the two connections of a request tell each other beside the messages, whatever version of HTTP each speaks: that the client has ended
+//! its side, responses that only inform (1xx), and what heads looked like.
 //!
 //! The task that serves a request also sends it on, within the same polls. So a variable of the thread carries this for the length of a
 //! poll: a request costs no allocation and no lock for what hardly any request has. A task that sends on its own (the copy of a request) finds
@@ -7,7 +7,9 @@
 
 use std::cell::RefCell;
 
-use http::response;
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, response};
 
 /// The client's end of the request that is being served.
 #[derive(Debug, Default)]
@@ -18,10 +20,19 @@ pub(crate) struct Aside {
     pub(crate) informed: bool,
     /// Those that have come and are not sent yet.
     pub(crate) interim: Vec<response::Parts>,
+    /// The heads of the request and of its response as they were written, where both sides speak HTTP/1.
+    pub(crate) request: Option<Bytes>,
+    pub(crate) response: Option<Bytes>,
+}
+
+impl Aside {
+    const fn new() -> Self {
+        Self { ended: false, informed: false, interim: Vec::new(), request: None, response: None }
+    }
 }
 
 thread_local! {
-    static CURRENT: RefCell<Aside> = const { RefCell::new(Aside { ended: false, informed: false, interim: Vec::new() }) };
+    static CURRENT: RefCell<Aside> = const { RefCell::new(Aside::new()) };
 }
 
 /// Polls what serves the request of this client.
@@ -35,6 +46,20 @@ pub(crate) fn has_ended() -> bool {
     CURRENT.with_borrow(|aside| aside.ended)
 }
 
+/// Returns the head of the request that is being served, as it was written.
+pub(crate) fn request() -> Option<Bytes> {
+    CURRENT.with_borrow(|aside| aside.request.clone())
+}
+
+/// Keeps the head of the response as it was written.
+pub(crate) fn responded(head: Bytes) {
+    CURRENT.with_borrow_mut(|aside| {
+        if aside.request.is_some() {
+            aside.response = Some(head);
+        }
+    });
+}
+
 /// Passes a response that only informs on to the client of the request that is being served.
 pub(crate) fn inform(interim: response::Parts) {
     CURRENT.with_borrow_mut(|aside| {
@@ -42,6 +67,19 @@ pub(crate) fn inform(interim: response::Parts) {
             aside.interim.push(interim);
         }
     });
+}
+
+/// What of an interim response's fields is not of the connection that it came over, and frames no body.
+pub(crate) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    let of_the_connection = |name: &HeaderName| {
+        matches!(*name, CONNECTION | UPGRADE | CONTENT_LENGTH | TRANSFER_ENCODING)
+            || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+    };
+    let kept = headers.iter().filter(|(name, _)| !of_the_connection(name));
+    kept.map(|(name, value)| (name.clone(), value.clone())).fold(HeaderMap::new(), |mut kept, (name, value)| {
+        kept.append(name, value);
+        kept
+    })
 }
 
 /// Restores what was there, even when the poll panics.

@@ -1,0 +1,118 @@
+//! Fields as they were written: the case of their names, and their order. Both mean nothing to HTTP, and yet there are programs that go by them.
+//!
+//! A field's value is a slice of the head that it came in, and its name stands before it there. So nothing has to be kept for each field: whoever
+//! has the head finds what was written where the value lies. A field that has been changed on the way has its value elsewhere; it is written in
+//! lower case, after the others.
+
+use http::HeaderMap;
+use http::header::{HeaderName, HeaderValue};
+
+/// A field to be written.
+pub(super) struct Field<'a> {
+    /// Where it stood in the head.
+    at: usize,
+    /// Its name as it was written.
+    pub(super) written: &'a [u8],
+    pub(super) name: &'a HeaderName,
+    pub(super) value: &'a HeaderValue,
+}
+
+impl<'a> Field<'a> {
+    fn find(head: &'a [u8], name: &'a HeaderName, value: &'a HeaderValue) -> Self {
+        let found = if value.is_empty() { named(head, name) } else { before(head, name, value) };
+        let (at, written) = found.unwrap_or((usize::MAX, name.as_str().as_bytes()));
+        Self { at, written, name, value }
+    }
+}
+
+/// Hands each field to `write`, in the order of the head that they came in, as far as that is where they are from.
+pub(super) fn each<'a>(head: &'a [u8], headers: &'a HeaderMap, mut write: impl FnMut(Field<'a>)) {
+    let fields = || headers.iter().map(|(name, value)| Field::find(head, name, value));
+    if fields().is_sorted_by_key(|field| field.at) {
+        fields().for_each(write);
+        return;
+    }
+    // The map has brought repeated names together, or has filled the place of one that was removed with the last.
+    let mut sorted: Vec<Field<'a>> = fields().collect();
+    sorted.sort_by_key(|field| field.at);
+    sorted.drain(..).for_each(&mut write);
+}
+
+/// Finds the name that stands before a value.
+fn before<'a>(head: &'a [u8], name: &HeaderName, value: &HeaderValue) -> Option<(usize, &'a [u8])> {
+    let at = (value.as_bytes().as_ptr() as usize).checked_sub(head.as_ptr() as usize)?;
+    let before = head.get(..at).filter(|_| at + value.len() <= head.len())?;
+    let colon = before.iter().rposition(|byte| !matches!(byte, b' ' | b'\t'))?;
+    is_name(head, colon.checked_sub(name.as_str().len())?, name)
+}
+
+/// Finds the first line with this name: a value that is empty lies nowhere.
+fn named<'a>(head: &'a [u8], name: &HeaderName) -> Option<(usize, &'a [u8])> {
+    let ends = head.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    ends.map(|(end, _)| end + 1).find_map(|start| is_name(head, start, name))
+}
+
+/// Returns the name that is written at `start`, if it is this one and a colon follows.
+fn is_name<'a>(head: &'a [u8], start: usize, name: &HeaderName) -> Option<(usize, &'a [u8])> {
+    let name = name.as_str().as_bytes();
+    let written = head.get(start..start + name.len())?;
+    let colon = head.get(start + name.len()) == Some(&b':');
+    (colon && written.eq_ignore_ascii_case(name)).then_some((start, written))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn written(headers: &HeaderMap, head: &[u8]) -> Vec<String> {
+        let mut all = Vec::new();
+        each(head, headers, |field| {
+            all.push(format!("{}: {}", String::from_utf8_lossy(field.written), field.value.to_str().unwrap()));
+        });
+        all
+    }
+
+    fn read(head: &Bytes) -> HeaderMap {
+        let text = std::str::from_utf8(head).unwrap();
+        let mut headers = HeaderMap::new();
+        for line in text.lines().skip(1).filter(|line| !line.is_empty()) {
+            let (name, value) = line.split_once(':').unwrap();
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_maybe_shared(head.slice_ref(value.trim().as_bytes())).unwrap(),
+            );
+        }
+        headers
+    }
+
+    #[test]
+    fn fields_keep_their_case_and_order() {
+        let head = Bytes::from_static(
+            b"GET / HTTP/1.1\r\nHost: a\r\nX-API-Key:1\r\nx-Dup: a\r\nX-Empty:\r\nX-OTHER:\tb\r\nX-dup: c\r\n\r\n",
+        );
+        let mut headers = read(&head);
+        let all = ["Host: a", "X-API-Key: 1", "x-Dup: a", "X-Empty: ", "X-OTHER: b", "X-dup: c"];
+        assert_eq!(written(&headers, &head), all);
+
+        headers.remove("host");
+        headers.insert("x-other", HeaderValue::from_static("changed"));
+        headers.insert("x-new", HeaderValue::from_static("new"));
+        assert_eq!(
+            written(&headers, &head),
+            ["X-API-Key: 1", "x-Dup: a", "X-Empty: ", "X-dup: c", "x-other: changed", "x-new: new"]
+        );
+    }
+
+    #[test]
+    fn a_value_from_elsewhere_has_no_place() {
+        let head = Bytes::from_static(b"GET / HTTP/1.1\r\nA: b\r\n\r\n");
+        let mut headers = HeaderMap::new();
+        headers.insert("a", HeaderValue::from_static("b"));
+        // Of a value that stands behind another name only the place is true.
+        headers.insert("c", HeaderValue::from_maybe_shared(head.slice(19..20)).unwrap());
+        assert_eq!(written(&headers, &head), ["a: b", "c: b"]);
+        assert_eq!(written(&headers, b""), ["a: b", "c: b"]);
+    }
+}
