@@ -20,6 +20,7 @@ pub mod smtp;
 pub mod test_app;
 #[cfg(test)]
 mod tests;
+pub mod transparency;
 pub mod websocket;
 
 use std::io;
@@ -75,6 +76,11 @@ fn finish(step: &str, command: &mut Command) -> Result<String, PeerError> {
     let lines: Vec<&str> = said.lines().collect();
     let last = lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n");
     Err(PeerError::Failed { step: step.to_owned(), output: format!("{last}\n({})", output.status) })
+}
+
+/// Writes a peer's configuration.
+fn write(path: &std::path::Path, text: &str) -> Result<(), PeerError> {
+    std::fs::write(path, text).map_err(|source| PeerError::Io { step: path.display().to_string(), source })
 }
 
 /// Enough of a failed build to see why.

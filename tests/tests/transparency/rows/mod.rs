@@ -1,0 +1,6 @@
+//! The rows, by what they are about.
+
+mod bytes;
+mod http1;
+mod programs;
+mod web;
