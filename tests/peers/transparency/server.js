@@ -58,8 +58,8 @@ function answer(request, response, body) {
     response.end('busy');
   } else {
     const fields = { ...request.headers };
-    delete fields.connection;
-    delete fields['keep-alive'];
+    // What concerns one hop.
+    for (const name of ['connection', 'keep-alive', 'upgrade', 'http2-settings']) delete fields[name];
     const told = {
       method: request.method,
       url,

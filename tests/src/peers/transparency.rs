@@ -1,8 +1,10 @@
 //! Servers and clients of many makes for the comparison with and without a mesh.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use super::build::root;
 use super::program::Program;
@@ -86,7 +88,7 @@ pub fn nginx(listen: SocketAddr, folder: &Path) -> Result<Command, PeerError> {
         root = folder.display(),
     );
     write(&folder.join("nginx.conf"), &config)?;
-    write(&folder.join("index.html"), &"<p>hello</p>\n".repeat(1000))?;
+    page(folder)?;
     let mut command = NGINX.command()?;
     command.arg("-p").arg(folder).args(["-c", "nginx.conf", "-e", "error.log"]);
     Ok(command)
@@ -109,7 +111,7 @@ pub fn apache(listen: SocketAddr, folder: &Path) -> Result<Command, PeerError> {
     write(&folder.join("apache.conf"), &config)?;
     write(&folder.join("mime.types"), "text/html html\n")?;
     write(&folder.join("apache.conf"), &config.replace("/etc/mime.types", &format!("{folder_text}/mime.types")))?;
-    write(&folder.join("index.html"), &"<p>hello</p>\n".repeat(1000))?;
+    page(folder)?;
     let mut command = APACHE.command()?;
     command.args(["-X", "-f"]).arg(folder.join("apache.conf"));
     Ok(command)
@@ -171,6 +173,15 @@ pub fn mosquitto(listen: SocketAddr, folder: &Path) -> Result<Command, PeerError
     let mut command = MOSQUITTO.command()?;
     command.arg("-c").arg(path);
     Ok(command)
+}
+
+/// A page of always the same age, which servers tell.
+fn page(folder: &Path) -> Result<(), PeerError> {
+    let path = folder.join("index.html");
+    write(&path, &"<p>hello</p>\n".repeat(1000))?;
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let set = File::options().write(true).open(&path).and_then(|file| file.set_modified(time));
+    set.map_err(|source| PeerError::Io { step: path.display().to_string(), source })
 }
 
 fn file(name: &str) -> PathBuf {

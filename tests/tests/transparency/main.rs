@@ -7,6 +7,7 @@
 
 mod differences;
 mod message;
+mod page;
 mod peer;
 mod rows;
 mod ways;

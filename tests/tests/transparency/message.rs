@@ -71,7 +71,8 @@ fn parse(bytes: &[u8]) -> Option<Message> {
             *field = format!("{name}: {}", short(value.trim().as_bytes()));
         }
     }
-    let first_told = if first.len() > LONG { format!("{} HTTP/1.1", short(first.as_bytes())) } else { first.to_owned() };
+    let first_told =
+        if first.len() > LONG { format!("{} HTTP/1.1", short(first.as_bytes())) } else { first.to_owned() };
     told.insert(0, first_told);
     let text = format!("{} | {}", told.join(" | "), short(&content));
     Some(Message { text, length: head_end + used, complete })

@@ -89,7 +89,9 @@ impl Peer {
 
     /// Hears up to and with `mark`.
     pub(crate) fn hear_until(&mut self, mark: &str) -> &mut Self {
-        self.read("", |heard| heard.windows(mark.len()).position(|part| part == mark.as_bytes()).map(|at| at + mark.len()));
+        self.read("", |heard| {
+            heard.windows(mark.len()).position(|part| part == mark.as_bytes()).map(|at| at + mark.len())
+        });
         self
     }
 
@@ -163,7 +165,9 @@ impl Peer {
             match self.stream.read(&mut buffer) {
                 Ok(0) => break Some("the end"),
                 Ok(count) => bytes.extend_from_slice(&buffer[..count]),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break Some("silence"),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    break Some("silence");
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => break Some("a reset"),
             }

@@ -109,7 +109,10 @@ pub(crate) fn compare(scenes: Vec<Scene>) {
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
-                while let Some((index, scene)) = { let at = next.fetch_add(1, Ordering::Relaxed); scenes.get(at).map(|scene| (at, scene)) } {
+                while let Some((index, scene)) = {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    scenes.get(at).map(|scene| (at, scene))
+                } {
                     let told = ways.play(index, scene);
                     failures.lock().unwrap().push_str(&told);
                 }
@@ -193,14 +196,17 @@ impl Ways {
                     without(&saw) == without(first)
                 };
                 if is_excused(&|_| true) {
-                    shown.extend(row.shows.iter().map(|one| one.name).filter(|name| !is_excused(&|one| one.name != *name)));
+                    shown.extend(
+                        row.shows.iter().map(|one| one.name).filter(|name| !is_excused(&|one| one.name != *name)),
+                    );
                 } else {
                     let what = differs(&saw).unwrap_or_default();
                     writeln!(told, "{} / {} · {}\n{what}", scene.name, row.name, way.name).unwrap();
                 }
             }
             for difference in row.shows.iter().filter(|difference| !shown.contains(difference.name)) {
-                writeln!(told, "{} / {}: no longer shows `{}`: take it away\n", scene.name, row.name, difference.name).unwrap();
+                writeln!(told, "{} / {}: no longer shows `{}`: take it away\n", scene.name, row.name, difference.name)
+                    .unwrap();
             }
         }
         told
@@ -243,7 +249,7 @@ impl Ways {
             Server::Program(command) => {
                 let folder = self.folder.join(format!("server-{port}-{place}"));
                 std::fs::create_dir(&folder).unwrap();
-                let program = Process::start(scene.name, namespace, &folder, &mut command(address, &folder).unwrap());
+                let program = Process::start("server", namespace, &folder, &mut command(address, &folder).unwrap());
                 wait::until_true(&format!("{} listens on {address}", scene.name), || {
                     namespace.run(|| TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()).unwrap()
                 });
@@ -292,7 +298,9 @@ impl Listening {
             return Vec::new();
         };
         let start = Instant::now();
-        while !connections.lock().unwrap().iter().all(|connection| connection.is_settled()) && start.elapsed() < Duration::from_secs(12) {
+        while !connections.lock().unwrap().iter().all(|connection| connection.is_settled())
+            && start.elapsed() < Duration::from_secs(12)
+        {
             std::thread::sleep(Duration::from_millis(2));
         }
         let mut heard: Vec<_> = connections.lock().unwrap().iter().map(|connection| connection.take()).collect();
@@ -324,7 +332,8 @@ fn tidied(saw: Saw, address: SocketAddr) -> Saw {
 }
 
 fn each_line(saw: Saw, change: impl Fn(&str) -> String) -> Saw {
-    let all = |lines: Vec<String>| lines.iter().map(|line| change(line)).filter(|line| !line.is_empty()).collect::<Vec<_>>();
+    let all =
+        |lines: Vec<String>| lines.iter().map(|line| change(line)).filter(|line| !line.is_empty()).collect::<Vec<_>>();
     let mut server: Vec<Vec<String>> = saw.server.into_iter().map(all).filter(|lines| !lines.is_empty()).collect();
     server.sort();
     Saw { client: all(saw.client), server }
@@ -344,7 +353,8 @@ fn differences_of(first: &Saw, saw: &Saw) -> String {
 }
 
 fn service_ip(net: u8, index: usize) -> Ipv4Addr {
-    Ipv4Addr::new(10, 96, net, u8::try_from(index).unwrap() + 1)
+    // As long as the address of a pod: some servers tell it, and with it how long what they tell is.
+    Ipv4Addr::new(10, 96, net, u8::try_from(index).unwrap() + 10)
 }
 
 /// A Service without a route and, for HTTP, one with a route that changes nothing; both lead to the strict pod.

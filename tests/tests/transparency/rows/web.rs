@@ -4,6 +4,7 @@ use outrigger_tests::peers::transparency::{
     apache, curl, haproxy, java_client, nginx, node_client, node_server, python_client, python_server,
 };
 
+use crate::differences::{CLOSING, ENDINGS, INTERIM, REASON, VERSION};
 use crate::ways::{Client, Row, Scene, Server, compare};
 
 macro_rules! rows {
@@ -28,16 +29,18 @@ macro_rules! curls {
 
 #[test]
 fn node_and_java() {
-    let of_node = rows!(node_client: "fetch", "fetchPost", "fetchRedirect", "keepAlive", "parallel", "hints", "trailers", "teTrailers", "large",
-        "nothing", "unavailable", "break", "expect", "upload", "early", "events", "abort", "idle");
+    let of_node = rows!(node_client: "fetch", "fetchPost", "fetchRedirect", "keepAlive", "parallel", "teTrailers", "large",
+        "nothing", "unavailable", "break", "upload", "early", "events", "abort", "idle");
     let java = [Row { name: "java", client: Client::Program(java_client), shows: &[] }];
-    let of_node2 = rows!(node_client: "h2", "h2many", "h2post", "h2trailers", "h2large", "h2break");
+    let interim = rows!(node_client: "hints", "trailers", "expect").map(|row| row.shows(&[&INTERIM]));
+    let of_node2 = rows!(node_client: "h2", "h2many", "h2post", "h2trailers", "h2large");
+    let broken = rows!(node_client: "h2break").map(|row| row.shows(&[&ENDINGS]));
     compare(vec![
         Scene {
             name: "node",
             server: Server::Program(|listen, _| node_server(listen, false)),
             http: true,
-            rows: of_node.into_iter().chain(java).collect(),
+            rows: of_node.into_iter().chain(interim).chain(java).collect(),
         },
         Scene {
             name: "node of HTTP/2",
@@ -45,6 +48,7 @@ fn node_and_java() {
             http: true,
             rows: of_node2
                 .into_iter()
+                .chain(broken)
                 .chain(curls! {
                     "prior knowledge": "--http2-prior-knowledge" "--write-out" "%{http_version} %{http_code}" "http://{}/echo";
                     "prior knowledge, upload": "--http2-prior-knowledge" "--data-binary" "@/proc/self/exe" "--output" "/dev/null" "--write-out" "%{http_code} %{size_upload}" "http://{}/echo";
@@ -56,14 +60,24 @@ fn node_and_java() {
 
 #[test]
 fn python_and_servers() {
-    let of_python = || rows!(python_client: "get", "head", "post", "patch", "delete", "large", "no-length", "keep-alive", "urllib", "urllib-error");
+    let of_python = || rows!(python_client: "get", "head", "post", "patch", "delete", "large", "keep-alive", "urllib");
+    let error = |shows| Row {
+        name: "python_client urllib-error",
+        client: Client::Program(|server| python_client(server, "urllib-error")),
+        shows,
+    };
+    let no_length = |shows| Row {
+        name: "python_client no-length",
+        client: Client::Program(|server| python_client(server, "no-length")),
+        shows,
+    };
     let pages = || {
         curls! {
-            "a page": "--include" "http://{}/index.html";
-            "its head": "--head" "http://{}/index.html";
+            "a page": "--write-out" "%{http_code} %{content_type} %header{last-modified} %header{server} %header{accept-ranges}" "http://{}/index.html";
+            "its head": "--head" "--output" "/dev/null" "--write-out" "%{http_code} %header{content-length}" "http://{}/index.html";
             "a part": "--range" "5-20" "--write-out" "%{http_code}" "http://{}/index.html";
             "compressed": "--compressed" "--write-out" "%{http_code}" "http://{}/index.html";
-            "a page that is not there": "--include" "http://{}/none";
+            "a page that is not there": "--write-out" "%{http_code} %{content_type}" "http://{}/none";
             "a redirect": "--location" "--write-out" "%{num_redirects} %{http_code}" "http://{}/old";
             "a method that it refuses": "--request" "TRACE" "--write-out" "%{http_code}" "--output" "/dev/null" "http://{}/index.html";
             "HTTP/1.0": "--http1.0" "--write-out" "%{http_code}" "http://{}/index.html";
@@ -75,13 +89,21 @@ fn python_and_servers() {
             name: "http.server of HTTP/1.0",
             server: Server::Program(|listen, _| python_server(listen, "1.0")),
             http: true,
-            rows: of_python().into(),
+            rows: of_python()
+                .map(|row| row.shows(&[&VERSION]))
+                .into_iter()
+                .chain([error(&[&REASON]), no_length(&[&VERSION, &CLOSING])])
+                .collect(),
         },
         Scene {
             name: "http.server of HTTP/1.1",
             server: Server::Program(|listen, _| python_server(listen, "1.1")),
             http: true,
-            rows: of_python().into_iter().chain(rows!(node_client: "fetch", "fetchPost")).collect(),
+            rows: of_python()
+                .into_iter()
+                .chain([error(&[&REASON]), no_length(&[&CLOSING])])
+                .chain(rows!(node_client: "fetch", "fetchPost"))
+                .collect(),
         },
         page("nginx", nginx),
         page("apache", apache),
