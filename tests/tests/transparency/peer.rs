@@ -97,7 +97,7 @@ impl Peer {
 
     /// Hears one message of HTTP/1.
     pub(crate) fn hear_message(&mut self) -> &mut Self {
-        self.read("", |heard| message::whole(heard));
+        self.read("", message::whole);
         self
     }
 

@@ -126,8 +126,8 @@ pub(crate) fn compare(scenes: Vec<Scene>) {
 impl Ways {
     fn lay(sandbox: outrigger_sandbox::Sandbox, scenes: &[Scene]) -> Self {
         let mut yaml = String::new();
-        for index in 0..scenes.len() {
-            yaml.push_str(&services(index, scenes[index].http));
+        for (index, scene) in scenes.iter().enumerate() {
+            yaml.push_str(&services(index, scene.http));
         }
         let mut mesh = Mesh::start(sandbox, &yaml);
         let server: Pod = mesh.pod("server-1", "server");

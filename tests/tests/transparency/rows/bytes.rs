@@ -16,7 +16,7 @@ fn scene(name: &'static str, server: fn(&mut Peer), rows: Vec<Row>) -> Scene {
 }
 
 #[test]
-fn who_speaks_first_and_how_it_ends() {
+fn who_speaks_first() {
     compare(vec![
         scene(
             "greets and answers",
@@ -63,6 +63,12 @@ fn who_speaks_first_and_how_it_ends() {
                 row("a zero", |peer| done(peer.send(b"\0").hear("ok"))),
             ],
         ),
+    ]);
+}
+
+#[test]
+fn how_it_ends() {
+    compare(vec![
         scene(
             "answers after the end",
             |peer| done(peer.hear_end().send("all of it came").finish()),

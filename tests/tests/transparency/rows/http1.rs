@@ -165,6 +165,12 @@ fn answers_of_the_app() {
             },
             vec![row("GET", |peer| done(peer.send(get("/")).hear_message().hear_message())).shows(&[&INTERIM])],
         ),
+    ]);
+}
+
+#[test]
+fn how_answers_end() {
+    compare(vec![
         scene(
             "without a length",
             |peer| done(peer.hear_message().send("HTTP/1.1 200 OK\r\n\r\nall of it").wait(50)),
@@ -274,6 +280,12 @@ fn who_leaves_when() {
                 }),
             ],
         ),
+    ]);
+}
+
+#[test]
+fn expectations_and_upgrades() {
+    compare(vec![
         scene(
             "decides about an upload",
             |peer| {
