@@ -23,7 +23,7 @@ const FRAMING: Difference = Difference {
 };
 
 /// What no row may show without saying so: all that the page has besides [`EVERYWHERE`].
-pub(crate) const OF_ROWS: &[&Difference] = &[&VERSION, &REASON, &CLOSING, &CRUMBS, &H2C];
+pub(crate) const OF_ROWS: &[&Difference] = &[&VERSION, &REASON, &CLOSING, &CRUMBS, &H2C, &ANSWERS];
 
 /// Faults that are known. Rows that show one pass, and fail as soon as they no longer do.
 pub(crate) const NOT_YET: &[&Difference] =
@@ -113,6 +113,14 @@ pub(crate) const H2C: Difference = Difference {
            HTTP/1.1. [RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-3.1) withdrew this upgrade, and attackers use it to get past \
            proxies. HTTP/2 with prior knowledge works.",
     without: |line| line.replace(" | http2-settings: AAMAAABkAAQAAP__", "").replace(" | upgrade: h2c", ""),
+};
+
+pub(crate) const ANSWERS: Difference = Difference {
+    name: "Answers of the mesh",
+    what: "Where an HTTP client's connection would be refused or would break off before an answer, it gets an answer of 502, 503 or 504 with a \
+           [code](errors.md) and a `Proxy-Status` field. A client of HTTP/2 gets a gRPC status if it speaks gRPC. A connection that is not HTTP ends \
+           as it would without the mesh.",
+    without: |_| String::new(),
 };
 
 const NAMES: Difference = Difference {

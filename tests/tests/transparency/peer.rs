@@ -21,6 +21,8 @@ pub(crate) struct Peer {
     stream: TcpStream,
     /// Came with what was asked for, and belongs to the next read.
     ahead: Vec<u8>,
+    /// A write was told of a reset; no read is told again.
+    is_reset: bool,
     record: Arc<Record>,
 }
 
@@ -57,12 +59,13 @@ impl Peer {
         stream.set_read_timeout(Some(SILENCE)).unwrap();
         stream.set_write_timeout(Some(SILENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, ahead: Vec::new(), record }
+        Self { stream, ahead: Vec::new(), is_reset: false, record }
     }
 
     /// Writes. Whether a peer that has left is noticed at this write or the next is the kernel's affair, and not told.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
-        let _ = self.stream.write_all(bytes.as_ref());
+        let sent = self.stream.write_all(bytes.as_ref());
+        self.is_reset |= sent.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset);
         self
     }
 
@@ -163,6 +166,7 @@ impl Peer {
                 break None;
             }
             match self.stream.read(&mut buffer) {
+                Ok(0) if self.is_reset => break Some("a reset"),
                 Ok(0) => break Some("the end"),
                 Ok(count) => bytes.extend_from_slice(&buffer[..count]),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
