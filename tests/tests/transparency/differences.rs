@@ -104,9 +104,9 @@ pub(crate) const ANSWERS: Difference = Difference {
 
 const NAMES: Difference = Difference {
     name: "Names of header fields",
-    what: "Names of fields arrive in lower case, and fields of different names may change their order. Fields of one name keep theirs. \
-           HTTP compares names without regard to case ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-5.1)), and HTTP/2 has \
-           lower case only.",
+    what: "Between two sidecars that use HTTP/2, names of fields arrive in lower case, and fields of different names may change their \
+           order. Fields of one name keep theirs. HTTP compares names without regard to case \
+           ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-5.1)), and HTTP/2 has lower case only.",
     without: |line| line.split(" + ").map(in_lower_case).collect::<Vec<_>>().join(" + "),
 };
 
