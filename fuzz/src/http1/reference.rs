@@ -232,8 +232,7 @@ fn chunks(bytes: &[u8], mut at: usize) -> Body {
         let size = std::str::from_utf8(&text[..digits]).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
         let extension = text[digits..].trim_ascii_start();
         let control = text.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
-        let Some(size) = size.filter(|_| !control && (extension.is_empty() || extension[0] == b';'))
-        else {
+        let Some(size) = size.filter(|_| !control && (extension.is_empty() || extension[0] == b';')) else {
             return Body::Malformed { data };
         };
         at += end + 1;

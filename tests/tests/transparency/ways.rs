@@ -304,7 +304,7 @@ impl Listening {
             std::thread::sleep(Duration::from_millis(2));
         }
         let mut heard: Vec<_> = connections.lock().unwrap().iter().map(|connection| connection.take()).collect();
-        heard.retain(|lines| lines != &["the end"] && !lines.is_empty());
+        heard.retain(|lines| lines.iter().any(|line| line != "the end"));
         heard.sort();
         heard
     }

@@ -104,6 +104,24 @@ fn how_it_ends() {
             |peer| done(peer.hear("word").send("half").wait(100).reset()),
             vec![row("reads", |peer| done(peer.send("word").hear("half").hear_end()))],
         ),
+        scene(
+            "hears how the client ends",
+            |peer| done(peer.send("hi").hear_end()),
+            vec![
+                row("resets", |peer| done(peer.hear("hi").wait(50).reset())),
+                row("resets after bytes", |peer| done(peer.hear("hi").send("some").wait(100).reset())),
+                row("closes", |peer| done(peer.hear("hi"))),
+                row("closes its side and waits", |peer| done(peer.hear("hi").finish().hear_end())),
+            ],
+        ),
+        scene(
+            "accepts and says nothing",
+            |peer| done(peer.hear_end()),
+            vec![
+                row("says nothing for a while", |peer| done(peer.hear_nothing(1500))),
+                row("says a word and is not answered", |peer| done(peer.send("hello").hear_nothing(800))),
+            ],
+        ),
         Scene {
             name: "nobody listens",
             server: Server::Nobody,
