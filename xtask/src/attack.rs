@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{debian, step, workspace};
+use crate::{debian, shipped, step, workspace};
 
 /// `cargo xtask attack`.
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,10 @@ pub(crate) struct Args {
 enum Attack {
     /// Ambiguous and malformed requests, in front of applications that parse differently.
     Desync,
+    /// Floods of HTTP/2 frames; the sidecar is built with the release profile.
+    Floods,
+    /// Thousands of slow clients; the sidecar is built with the release profile.
+    Slow,
 }
 
 /// The version of the benchmarks (`bench/src/contender/envoy.rs`).
@@ -37,19 +41,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     debian::install(debian::FOR_ATTACKS)?;
     let envoy = envoy(&workspace::cache_dir()?)?;
     step::announce("building the mesh and the attacks");
-    let mut build = workspace::cargo(&root);
-    let programs = match args.attack {
-        Attack::Desync => workspace::target_dir(&root).join("debug"),
-    };
-    step::run(build.args(["build", "--quiet", "--workspace", "--all-features", "--bins"]))?;
+    step::run(workspace::cargo(&root).args(["build", "--quiet", "--workspace", "--all-features"]))?;
+    let programs = workspace::target_dir(&root).join("debug");
     let name = match args.attack {
         Attack::Desync => "desync",
+        Attack::Floods => "floods",
+        Attack::Slow => "slow-clients",
+    };
+    let sidecar = match args.attack {
+        Attack::Desync => programs.clone(),
+        Attack::Floods | Attack::Slow => shipped::build(&root, "release", &["outrigger-sidecar"], &[])?,
     };
     let page = args.page.clone().unwrap_or_else(|| root.join(format!("docs/security/{name}.md")));
     let mut attack = Command::new(programs.join("attack"));
     attack.arg(name).arg(std::path::absolute(page)?).env("OUTRIGGER_ENVOY", envoy);
     attack.env("OUTRIGGER_BIN", programs.join("outrigger"));
-    step::run(attack.env("OUTRIGGER_SIDECAR_BIN", programs.join("outrigger-sidecar")))
+    step::run(attack.env("OUTRIGGER_SIDECAR_BIN", sidecar.join("outrigger-sidecar")))
 }
 
 /// The path of Envoy's binary; installs it when the cache has none.

@@ -166,11 +166,12 @@ backend app-{app}
 const NGINX: &str = "
 daemon off;
 user root;
-worker_processes 1;
+master_process off;
 pid {folder}/nginx.pid;
-events {}
+events { worker_connections 20000; }
 http {
   access_log off;
+  keepalive_requests 1000000;
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi;

@@ -2,6 +2,9 @@
 //! a page of `docs/security`.
 
 mod desync;
+mod figures;
+mod floods;
+mod slow;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,13 +16,15 @@ use outrigger_tests::binary;
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     let (Some(attack), Some(page)) = (args.next(), args.next().map(PathBuf::from)) else {
-        eprintln!("usage: attack desync PAGE");
+        eprintln!("usage: attack desync|floods|slow-clients PAGE");
         return ExitCode::from(2);
     };
     match Sandbox::enter() {
         Ok(sandbox) => {
             let text = match attack.to_str() {
                 Some("desync") => desync::measure(sandbox),
+                Some("floods") => floods::measure(sandbox),
+                Some("slow-clients") => slow::measure(sandbox),
                 _ => {
                     eprintln!("error: no attack is called {}", attack.display());
                     return ExitCode::from(2);

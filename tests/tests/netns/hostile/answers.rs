@@ -10,8 +10,8 @@ use outrigger_tests::{App, Client, Mesh, Pod, enter, wait, yaml};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::neighbour::beside_a_neighbour;
 use super::{WEB, resident};
+use outrigger_tests::attack::neighbour::beside_a_neighbour;
 
 /// What a client asks with, what the app writes, and what of it the client hears; `None`: an answer that is known to have broken off.
 type Case = (&'static str, &'static [u8], Option<(u16, &'static str)>);

@@ -8,8 +8,8 @@ use outrigger_sandbox::Namespace;
 use outrigger_tests::{Client, Mesh, Response, enter, yaml};
 
 use super::WEB;
-use super::neighbour::beside_a_neighbour;
 use super::strict::Strict;
+use outrigger_tests::attack::neighbour::beside_a_neighbour;
 
 /// What a client writes, what the app gets of it (`METHOD target host body`), and what the client hears of what the app does not get.
 type Case = (&'static [u8], &'static [&'static str], &'static [u16]);

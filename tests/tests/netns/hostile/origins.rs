@@ -11,7 +11,7 @@ use outrigger_tests::attack::origin::{Make, Origin};
 use outrigger_tests::attack::{http1, http2};
 use outrigger_tests::{Mesh, Pod, enter, wait, yaml};
 
-use super::neighbour::beside_a_neighbour;
+use outrigger_tests::attack::neighbour::beside_a_neighbour;
 
 #[test]
 fn no_app_sees_a_request_that_its_client_did_not_send() {

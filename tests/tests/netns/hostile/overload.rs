@@ -10,7 +10,7 @@ use outrigger_sandbox::Namespace;
 use outrigger_tests::{App, Client, Mesh, Reply, enter, wait, yaml};
 
 use super::WEB;
-use super::neighbour::beside_a_neighbour;
+use outrigger_tests::attack::neighbour::beside_a_neighbour;
 
 /// Another service, which the attacked workload calls itself.
 const DB: &str = "10.96.0.20";

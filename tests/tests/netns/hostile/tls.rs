@@ -14,8 +14,8 @@ use outrigger_tests::{App, Mesh, Pod, Reply, enter, wait, yaml};
 use rustls::ClientConnection;
 use tokio::io::AsyncReadExt as _;
 
-use super::neighbour::beside_a_neighbour;
 use super::resident;
+use outrigger_tests::attack::neighbour::beside_a_neighbour;
 
 const STRICT: &str = "  annotations:\n    config.outrigger.io/inbound: strict\n";
 const REQUEST: &[u8] = b"GET /tls HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n";
