@@ -60,6 +60,7 @@ const VALUES: &[&str] = &[
     "permissive",
     "strict",
     "keep",
+    "add",
     "$(POD_NAME)",
     " info ",
     "ö",
