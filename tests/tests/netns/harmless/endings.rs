@@ -123,8 +123,10 @@ fn a_port_that_nobody_listens_on_ends_with_a_reset() {
         let stream = from.run(|| TcpStream::connect((ip, 7099))).unwrap();
         let Ok(mut stream) = stream else { return "refused".to_owned() };
         stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
-        // It may have been reset by now.
-        let _ = stream.write_all(first);
+        // It may have been reset by now; only the first to ask is told.
+        if let Err(error) = stream.write_all(first) {
+            return format!("{:?}", error.kind());
+        }
         match std::io::Read::read(&mut stream, &mut [0; 100]) {
             Ok(n) => format!("{n} bytes"),
             Err(error) => format!("{:?}", error.kind()),
