@@ -159,7 +159,7 @@ where
         .layer_fn(|inner| Observe::new(inner, worker.telemetry.clone())) // sees the final answer, also of our errors
         .layer(RespondLayer { drain: worker.drain.clone() }) //               ProxyError → status, gRPC status
         .layer_fn(Admit::new) //                                              is there room for strangers?
-        .layer(HygieneLayer { asserted, client }) //                                  what may not pass a proxy
+        .layer(HygieneLayer { asserted, client }) //                          what may not pass a proxy
         .layer(RetryLayer) //                                             8   the app's idle connections may end
         .service(Dispatch::new(&worker, Direction::Inbound, app_version)); //                10   the app
     let settings = match caller.peer {

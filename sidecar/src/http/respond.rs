@@ -184,17 +184,10 @@ pub(crate) fn unreadable(direction: Direction, error: &http1::Error, status: Sta
 /// Makes the trailers of a gRPC call whose connection ended in its midst.
 pub(crate) fn connection_ended(direction: Direction, detail: &str) -> HeaderMap {
     let info = ErrorCode::ConnectionTerminated.info();
-    let (code, token) = (info.code, info.token);
     let mut trailers = HeaderMap::with_capacity(3);
-    trailers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from(u16::from(info.grpc_status)));
-    let texts = [
-        (HeaderName::from_static("grpc-message"), format!("outrigger: {code} {token}: {detail}")),
-        (PROXY_STATUS, format!("outrigger-{}; error={token}; details=\"{code} {detail}\"", direction.as_str())),
-    ];
-    for (name, text) in texts {
-        if let Ok(value) = HeaderValue::from_str(&text) {
-            trailers.insert(name, value);
-        }
+    grpc_fields(&mut trailers, info.grpc_status, &format!("outrigger: {} {}: {detail}", info.code, info.token));
+    if let Some(value) = proxy_status(direction, ErrorCode::ConnectionTerminated, detail) {
+        trailers.insert(PROXY_STATUS, value);
     }
     trailers
 }
@@ -239,6 +232,12 @@ fn grpc(status: u8, line: &str) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    grpc_fields(headers, status, line);
+    response
+}
+
+/// Writes the status of a call, and its message percent-encoded as gRPC over HTTP/2 wants it.
+fn grpc_fields(headers: &mut HeaderMap, status: u8, line: &str) {
     headers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from(u16::from(status)));
     let mut message = String::with_capacity(line.len());
     for byte in line.bytes() {
@@ -250,5 +249,4 @@ fn grpc(status: u8, line: &str) -> Response<Body> {
     if let Ok(value) = HeaderValue::from_str(&message) {
         headers.insert(HeaderName::from_static("grpc-message"), value);
     }
-    response
 }

@@ -10,15 +10,17 @@ pub(crate) struct Difference {
     pub(crate) without: fn(&str) -> String,
 }
 
-/// What every row may show.
-pub(crate) const EVERYWHERE: &[&Difference] = &[&FRAMING, &NAMES];
+/// What the transcripts are written without (message.rs): every row may show it.
+pub(crate) const EVERYWHERE: &[&Difference] = &[&FRAMING];
+
+/// What every row may show where requests may travel as HTTP/2.
+pub(crate) const OVER_HTTP2: &[&Difference] = &[&NAMES];
 
 const FRAMING: Difference = Difference {
     name: "Framing of HTTP/1",
-    what: "`Connection` and `Keep-Alive` are written by each hop, and the sizes of chunks and their extensions are not kept, as \
+    what: "`Connection`, `Keep-Alive`, `TE` and `Transfer-Encoding` are written by each hop, and the sizes of chunks and their extensions are not kept, as \
            [RFC 9112](https://www.rfc-editor.org/rfc/rfc9112#section-7.1) has it. Connections to the application are kept and used \
            again, by requests of several clients in turn.",
-    // The transcripts are written without it (message.rs).
     without: str::to_owned,
 };
 
@@ -91,7 +93,11 @@ pub(crate) const H2C: Difference = Difference {
     what: "An offer to upgrade from HTTP/1.1 to HTTP/2 in plaintext (`Upgrade: h2c`) does not reach the application; the exchange goes on as \
            HTTP/1.1. [RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-3.1) withdrew this upgrade, and attackers use it to get past \
            proxies. HTTP/2 with prior knowledge works.",
-    without: |line| line.replace(" | http2-settings: AAMAAABkAAQAAP__", "").replace(" | upgrade: h2c", ""),
+    without: |line| {
+        ["HTTP2-Settings: AAMAAABkAAQAAP__", "http2-settings: AAMAAABkAAQAAP__", "Upgrade: h2c", "upgrade: h2c"]
+            .iter()
+            .fold(line.to_owned(), |line, field| line.replace(&format!(" | {field}"), ""))
+    },
 };
 
 pub(crate) const ANSWERS: Difference = Difference {
@@ -102,10 +108,10 @@ pub(crate) const ANSWERS: Difference = Difference {
     without: |_| String::new(),
 };
 
-const NAMES: Difference = Difference {
+pub(crate) const NAMES: Difference = Difference {
     name: "Names of header fields",
-    what: "Between two sidecars that use HTTP/2, names of fields arrive in lower case, and fields of different names may change their \
-           order. Fields of one name keep theirs. HTTP compares names without regard to case \
+    what: "Between two sidecars that use HTTP/2, and in interim responses (1xx), names of fields arrive in lower case, and fields of \
+           different names may change their order. Fields of one name keep theirs. HTTP compares names without regard to case \
            ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-5.1)), and HTTP/2 has lower case only.",
     without: |line| line.split(" + ").map(in_lower_case).collect::<Vec<_>>().join(" + "),
 };

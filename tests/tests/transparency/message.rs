@@ -32,6 +32,9 @@ struct Message {
 /// Fields that concern one hop only (RFC 9110 section 7.6.1); each hop writes its own.
 const OF_A_HOP: [&str; 2] = ["connection", "keep-alive"];
 
+/// What a hop says anew in its own words, if it says the same.
+const WRITTEN_ANEW: [&str; 2] = ["te", "transfer-encoding"];
+
 fn parse(bytes: &[u8]) -> Option<Message> {
     if let Some(rest) = bytes.strip_prefix(b"\r\n") {
         // A server overlooks an empty line before a request (RFC 9112 section 2.2).
@@ -63,7 +66,12 @@ fn parse(bytes: &[u8]) -> Option<Message> {
     let mut told: Vec<String> = fields
         .iter()
         .filter(|field| !OF_A_HOP.iter().any(|name| field.0.eq_ignore_ascii_case(name)))
-        .map(|field| format!("{}:{}", field.0, field.1))
+        .map(|field| match field.0 {
+            name if WRITTEN_ANEW.iter().any(|anew| name.eq_ignore_ascii_case(anew)) => {
+                format!("{}: {}", name.to_ascii_lowercase(), field.1.trim())
+            }
+            name => format!("{name}: {}", field.1.trim()),
+        })
         .collect();
     for field in &mut told {
         if field.len() > LONG {
@@ -121,7 +129,7 @@ fn messages_are_told_without_framing() {
     let text = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\nx: y\r\n\r\n";
     assert_eq!(
         tidy(text),
-        "HTTP/1.1 103 Early Hints | Link: a | \"\" + HTTP/1.1 200 OK | Transfer-Encoding: chunked | \"abc trailer x: y\""
+        "HTTP/1.1 103 Early Hints | Link: a | \"\" + HTTP/1.1 200 OK | transfer-encoding: chunked | \"abc trailer x: y\""
     );
     assert_eq!(whole(b"POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nab"), None);
     assert_eq!(whole(b"POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nabcd"), Some(41));

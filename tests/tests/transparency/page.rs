@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::differences::{EVERYWHERE, NOT_YET, OF_ROWS};
+use super::differences::{EVERYWHERE, NOT_YET, OF_ROWS, OVER_HTTP2};
 
 const INTRO: &str = "# What the mesh changes
 
@@ -20,7 +20,7 @@ WebSocket libraries. `cargo xtask test --only transparency` runs the suite. This
 #[test]
 fn the_page_lists_the_differences() {
     let mut text = INTRO.to_owned();
-    for difference in EVERYWHERE.iter().chain(OF_ROWS) {
+    for difference in EVERYWHERE.iter().chain(OVER_HTTP2).chain(OF_ROWS) {
         write!(text, "\n### {}\n\n{}\n", difference.name, difference.what).unwrap();
     }
     if !NOT_YET.is_empty() {

@@ -39,24 +39,47 @@ pub(crate) enum Server {
 
 /// One client of a scene's server.
 pub(crate) struct Row {
-    pub(crate) name: &'static str,
-    pub(crate) client: Client,
+    name: String,
+    client: Client,
     /// Differences that the list names and that this row shows.
-    pub(crate) shows: &'static [&'static Difference],
+    shows: &'static [&'static Difference],
 }
 
 impl Row {
+    /// A client that is a script.
+    pub(crate) fn script(name: &str, client: fn(&mut Peer)) -> Self {
+        Self { name: name.to_owned(), client: Client::Script(client), shows: &[] }
+    }
+
+    /// A client that is a program, started with the server's address. Its output and its exit code are what it saw.
+    pub(crate) fn program<F>(name: impl Into<String>, client: F) -> Self
+    where
+        F: Fn(SocketAddr) -> Result<Command, PeerError> + Sync + 'static,
+    {
+        Self { name: name.into(), client: Client::Program(Box::new(client)), shows: &[] }
+    }
+
+    /// The names of the differences that explain what was seen, all of them needed; `None`: they do not.
+    fn excuses(&self, first: &Saw, saw: &Saw) -> Option<Vec<&'static str>> {
+        let is_explained = |but: Option<&str>| {
+            let shown = self.shows.iter().filter(|difference| Some(difference.name) != but);
+            let without = |saw: &Saw| shown.clone().fold(saw.clone(), |saw, one| each_line(saw, one.without));
+            without(saw) == without(first)
+        };
+        let needed = |name: &&str| !is_explained(Some(name));
+        is_explained(None).then(|| self.shows.iter().map(|one| one.name).filter(needed).collect())
+    }
+
     /// The row with the differences that it shows.
-    pub(crate) const fn shows(self, shows: &'static [&'static Difference]) -> Self {
+    pub(crate) fn shows(self, shows: &'static [&'static Difference]) -> Self {
         Self { shows, ..self }
     }
 }
 
 /// Something that connects.
-pub(crate) enum Client {
+enum Client {
     Script(fn(&mut Peer)),
-    /// A program, started with the server's address. Its output and its exit code are what it saw.
-    Program(fn(SocketAddr) -> Result<Command, PeerError>),
+    Program(Box<dyn Fn(SocketAddr) -> Result<Command, PeerError> + Sync>),
 }
 
 /// What both ends saw.
@@ -80,6 +103,15 @@ struct Way {
     client: usize,
     server: usize,
     through: Through,
+}
+
+impl Way {
+    /// What somebody saw, without what every row may show on this way.
+    fn compared(&self, saw: &Saw) -> Saw {
+        // To an address requests travel as HTTP/1.
+        let shown = if self.through == Through::Address { &[] } else { differences::OVER_HTTP2 };
+        shown.iter().fold(saw.clone(), |saw, difference| each_line(saw, difference.without))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -179,29 +211,18 @@ impl Ways {
                     Through::Service => SocketAddr::from((service_ip(1, index), port)),
                     Through::Route => SocketAddr::from((service_ip(2, index), port)),
                 };
-                let saw = tidied(self.meet(way, address, row, server), address);
+                let saw = without_address(self.meet(way, address, row, server), address);
                 let Some(first) = &first else {
                     first = Some(saw);
                     continue;
                 };
-                let differs = |saw: &Saw| (saw != first).then(|| differences_of(first, saw));
-                if differs(&saw).is_none() {
-                    continue;
-                }
-                let is_excused = |shows: &dyn Fn(&Difference) -> bool| {
-                    let shown: Vec<_> = row.shows.iter().filter(|difference| shows(difference)).collect();
-                    let without = |saw: &Saw| {
-                        shown.iter().fold(saw.clone(), |saw, difference| each_line(saw, difference.without))
-                    };
-                    without(&saw) == without(first)
-                };
-                if is_excused(&|_| true) {
-                    shown.extend(
-                        row.shows.iter().map(|one| one.name).filter(|name| !is_excused(&|one| one.name != *name)),
-                    );
-                } else {
-                    let what = differs(&saw).unwrap_or_default();
-                    writeln!(told, "{} / {} · {}\n{what}", scene.name, row.name, way.name).unwrap();
+                let (first, saw) = (way.compared(first), way.compared(&saw));
+                match row.excuses(&first, &saw) {
+                    Some(names) => shown.extend(names),
+                    None => {
+                        let what = differences_of(&first, &saw);
+                        writeln!(told, "{} / {} · {}\n{what}", scene.name, row.name, way.name).unwrap();
+                    }
                 }
             }
             for difference in row.shows.iter().filter(|difference| !shown.contains(difference.name)) {
@@ -323,12 +344,8 @@ impl Deref for Bare {
     }
 }
 
-/// Without what differs by design everywhere, and without the address.
-fn tidied(saw: Saw, address: SocketAddr) -> Saw {
-    each_line(saw, |line| {
-        let line = line.replace(&address.to_string(), "SERVER").replace(&address.ip().to_string(), "SERVER");
-        differences::EVERYWHERE.iter().fold(line, |line, difference| (difference.without)(&line))
-    })
+fn without_address(saw: Saw, address: SocketAddr) -> Saw {
+    each_line(saw, |line| line.replace(&address.to_string(), "SERVER").replace(&address.ip().to_string(), "SERVER"))
 }
 
 fn each_line(saw: Saw, change: impl Fn(&str) -> String) -> Saw {

@@ -19,7 +19,7 @@ use super::connection::Shared;
 use super::error::Error;
 use super::framing;
 use super::head::{RawTarget, Reason, keeps_alive};
-use super::written;
+use super::written::{self, Field};
 use crate::aside;
 
 /// Data this large is written from where it is; what is smaller is gathered.
@@ -328,14 +328,25 @@ struct Said {
 /// Writes all fields but those of the framing that are ours to say.
 fn fields(gathered: &mut Vec<u8>, headers: &HeaderMap, with_length: bool, written: Option<&[u8]>) -> Said {
     let mut said = Said::default();
-    match written {
-        Some(head) => written::each(head, headers, |field| {
-            said.field(gathered, field.name, field.written, field.value.as_bytes(), with_length);
-        }),
-        None => headers.iter().for_each(|(name, value)| {
+    let Some(head) = written else {
+        for (name, value) in headers {
             said.field(gathered, name, name.as_str().as_bytes(), value.as_bytes(), with_length);
-        }),
+        }
+        return said;
+    };
+    let begin = gathered.len();
+    let mut write = |field: Field<'_>| {
+        said.field(gathered, field.name, field.written, field.value.as_bytes(), with_length);
+    };
+    if written::in_order(head, headers, &mut write) {
+        return said;
     }
+    // Anew: most heads are in order, and need not be sorted.
+    gathered.truncate(begin);
+    said = Said::default();
+    written::sorted(head, headers, |field| {
+        said.field(gathered, field.name, field.written, field.value.as_bytes(), with_length);
+    });
     said
 }
 

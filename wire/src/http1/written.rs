@@ -17,25 +17,38 @@ pub(super) struct Field<'a> {
     pub(super) value: &'a HeaderValue,
 }
 
-impl<'a> Field<'a> {
-    fn find(head: &'a [u8], name: &'a HeaderName, value: &'a HeaderValue) -> Self {
-        let found = if value.is_empty() { named(head, name) } else { before(head, name, value) };
-        let (at, written) = found.unwrap_or((usize::MAX, name.as_str().as_bytes()));
-        Self { at, written, name, value }
-    }
+/// Hands each field to `write` in the order of the map, as long as that is the order of the head that they came in; says whether it is that of all.
+pub(super) fn in_order<'a>(head: &'a [u8], headers: &'a HeaderMap, mut write: impl FnMut(Field<'a>)) -> bool {
+    let mut last = 0;
+    find_all(head, headers).all(|field| {
+        let follows = field.at >= last;
+        last = field.at;
+        if follows {
+            write(field);
+        }
+        follows
+    })
 }
 
-/// Hands each field to `write`, in the order of the head that they came in, as far as that is where they are from.
-pub(super) fn each<'a>(head: &'a [u8], headers: &'a HeaderMap, mut write: impl FnMut(Field<'a>)) {
-    let fields = || headers.iter().map(|(name, value)| Field::find(head, name, value));
-    if fields().is_sorted_by_key(|field| field.at) {
-        fields().for_each(write);
-        return;
-    }
-    // The map has brought repeated names together, or has filled the place of one that was removed with the last.
-    let mut sorted: Vec<Field<'a>> = fields().collect();
-    sorted.sort_by_key(|field| field.at);
-    sorted.drain(..).for_each(&mut write);
+/// Hands each field to `write`, in the order of the head that they came in, as far as that is where they are from. The map brings repeated
+/// names together, and fills the place of one that was removed with the last.
+pub(super) fn sorted<'a>(head: &'a [u8], headers: &'a HeaderMap, write: impl FnMut(Field<'a>)) {
+    let mut all: Vec<Field<'a>> = find_all(head, headers).collect();
+    all.sort_by_key(|field| field.at);
+    all.into_iter().for_each(write);
+}
+
+fn find_all<'a>(head: &'a [u8], headers: &'a HeaderMap) -> impl Iterator<Item = Field<'a>> {
+    let mut empty = None;
+    headers.iter().map(move |(name, value)| {
+        let found = if value.is_empty() {
+            named(head, empty.get_or_insert_with(|| without_value(head)), name)
+        } else {
+            before(head, name, value)
+        };
+        let (at, written) = found.unwrap_or((usize::MAX, name.as_str().as_bytes()));
+        Field { at, written, name, value }
+    })
 }
 
 /// Finds the name that stands before a value.
@@ -46,10 +59,22 @@ fn before<'a>(head: &'a [u8], name: &HeaderName, value: &HeaderValue) -> Option<
     is_name(head, colon.checked_sub(name.as_str().len())?, name)
 }
 
-/// Finds the first line with this name: a value that is empty lies nowhere.
-fn named<'a>(head: &'a [u8], name: &HeaderName) -> Option<(usize, &'a [u8])> {
-    let ends = head.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-    ends.map(|(end, _)| end + 1).find_map(|start| is_name(head, start, name))
+/// Finds where the fields without a value stand: they lie nowhere, and the head is gone through once for all of them.
+fn without_value(head: &[u8]) -> Vec<usize> {
+    let mut start = 0;
+    let mut found = Vec::new();
+    for line in head.split_inclusive(|byte| *byte == b'\n') {
+        if line.trim_ascii_end().ends_with(b":") {
+            found.push(start);
+        }
+        start += line.len();
+    }
+    found
+}
+
+/// Finds the first line with this name and no value.
+fn named<'a>(head: &'a [u8], empty: &[usize], name: &HeaderName) -> Option<(usize, &'a [u8])> {
+    empty.iter().find_map(|start| is_name(head, *start, name))
 }
 
 /// Returns the name that is written at `start`, if it is this one and a colon follows.
@@ -68,9 +93,12 @@ mod tests {
 
     fn written(headers: &HeaderMap, head: &[u8]) -> Vec<String> {
         let mut all = Vec::new();
-        each(head, headers, |field| {
+        sorted(head, headers, |field| {
             all.push(format!("{}: {}", String::from_utf8_lossy(field.written), field.value.to_str().unwrap()));
         });
+        let mut begun = 0;
+        let all_in_order = in_order(head, headers, |_| begun += 1);
+        assert_eq!(all_in_order, begun == all.len());
         all
     }
 

@@ -2,13 +2,13 @@
 
 use crate::differences::{ANSWERS, HELD_UP};
 use crate::peer::Peer;
-use crate::ways::{Client, Row, Scene, Server, compare};
+use crate::ways::{Row, Scene, Server, compare};
 
 /// Ends a chain of steps.
 const fn done(_: &mut Peer) {}
 
-const fn row(name: &'static str, client: fn(&mut Peer)) -> Row {
-    Row { name, client: Client::Script(client), shows: &[] }
+fn row(name: &str, client: fn(&mut Peer)) -> Row {
+    Row::script(name, client)
 }
 
 fn scene(name: &'static str, server: fn(&mut Peer), rows: Vec<Row>) -> Scene {

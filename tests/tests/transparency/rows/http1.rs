@@ -1,14 +1,14 @@
 //! HTTP/1 as bytes on both sides.
 
-use crate::differences::{CLOSING, CRUMBS, DOTS, ENDINGS, FIELDS, H2C, REASON, VERSION};
+use crate::differences::{CLOSING, CRUMBS, DOTS, ENDINGS, FIELDS, H2C, NAMES, REASON, VERSION};
 use crate::peer::Peer;
-use crate::ways::{Client, Row, Scene, Server, compare};
+use crate::ways::{Row, Scene, Server, compare};
 
 /// Ends a chain of steps.
 const fn done(_: &mut Peer) {}
 
-const fn row(name: &'static str, client: fn(&mut Peer)) -> Row {
-    Row { name, client: Client::Script(client), shows: &[] }
+fn row(name: &str, client: fn(&mut Peer)) -> Row {
+    Row::script(name, client)
 }
 
 fn scene(name: &'static str, server: fn(&mut Peer), rows: Vec<Row>) -> Scene {
@@ -146,7 +146,8 @@ fn answers_of_the_app() {
         ),
         answer!(
             "early hints",
-            "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+            "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            &[&NAMES]
         ),
         answer!("bytes above ASCII", b"HTTP/1.1 200 OK\r\nX-Name: J\xc3\xb6rg\r\nContent-Length: 1\r\n\r\n\xff"),
         answer!("a large head", format!("HTTP/1.1 200 OK\r\nX-A: {}\r\nContent-Length: 0\r\n\r\n", "y".repeat(50_000))),

@@ -5,108 +5,145 @@ use outrigger_tests::peers::transparency::{
 };
 
 use crate::differences::{CLOSING, ENDINGS, REASON, VERSION};
-use crate::ways::{Client, Row, Scene, Server, compare};
+use crate::ways::{Row, Scene, Server, compare};
 
-macro_rules! rows {
-    ($client:ident: $($scenario:literal),+ $(,)?) => {
-        [$(Row { name: concat!(stringify!($client), " ", $scenario), client: Client::Program(|server| $client(server, $scenario)), shows: &[] }),+]
-    };
+/// Scenarios of Node's clients.
+fn of_node(scenarios: &[&'static str]) -> Vec<Row> {
+    let row = |scenario| Row::program(format!("node, {scenario}"), move |server| node_client(server, scenario));
+    scenarios.iter().copied().map(row).collect()
+}
+
+/// A scenario of Python's clients.
+fn of_python(scenario: &'static str) -> Row {
+    Row::program(format!("python, {scenario}"), move |server| python_client(server, scenario))
 }
 
 /// curl with arguments; `{}` in them is the server.
-macro_rules! curls {
-    ($($name:literal: $($argument:literal)+;)+) => {
-        [$(Row {
-            name: concat!("curl, ", $name),
-            client: Client::Program(|server| {
-                let arguments = [$($argument.replace("{}", &server.to_string())),+];
-                curl(&arguments.each_ref().map(String::as_str))
-            }),
-            shows: &[],
-        }),+]
-    };
+fn of_curl(name: &str, arguments: &'static [&'static str]) -> Row {
+    Row::program(format!("curl, {name}"), move |server| {
+        let arguments: Vec<_> = arguments.iter().map(|argument| argument.replace("{}", &server.to_string())).collect();
+        curl(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    })
 }
 
 #[test]
 fn node_and_java() {
-    let of_node = rows!(node_client: "fetch", "fetchPost", "fetchRedirect", "keepAlive", "parallel", "teTrailers", "large",
-        "nothing", "unavailable", "break", "upload", "early", "events", "abort", "idle");
-    let java = [Row { name: "java", client: Client::Program(java_client), shows: &[] }];
-    let interim = rows!(node_client: "hints", "trailers", "expect");
-    let of_node2 = rows!(node_client: "h2", "h2many", "h2post", "h2trailers", "h2large");
-    let broken = rows!(node_client: "h2break").map(|row| row.shows(&[&ENDINGS]));
+    let mut http1 = of_node(&[
+        "fetch",
+        "fetchPost",
+        "fetchRedirect",
+        "keepAlive",
+        "parallel",
+        "teTrailers",
+        "large",
+        "nothing",
+        "unavailable",
+        "break",
+        "upload",
+        "early",
+        "events",
+        "abort",
+        "idle",
+        "hints",
+        "trailers",
+        "expect",
+    ]);
+    http1.push(Row::program("java", java_client));
+    let mut http2 = of_node(&["h2", "h2many", "h2post", "h2trailers", "h2large"]);
+    http2.extend(of_node(&["h2break"]).into_iter().map(|row| row.shows(&[&ENDINGS])));
+    http2.push(of_curl(
+        "prior knowledge",
+        &["--http2-prior-knowledge", "--write-out", "%{http_version} %{http_code}", "http://{}/echo"],
+    ));
+    http2.push(of_curl(
+        "prior knowledge, upload",
+        &[
+            "--http2-prior-knowledge",
+            "--data-binary",
+            "@/proc/self/exe",
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_code} %{size_upload}",
+            "http://{}/echo",
+        ],
+    ));
     compare(vec![
         Scene {
             name: "node",
             server: Server::Program(|listen, _| node_server(listen, false)),
             http: true,
-            rows: of_node.into_iter().chain(interim).chain(java).collect(),
+            rows: http1,
         },
         Scene {
             name: "node of HTTP/2",
             server: Server::Program(|listen, _| node_server(listen, true)),
             http: true,
-            rows: of_node2
-                .into_iter()
-                .chain(broken)
-                .chain(curls! {
-                    "prior knowledge": "--http2-prior-knowledge" "--write-out" "%{http_version} %{http_code}" "http://{}/echo";
-                    "prior knowledge, upload": "--http2-prior-knowledge" "--data-binary" "@/proc/self/exe" "--output" "/dev/null" "--write-out" "%{http_code} %{size_upload}" "http://{}/echo";
-                })
-                .collect(),
+            rows: http2,
         },
     ]);
 }
 
+/// Requests to a server of pages.
+fn pages() -> Vec<Row> {
+    vec![
+        of_curl(
+            "a page",
+            &[
+                "--write-out",
+                "%{http_code} %{content_type} %header{last-modified} %header{server} %header{accept-ranges}",
+                "http://{}/index.html",
+            ],
+        ),
+        of_curl(
+            "its head",
+            &[
+                "--head",
+                "--output",
+                "/dev/null",
+                "--write-out",
+                "%{http_code} %header{content-length}",
+                "http://{}/index.html",
+            ],
+        ),
+        of_curl("a part", &["--range", "5-20", "--write-out", "%{http_code}", "http://{}/index.html"]),
+        of_curl("compressed", &["--compressed", "--write-out", "%{http_code}", "http://{}/index.html"]),
+        of_curl("a page that is not there", &["--write-out", "%{http_code} %{content_type}", "http://{}/none"]),
+        of_curl("a redirect", &["--location", "--write-out", "%{num_redirects} %{http_code}", "http://{}/old"]),
+        of_curl(
+            "a method that it refuses",
+            &["--request", "TRACE", "--write-out", "%{http_code}", "--output", "/dev/null", "http://{}/index.html"],
+        ),
+        of_curl("HTTP/1.0", &["--http1.0", "--write-out", "%{http_code}", "http://{}/index.html"]),
+    ]
+}
+
 #[test]
 fn python_and_servers() {
-    let of_python = || rows!(python_client: "get", "head", "post", "patch", "delete", "large", "keep-alive", "urllib");
-    let error = |shows| Row {
-        name: "python_client urllib-error",
-        client: Client::Program(|server| python_client(server, "urllib-error")),
-        shows,
-    };
-    let no_length = |shows| Row {
-        name: "python_client no-length",
-        client: Client::Program(|server| python_client(server, "no-length")),
-        shows,
-    };
-    let pages = || {
-        curls! {
-            "a page": "--write-out" "%{http_code} %{content_type} %header{last-modified} %header{server} %header{accept-ranges}" "http://{}/index.html";
-            "its head": "--head" "--output" "/dev/null" "--write-out" "%{http_code} %header{content-length}" "http://{}/index.html";
-            "a part": "--range" "5-20" "--write-out" "%{http_code}" "http://{}/index.html";
-            "compressed": "--compressed" "--write-out" "%{http_code}" "http://{}/index.html";
-            "a page that is not there": "--write-out" "%{http_code} %{content_type}" "http://{}/none";
-            "a redirect": "--location" "--write-out" "%{num_redirects} %{http_code}" "http://{}/old";
-            "a method that it refuses": "--request" "TRACE" "--write-out" "%{http_code}" "--output" "/dev/null" "http://{}/index.html";
-            "HTTP/1.0": "--http1.0" "--write-out" "%{http_code}" "http://{}/index.html";
-        }
-    };
-    let page = |name, server| Scene { name, server: Server::Program(server), http: true, rows: pages().into() };
+    let python =
+        || ["get", "head", "post", "patch", "delete", "large", "keep-alive", "urllib"].into_iter().map(of_python);
+    let error = || of_python("urllib-error").shows(&[&REASON]);
     compare(vec![
         Scene {
             name: "http.server of HTTP/1.0",
             server: Server::Program(|listen, _| python_server(listen, "1.0")),
             http: true,
-            rows: of_python()
+            rows: python()
                 .map(|row| row.shows(&[&VERSION]))
-                .into_iter()
-                .chain([error(&[&REASON]), no_length(&[&VERSION, &CLOSING])])
+                .chain([error(), of_python("no-length").shows(&[&VERSION, &CLOSING])])
                 .collect(),
         },
         Scene {
             name: "http.server of HTTP/1.1",
             server: Server::Program(|listen, _| python_server(listen, "1.1")),
             http: true,
-            rows: of_python()
-                .into_iter()
-                .chain([error(&[&REASON]), no_length(&[&CLOSING])])
-                .chain(rows!(node_client: "fetch", "fetchPost"))
+            rows: python()
+                .chain([error(), of_python("no-length").shows(&[&CLOSING])])
+                .chain(of_node(&["fetch", "fetchPost"]))
                 .collect(),
         },
-        page("nginx", nginx),
-        page("apache", apache),
-        page("haproxy", haproxy),
+        Scene { name: "nginx", server: Server::Program(nginx), http: true, rows: pages() },
+        Scene { name: "apache", server: Server::Program(apache), http: true, rows: pages() },
+        Scene { name: "haproxy", server: Server::Program(haproxy), http: true, rows: pages() },
     ]);
 }
