@@ -100,11 +100,18 @@ async fn a_pod_is_found_by_its_address_and_under_its_name() {
     let key = format!("workload/{}/web-0", namespace.name);
     plane.page_with("/config", &format!("{}/web-0", namespace.name)).await;
 
+    // A pod is known before it has its address, so the first answer may not name it yet.
     let mut sidecar = Sidecar::connect(&plane, &own, &["address/10.77.0.1:8080", &key]).await;
-    sidecar.commit().await.unwrap();
-
-    let address: wire::Address = sidecar.decode("address/10.77.0.1:8080");
-    let Some(wire::address::Target::Workload(endpoint)) = address.target else { panic!("{address:?}") };
+    let named = async {
+        loop {
+            sidecar.commit().await.unwrap();
+            let address: wire::Address = sidecar.decode("address/10.77.0.1:8080");
+            if let Some(wire::address::Target::Workload(endpoint)) = address.target {
+                return endpoint;
+            }
+        }
+    };
+    let endpoint = tokio::time::timeout(PATIENCE, named).await.expect("the address never led to the pod");
     assert_eq!(endpoint.workload, "web-0");
     assert!(endpoint.identity.ends_with("/sa/web"), "{}", endpoint.identity);
     let workload: wire::Workload = sidecar.decode(&key);
