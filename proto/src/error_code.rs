@@ -111,8 +111,8 @@ errors! {
         "The control plane was never reached, or sent something that was refused.",
         "Run `outrigger check`, and look at the sidecar's /config for refused resources.";
     HttpProtocol "E016" "http_protocol_error" Some(400), 13,
-        "One side sent malformed HTTP.",
-        "A client or app that does not follow HTTP, or a port that speaks another protocol than was declared.",
+        "One side sent malformed HTTP, or a head beyond a limit.",
+        "A client or app that does not follow HTTP, a head that is larger than the mesh or the app takes, or a port that speaks another protocol than was declared.",
         "The message says which side; check the port's declared appProtocol.";
     ProtocolDetect "E017" "protocol_detect" None, 13,
         "The connection does not speak HTTP, and a rule needs HTTP.",

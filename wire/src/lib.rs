@@ -5,3 +5,6 @@ mod aside;
 pub mod http1;
 pub mod http2;
 pub mod tls;
+
+/// Fields of one head, at most: twice as many as any server is known to have as its own bound. What a head takes of memory grows with them.
+pub const MAX_FIELDS: usize = 2_000;

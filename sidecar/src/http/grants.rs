@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use outrigger_wire::http2::Settings;
+use outrigger_wire::http2::{Settings, bare};
 
 /// For the own app, as a client and as a server, and for servers outside of the mesh.
 pub(crate) const APP: Settings = Settings {
@@ -18,6 +18,7 @@ pub(crate) const APP: Settings = Settings {
     pings: false,
     ping_interval: Duration::from_secs(10),
     ping_timeout: Duration::from_secs(20),
+    refusal: bare,
 };
 
 /// For clients without an identity: what they have is bounded more closely.
@@ -61,6 +62,8 @@ pub(crate) const SETTINGS_WAIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use outrigger_wire::http1;
+
     use super::*;
 
     #[test]
@@ -72,6 +75,8 @@ mod tests {
                 "streams of a connection that are open at once | {MAX_STREAMS}; the first {} at once",
                 APP.max_streams
             ),
+            format!("HTTP/1: size of a head | {} KiB |", http1::MAX_HEAD / 1024),
+            format!("fields of a head, with each cookie crumb on its own | {} |", outrigger_wire::MAX_FIELDS),
             format!("SETTINGS_MAX_HEADER_LIST_SIZE is | {} KiB |", MAX_HEAD / kib),
             format!("when it takes no more streams | {APP_CONNECTIONS} |"),
             format!(

@@ -142,7 +142,7 @@ fn answer(error: &ProxyError, flow: &Flow, form: Form) -> Response<Body> {
     let usual = as_info.http_status.and_then(|status| StatusCode::from_u16(status).ok());
     let status = error.status.map(|status| status.http).or(usual);
     let mut response = match form {
-        Form::Grpc => grpc(error.status.map_or(as_info.grpc_status, |status| status.grpc), &line),
+        Form::Grpc => grpc(Body::empty(), error.status.map_or(as_info.grpc_status, |status| status.grpc), &line),
         Form::Text => typed("text/plain; charset=utf-8", format!("{line}\n{}\n", info.next)),
         Form::Problem => typed("application/problem+json", problem(error.code, status, &line)),
     };
@@ -166,6 +166,28 @@ fn proxy_status(direction: Direction, code: ErrorCode, detail: &str) -> Option<H
     let text = format!("outrigger-{}; error={}; details=\"{} {quoted}\"", direction.as_str(), info.token, info.code);
     HeaderValue::from_str(&text).ok()
 }
+
+/// Answers a request of HTTP/2 whose head is too large; `came`: what was read of its fields.
+pub(crate) fn too_large(direction: Direction, came: &HeaderMap) -> Response<Bytes> {
+    let error = http1::Error::HeadTooLarge;
+    let mut response = unreadable(direction, &error, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    if is_grpc(came) {
+        let info = ErrorCode::HttpProtocol.info();
+        let proxy_status = response.headers_mut().remove(PROXY_STATUS);
+        response = grpc(Bytes::new(), RESOURCE_EXHAUSTED, &format!("outrigger: {} {}: {error}", info.code, info.token));
+        response.headers_mut().extend(proxy_status.map(|value| (PROXY_STATUS, value)));
+    }
+    response
+}
+
+/// Says whether a request speaks gRPC.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// The gRPC status of a request that is larger than a limit.
+const RESOURCE_EXHAUSTED: u8 = 8;
 
 /// Answers what could not be read as a request: nothing is known of what its sender understands.
 pub(crate) fn unreadable(direction: Direction, error: &http1::Error, status: StatusCode) -> Response<Bytes> {
@@ -227,8 +249,8 @@ fn json_escaped(c: char) -> Vec<char> {
 }
 
 /// A gRPC response without messages: the status is in the headers ("Trailers-Only").
-fn grpc(status: u8, line: &str) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+fn grpc<B>(body: B, status: u8, line: &str) -> Response<B> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::header::CONTENT_TYPE;
 use http::{Request, Response};
 use outrigger_proto::ErrorCode;
 use outrigger_wire::{http1, http2};
@@ -16,7 +15,7 @@ use crate::connect::Reset;
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::http::call::{Call, Direction, Flow, To};
-use crate::http::respond::unreadable;
+use crate::http::respond::{is_grpc, too_large, unreadable};
 use crate::http::upgrade;
 use crate::inbound::Caller;
 use crate::worker::Worker;
@@ -58,7 +57,7 @@ impl Server {
         let Self { worker, direction, to, caller, version, settings } = self;
         let unmeshed = caller.as_ref().is_some_and(|caller| caller.peer.is_none());
         let call = move |request: Request<Body>| {
-            let flow = Arc::new(Flow::new(direction, is_grpc(&request), caller.clone()));
+            let flow = Arc::new(Flow::new(direction, is_grpc(request.headers()), caller.clone()));
             // A stack is a few pointers; the clone takes no allocation.
             stack.clone().call(Call { request, to: to.clone(), flow, fault: None })
         };
@@ -94,6 +93,11 @@ impl Server {
             Version::Http2 => {
                 let service =
                     |request: Request<http2::Incoming>| call(request.map(Body::http2)).map(|Ok(response)| response);
+                let refusal: http2::Refusal = match direction {
+                    Direction::Inbound => |came| too_large(Direction::Inbound, came),
+                    Direction::Outbound => |came| too_large(Direction::Outbound, came),
+                };
+                let settings = &http2::Settings { refusal, ..settings.clone() };
                 // A drain is told by GOAWAY: what is in flight ends, and what is not processed may go elsewhere.
                 http2::serve(io, settings, service, worker.drain.started()).await.map_err(|error| {
                     let code = if error.is_protocol() { ErrorCode::HttpProtocol } else { ErrorCode::ClientClosed };
@@ -106,9 +110,4 @@ impl Server {
 
 fn failed(direction: Direction, code: ErrorCode, error: &dyn std::error::Error) -> ProxyError {
     ProxyError::new(code, format!("{direction:?} connection: {error}")).fate(Fate::MayHaveBeenProcessed)
-}
-
-fn is_grpc(request: &Request<Body>) -> bool {
-    let content_type = request.headers().get(CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::error::Error;
 use super::framing::Length;
-use super::{MAX_FIELDS, MAX_HEAD};
+use super::{MAX_ASIDE, USUAL_FIELDS};
+use crate::MAX_FIELDS;
 
 /// The longest line with a chunk's size and extensions, bytes.
 const MAX_SIZE_LINE: usize = 4 * 1024;
@@ -206,16 +207,21 @@ impl Chunked {
     }
 
     fn trailers(&mut self, read: &mut BytesMut) -> Result<Option<HeaderMap>, Fault> {
-        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-        let parsed = httparse::parse_headers(read, &mut fields);
+        let (mut usual, mut many) = ([httparse::EMPTY_HEADER; USUAL_FIELDS], Vec::new());
+        let mut parsed = httparse::parse_headers(read, &mut usual);
+        if matches!(parsed, Err(httparse::Error::TooManyHeaders)) {
+            many.resize(MAX_FIELDS, httparse::EMPTY_HEADER);
+            parsed = httparse::parse_headers(read, &mut many);
+        }
         let seen = if let Ok(httparse::Status::Complete((length, _))) = parsed { &read[..length] } else { &read[..] };
         if has_bare_line_feed(seen) {
             return Err(Fault::Malformed("a line feed alone in the trailers"));
         }
         let (length, fields) = match parsed {
             Ok(httparse::Status::Complete(parsed)) => parsed,
-            Ok(httparse::Status::Partial) if read.len() <= MAX_HEAD => return Ok(None),
+            Ok(httparse::Status::Partial) if read.len() <= MAX_ASIDE => return Ok(None),
             Ok(httparse::Status::Partial) => return Err(Fault::TooLarge),
+            Err(httparse::Error::TooManyHeaders) => return Err(Fault::TooLarge),
             Err(_) => return Err(Fault::Malformed("trailers")),
         };
         let mut trailers = HeaderMap::new();
@@ -339,10 +345,12 @@ mod tests {
         assert!(matches!(decode(Length::Chunked, many.as_bytes(), 100), Err(Error::Malformed(_))));
         let long = format!("1;{}", "x".repeat(MAX_SIZE_LINE + 1));
         assert!(matches!(decode(Length::Chunked, long.as_bytes(), 100), Err(Error::Malformed(_))));
-        let trailer = format!("0\r\nx: {}", "y".repeat(MAX_HEAD + 1));
+        let trailer = format!("0\r\nx: {}", "y".repeat(MAX_ASIDE + 1));
         assert!(matches!(decode(Length::Chunked, trailer.as_bytes(), 1000), Err(Error::HeadTooLarge)));
-        let fields = format!("0\r\n{}\r\n", "x: y\r\n".repeat(MAX_FIELDS + 1));
-        assert!(decode(Length::Chunked, fields.as_bytes(), 1000).is_err());
+        let fields = |many| format!("0\r\n{}\r\n", "x: y\r\n".repeat(many));
+        let (_, came, _) = decode(Length::Chunked, fields(MAX_FIELDS).as_bytes(), 1000).unwrap();
+        assert_eq!(came, MAX_FIELDS);
+        assert!(matches!(decode(Length::Chunked, fields(MAX_FIELDS + 1).as_bytes(), 1000), Err(Error::HeadTooLarge)));
     }
 
     #[test]

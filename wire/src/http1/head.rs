@@ -9,7 +9,8 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version, request, response};
 
 use super::error::Error;
 use super::framing::{self, Length};
-use super::{MAX_FIELDS, MAX_HEAD};
+use super::{MAX_ASIDE, MAX_HEAD, USUAL_FIELDS};
+use crate::MAX_FIELDS;
 
 /// The longest target of a request, bytes; what `http::Uri` can hold is a little more.
 const MAX_TARGET: usize = 65_000;
@@ -130,9 +131,15 @@ fn strict(read: &[u8], progress: &mut Progress) -> Result<Option<(Head<request::
     if read.is_empty() || !progress.worth(read) {
         return incomplete(read);
     }
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let (mut usual, mut many) = ([const { MaybeUninit::uninit() }; USUAL_FIELDS], Vec::new());
     let mut parsed = httparse::Request::new(&mut []);
-    let length = match parsed.parse_with_uninit_headers(read, &mut fields) {
+    let mut read_as = parsed.parse_with_uninit_headers(read, &mut usual);
+    if matches!(read_as, Err(httparse::Error::TooManyHeaders)) {
+        many.resize_with(MAX_FIELDS, MaybeUninit::uninit);
+        parsed = httparse::Request::new(&mut []);
+        read_as = parsed.parse_with_uninit_headers(read, &mut many);
+    }
+    let length = match read_as {
         Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
         Ok(httparse::Status::Complete(_)) => return Err(Error::HeadTooLarge),
         Ok(httparse::Status::Partial) => return incomplete(read),
@@ -194,10 +201,16 @@ pub(crate) fn response(
     if read.is_empty() || !progress.worth(read) {
         return incomplete(read);
     }
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let (mut usual, mut many) = ([const { MaybeUninit::uninit() }; USUAL_FIELDS], Vec::new());
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    let length = match config.parse_response_with_uninit_headers(&mut parsed, read, &mut fields) {
+    let mut read_as = config.parse_response_with_uninit_headers(&mut parsed, read, &mut usual);
+    if matches!(read_as, Err(httparse::Error::TooManyHeaders)) {
+        many.resize_with(MAX_FIELDS, MaybeUninit::uninit);
+        parsed = httparse::Response::new(&mut []);
+        read_as = config.parse_response_with_uninit_headers(&mut parsed, read, &mut many);
+    }
+    let length = match read_as {
         Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
         Ok(httparse::Status::Complete(_)) => return Err(Error::HeadTooLarge),
         Ok(httparse::Status::Partial) => return incomplete(read),
@@ -211,7 +224,7 @@ pub(crate) fn response(
         let informed = progress.informed + length;
         *progress = Progress { seen: 0, informed };
         // Each costs little, and who sends them without end never answers.
-        if informed > MAX_HEAD {
+        if informed > MAX_ASIDE {
             return Err(Error::HeadTooLarge);
         }
         let bytes = Bytes::copy_from_slice(&read[..length]);
@@ -435,8 +448,11 @@ mod tests {
         assert!(matches!(parse(&long), Err(Error::HeadTooLarge)));
         let endless = format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(MAX_HEAD));
         assert!(matches!(parse(&endless), Err(Error::HeadTooLarge)));
-        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(MAX_FIELDS + 1));
-        assert!(matches!(parse(&many), Err(Error::HeadTooLarge)));
+        let with = |many| format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(many));
+        for many in [USUAL_FIELDS, USUAL_FIELDS + 1, MAX_FIELDS] {
+            assert_eq!(parse(&with(many)).unwrap().unwrap().parts.headers.len(), many);
+        }
+        assert!(matches!(parse(&with(MAX_FIELDS + 1)), Err(Error::HeadTooLarge)));
         let target = format!("GET /{} HTTP/1.1\r\n\r\n", "y".repeat(MAX_TARGET));
         assert!(matches!(parse(&target), Err(Error::TargetTooLong)));
         assert!(parse(&"\r\n".repeat(8)).unwrap().is_none());
@@ -445,6 +461,8 @@ mod tests {
 
     #[test]
     fn what_only_informs_is_bounded_too() {
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(MAX_FIELDS));
+        assert_eq!(answer(&many).unwrap().unwrap().parts.headers.len(), MAX_FIELDS);
         let informs = "HTTP/1.1 100 Continue\r\n\r\n";
         assert!(answer(&informs.repeat(2_000)).unwrap().is_none());
         assert!(matches!(answer(&informs.repeat(3_000)), Err(Error::HeadTooLarge)));

@@ -33,7 +33,10 @@ pub use serve::{Options, Refusal, Served, serve};
 pub use write::may_be_trailer;
 
 /// The longest head of a request or response, bytes.
-const MAX_HEAD: usize = 64 * 1024;
+pub const MAX_HEAD: usize = 256 * 1024;
 
-/// Fields of one head, at most.
-const MAX_FIELDS: usize = 100;
+/// The most that trailers, or responses that only inform, may take, bytes.
+const MAX_ASIDE: usize = 64 * 1024;
+
+/// As many fields as a usual head has: for them a place on the stack is ready.
+const USUAL_FIELDS: usize = 100;

@@ -42,7 +42,7 @@ fn find_all<'a>(head: &'a [u8], headers: &'a HeaderMap) -> impl Iterator<Item = 
     let mut empty = None;
     headers.iter().map(move |(name, value)| {
         let found = if value.is_empty() {
-            named(head, empty.get_or_insert_with(|| without_value(head)), name)
+            named(empty.get_or_insert_with(|| without_value(head)), name)
         } else {
             before(head, name, value)
         };
@@ -59,22 +59,30 @@ fn before<'a>(head: &'a [u8], name: &HeaderName, value: &HeaderValue) -> Option<
     is_name(head, colon.checked_sub(name.as_str().len())?, name)
 }
 
-/// Finds where the fields without a value stand: they lie nowhere, and the head is gone through once for all of them.
-fn without_value(head: &[u8]) -> Vec<usize> {
+/// Finds the fields without a value, which lie nowhere, by one look at the head for all of them: names, and where they stand. They are sorted by name.
+fn without_value(head: &[u8]) -> Vec<(&[u8], usize)> {
     let mut start = 0;
     let mut found = Vec::new();
     for line in head.split_inclusive(|byte| *byte == b'\n') {
-        if line.trim_ascii_end().ends_with(b":") {
-            found.push(start);
+        if let Some(name) = line.trim_ascii_end().strip_suffix(b":") {
+            found.push((name, start));
         }
         start += line.len();
     }
+    found.sort_unstable_by(|(name, at), (other, other_at)| lower(name).cmp(lower(other)).then(at.cmp(other_at)));
     found
 }
 
 /// Finds the first line with this name and no value.
-fn named<'a>(head: &'a [u8], empty: &[usize], name: &HeaderName) -> Option<(usize, &'a [u8])> {
-    empty.iter().find_map(|start| is_name(head, *start, name))
+fn named<'a>(empty: &[(&'a [u8], usize)], name: &HeaderName) -> Option<(usize, &'a [u8])> {
+    let wanted = name.as_str().as_bytes();
+    let place = empty.partition_point(|(name, _)| lower(name).lt(lower(wanted)));
+    let (written, at) = empty.get(place)?;
+    written.eq_ignore_ascii_case(wanted).then_some((*at, *written))
+}
+
+fn lower(name: &[u8]) -> impl Iterator<Item = u8> {
+    name.iter().map(u8::to_ascii_lowercase)
 }
 
 /// Returns the name that is written at `start`, if it is this one and a colon follows.
@@ -131,6 +139,15 @@ mod tests {
             written(&headers, &head),
             ["X-API-Key: 1", "x-Dup: a", "X-Empty: ", "X-dup: c", "x-other: changed", "x-new: new"]
         );
+    }
+
+    #[test]
+    fn fields_without_a_value_are_found_by_their_names() {
+        let head = Bytes::from_static(b"GET / HTTP/1.1\r\nX-B:\r\nx-a: \r\nX-AB:\r\nx-A:\r\nX-C: y\r\n\r\n");
+        let mut headers = read(&head);
+        headers.insert("x", HeaderValue::from_static(""));
+        // Of one name all are told as the first was written.
+        assert_eq!(written(&headers, &head), ["X-B: ", "x-a: ", "x-a: ", "X-AB: ", "X-C: y", "x: "]);
     }
 
     #[test]

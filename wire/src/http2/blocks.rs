@@ -1,12 +1,13 @@
 //! Header blocks in: what a whole one means to the stream it came for.
 
-use http::Method;
+use bytes::Bytes;
+use http::{Method, Response};
 
 use super::error::{Error, Fatal, Reason};
 use super::frame::{self, Head};
 use super::head::{Fields, Parsed};
 use super::receive::FIELDS_AT_MOST;
-use super::send::After;
+use super::send::{After, ENOUGH};
 use super::state::{Arrived, Leaving, Role, State};
 use super::stream::{Key, Receiving};
 
@@ -63,7 +64,7 @@ impl State {
         }
         let length = fields.content_length();
         let memory = fields.memory();
-        let bomb = fields.is_bomb();
+        let (bomb, is_head) = (fields.is_bomb(), fields.is_head());
         let request = match fields.request() {
             Parsed::Head(_) if self_dependent || (end && length.is_some_and(|length| length > 0)) => {
                 return self.refuse(id, end, Reason::PROTOCOL_ERROR);
@@ -74,7 +75,11 @@ impl State {
             }
             Parsed::Head(request) => request,
             Parsed::Malformed => return self.refuse(id, end, Reason::PROTOCOL_ERROR),
-            Parsed::TooLarge => return self.too_large(id, end, bomb),
+            Parsed::TooLarge(came) => {
+                let refusal = (self.refusal)(&came);
+                let refusal = if is_head { refusal.map(|_| Bytes::new()) } else { refusal };
+                return self.too_large(id, end, refusal, bomb);
+            }
         };
         self.used = true;
         let memory = self.hold_head(memory);
@@ -112,10 +117,15 @@ impl State {
     }
 
     /// 431 Request Header Fields Too Large (RFC 6585 §5). Who sends little that becomes much means it, and has few tries.
-    fn too_large(&mut self, id: u32, end: bool, bomb: bool) -> Result<(), Fatal> {
+    fn too_large(&mut self, id: u32, end: bool, refusal: Response<Bytes>, bomb: bool) -> Result<(), Fatal> {
+        let (parts, mut body) = refusal.into_parts();
+        let window = self.send_window.min(self.peer_stream_window);
+        if self.out.length() >= ENOUGH || usize::try_from(window).unwrap_or(0) < body.len() {
+            // Nobody waits until there is room for it.
+            body = Bytes::new();
+        }
         let (key, _) = self.streams_for(id, end);
-        let status = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        self.write_head(key, (status, &http::HeaderMap::new()), &mut bytes::Bytes::new(), &mut After::End);
+        self.write_head(key, (parts.status, &parts.headers), &mut body, &mut After::End);
         if bomb && !self.offences.allows_all(BOMB) {
             return Err(Fatal::calm("header blocks refer to the same fields again and again"));
         }
@@ -133,7 +143,7 @@ impl State {
         let response = match fields.response() {
             Parsed::Head(response) => response,
             Parsed::Malformed => return self.offence(key, Reason::PROTOCOL_ERROR, "response is malformed"),
-            Parsed::TooLarge => return self.offence(key, Reason::CANCEL, "response's head is too large"),
+            Parsed::TooLarge(_) => return self.offence(key, Reason::CANCEL, "response's head is too large"),
         };
         let status = response.status();
         if status.is_informational() {
@@ -165,7 +175,7 @@ impl State {
             Parsed::Head(_) | Parsed::Malformed => {
                 return self.offence(key, Reason::PROTOCOL_ERROR, "trailers are malformed");
             }
-            Parsed::TooLarge => return self.offence(key, Reason::CANCEL, "trailers are too large"),
+            Parsed::TooLarge(_) => return self.offence(key, Reason::CANCEL, "trailers are too large"),
         };
         if !self.has_room_for_head(memory) {
             return self.offence(key, Reason::CANCEL, "trailers and heads take too much together");
@@ -206,7 +216,7 @@ impl State {
 /// The head of a response, and what is known of its body.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub(super) response: http::Response<()>,
+    pub(super) response: Response<()>,
     pub(super) has_body: bool,
     pub(super) length: Option<u64>,
 }

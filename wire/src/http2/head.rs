@@ -5,6 +5,7 @@ use http::uri::{self, Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::hpack::{FIELD_OVERHEAD, Field, Kind, Sink, TABLE_SIZE};
+use crate::MAX_FIELDS;
 
 /// The fields of one header block.
 #[derive(Debug, Default)]
@@ -36,14 +37,19 @@ pub(super) enum Parsed<T> {
     Head(T),
     /// The stream is to be reset (RFC 9113 §8.1.1).
     Malformed,
-    /// More than was allowed.
-    TooLarge,
+    /// More than was allowed; what came of the fields before that.
+    TooLarge(HeaderMap),
 }
 
 impl Fields {
     /// For a block of at most `room`, in which about `expected` fields come.
     pub(super) fn new(room: usize, expected: usize) -> Self {
         Self { room, headers: HeaderMap::with_capacity(expected), ..Self::default() }
+    }
+
+    /// Whether the response will have no content, whatever it is.
+    pub(super) fn is_head(&self) -> bool {
+        self.method == Some(Method::HEAD)
     }
 
     /// How many headers there are.
@@ -64,7 +70,7 @@ impl Fields {
 
     /// How many fields came beyond those that are enough for anything.
     pub(super) fn beyond(&self) -> usize {
-        self.count.saturating_sub(MAX_FIELDS)
+        self.count.saturating_sub(MOST_FIELDS)
     }
 
     pub(super) fn content_length(&self) -> Option<u64> {
@@ -101,7 +107,7 @@ impl Fields {
             return Parsed::Malformed;
         }
         if self.too_large {
-            return Parsed::TooLarge;
+            return Parsed::TooLarge(self.headers);
         }
         let Ok(uri) = uri else { return Parsed::Malformed };
         if self.hosts_differ(&uri) {
@@ -123,7 +129,7 @@ impl Fields {
             return Parsed::Malformed;
         }
         if self.too_large {
-            return Parsed::TooLarge;
+            return Parsed::TooLarge(self.headers);
         }
         let Some(status) = status else { return Parsed::Malformed };
         let mut response = Response::new(());
@@ -139,7 +145,7 @@ impl Fields {
             return Parsed::Malformed;
         }
         if self.too_large {
-            return Parsed::TooLarge;
+            return Parsed::TooLarge(self.headers);
         }
         Parsed::Head(self.into_headers())
     }
@@ -195,7 +201,7 @@ impl Sink for Fields {
         self.count += 1;
         self.referred += referred;
         match self.room.checked_sub(size) {
-            Some(room) if self.count <= MAX_FIELDS && self.referred <= MOST_REFERRED => {
+            Some(room) if self.count <= MOST_FIELDS && self.referred <= MOST_REFERRED => {
                 self.room = room;
                 self.octets += size - FIELD_OVERHEAD;
             }
@@ -235,8 +241,8 @@ fn length(value: &HeaderValue) -> Option<u64> {
     })
 }
 
-/// A field takes more memory than it counts octets; so many are enough for any request, with each cookie on its own.
-const MAX_FIELDS: usize = 256;
+/// A field takes more memory than it counts octets. To what another reader may have accepted come the pseudo-headers, and what a sidecar adds.
+const MOST_FIELDS: usize = MAX_FIELDS + 48;
 /// What a block may refer to: all of the dynamic table, all of the static one, and some again.
 const MOST_REFERRED: usize = 2 * TABLE_SIZE;
 /// What a header takes in a map, with its place in the index, and what another of the same name does; the map's memory grows by doubling.

@@ -31,10 +31,23 @@ mod timer;
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+
 pub use client::{Sender, connect};
 pub use error::{Error, Reason};
 pub use incoming::Incoming;
 pub use server::serve;
+
+/// Words the answer, 431, to a request whose head is too large. What was read of its fields says what its sender understands.
+pub type Refusal = fn(&HeaderMap) -> Response<Bytes>;
+
+/// An answer without a word.
+pub fn bare(_: &HeaderMap) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response
+}
 
 /// What a connection grants its peer, and how it finds out that the peer is gone.
 #[derive(Clone, Debug)]
@@ -62,6 +75,8 @@ pub struct Settings {
     pub ping_interval: Duration,
     /// After so much more silence it is not there.
     pub ping_timeout: Duration,
+    /// What a client is told whose request has a head that is too large.
+    pub refusal: Refusal,
 }
 
 impl Default for Settings {
@@ -78,6 +93,7 @@ impl Default for Settings {
             pings: true,
             ping_interval: Duration::from_secs(10),
             ping_timeout: Duration::from_secs(20),
+            refusal: bare,
         }
     }
 }

@@ -12,7 +12,6 @@ use http::{HeaderMap, Request};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::Settings;
 use super::error::{Error, Fatal, Reason};
 use super::flood::Flood;
 use super::frame;
@@ -22,6 +21,7 @@ use super::output::Output;
 use super::ready::Ready;
 use super::receive::Input;
 use super::stream::{Key, Receiving, Streams};
+use super::{Refusal, Settings};
 
 /// The state behind its lock, and how to wake the task.
 #[derive(Debug)]
@@ -145,6 +145,7 @@ pub(super) struct State {
     /// By how much the windows of all streams may still grow.
     may_grow: u32,
     max_heads: usize,
+    pub(super) refusal: Refusal,
 
     pub(super) out: Output,
     pub(super) streams: Streams,
@@ -225,6 +226,7 @@ impl State {
             connection_window: settings.connection_window,
             may_grow: settings.connection_window / 4,
             max_heads: settings.max_heads,
+            refusal: settings.refusal,
             out: Output::default(),
             streams: Streams::default(),
             work: Work::default(),

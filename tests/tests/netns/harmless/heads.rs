@@ -130,11 +130,11 @@ fn a_path_of_several_readings_passes_where_all_are_of_one_rule() {
 #[test]
 fn what_cannot_be_read_is_answered_with_the_code() {
     let Some(place) = Place::new("", mirrors) else { return };
-    let large = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(70_000));
+    let large = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(300_000));
     let long = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "y".repeat(65_100));
-    for (request, status) in
-        [("GET / HTTP/1.1\r\nhost: a\r\nbroken header\r\n\r\n", "400"), (&*large, "431"), (&long, "414")]
-    {
+    let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(2_001));
+    let malformed = "GET / HTTP/1.1\r\nhost: a\r\nbroken header\r\n\r\n";
+    for (request, status) in [(malformed, "400"), (&*large, "431"), (&*many, "431"), (&*long, "414")] {
         for way in place.over_http() {
             let said = String::from_utf8(way.say(request.as_bytes())).unwrap();
             assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{}: {said}", way.name);

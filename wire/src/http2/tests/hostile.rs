@@ -4,7 +4,8 @@ use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::{Request, Response};
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
 use tokio::time::Duration;
 
 use super::super::frame::*;
@@ -143,6 +144,41 @@ async fn a_bomb_of_fields_is_answered_431_and_the_table_stays_in_step() {
     assert_eq!(peer.until(HEADERS).await.1, [0x88]);
 }
 
+/// Tells a client of too large a head what it was.
+fn words(came: &HeaderMap) -> Response<Bytes> {
+    let mut response = super::super::bare(came);
+    *response.body_mut() = Bytes::copy_from_slice(came.get("x").map_or(b"nothing", |value| value.as_bytes()));
+    response
+}
+
+#[tokio::test]
+async fn who_sends_too_many_fields_is_told_in_words_if_there_is_room_for_them() {
+    let settings = Settings { max_head: 256 << 10, refusal: words, ..Settings::default() };
+    let mut peer = Raw::client(&settings, echo).await;
+    let fields = |many| [&[0x40, 1, b'x', 2, b'n', b'o'][..], &[0, 1, b'y', 0].repeat(many)].concat();
+
+    peer.frame(HEADERS, END_BOTH, 1, &[GET, &fields(crate::MAX_FIELDS)].concat()).await;
+    assert_eq!(peer.until(HEADERS).await.1, [0x88]);
+
+    let many = fields(crate::MAX_FIELDS + 100);
+    peer.frame(HEADERS, END_BOTH, 3, &[GET, &many].concat()).await;
+    let (head, answer) = peer.until(HEADERS).await;
+    assert_eq!((head.has(END_STREAM), &answer[1..]), (false, &[3, b'4', b'3', b'1'][..]));
+    let (head, said) = peer.until(DATA).await;
+    assert_eq!((head.id, head.has(END_STREAM), &said[..]), (3, true, &b"no"[..]));
+
+    // A response to HEAD has no content, and what no window has room for is not sent.
+    let head = [&[0x82, 0x86, 0x84, 0x41, 1, b'a'][..], &many].concat();
+    let head = [&[0x42, 4, b'H', b'E', b'A', b'D'][..], &head[1..]].concat();
+    peer.frame(HEADERS, END_BOTH, 5, &head).await;
+    assert!(peer.until(HEADERS).await.0.has(END_STREAM));
+    let mut nothing = Vec::new();
+    super::super::frame::settings(&mut nothing, &[(INITIAL_WINDOW_SIZE, 0)]);
+    peer.bytes(&nothing).await;
+    peer.frame(HEADERS, END_BOTH, 7, &[GET, &many].concat()).await;
+    assert!(peer.until(HEADERS).await.0.has(END_STREAM));
+}
+
 #[tokio::test]
 async fn a_bomb_of_more_fields_than_are_decoded_for_nothing_ends_the_connection() {
     for field in [&[0x90][..], &[0x60, 1, b'c']] {
@@ -163,7 +199,7 @@ async fn a_peer_that_opens_no_window_holds_one_piece_of_a_body() {
         let count = count.clone();
         let body = futures_util::stream::repeat_with(move || {
             count.fetch_add(1, Ordering::Relaxed);
-            Ok(http_body::Frame::data(bytes::Bytes::from_static(&[0; 1000])))
+            Ok(http_body::Frame::data(Bytes::from_static(&[0; 1000])))
         });
         async move { Response::new(http_body_util::BodyExt::boxed(http_body_util::StreamBody::new(body))) }
     };
@@ -185,7 +221,7 @@ async fn nothing_is_asked_for_behind_a_large_piece_that_waits() {
         let count = count.clone();
         let body = futures_util::stream::repeat_with(move || {
             count.fetch_add(1, Ordering::Relaxed);
-            Ok(http_body::Frame::data(bytes::Bytes::from_static(&[0; 100_000])))
+            Ok(http_body::Frame::data(Bytes::from_static(&[0; 100_000])))
         });
         async move { Response::new(http_body_util::BodyExt::boxed(http_body_util::StreamBody::new(body))) }
     };
