@@ -2,7 +2,7 @@
 //!
 //! A client on the same machine that speaks first has spoken within a millisecond or two. After that the destination
 //! is dialled for bytes, and the first byte of either side decides: the server's means that the server speaks first.
-//! What the client says is known by its first bytes, but for a beginning that HTTP and other protocols share (`G`, `mntr`): it is
+//! What the client says is known by its first bytes, but for a beginning that HTTP or a TLS record and other protocols share (`G`, `mntr`): it is
 //! passed on when nothing has followed after a few milliseconds, and waited for only where HTTP is known to be spoken. There is no
 //! timeout to tune. Only where the client may be a peer of the mesh on a busy machine, the server's word is kept back a moment
 //! for its TLS.

@@ -9,6 +9,12 @@ const METHOD: usize = 24;
 /// A line that is longer and has looked like a request line so far is one.
 const LINE: usize = 8 * 1024;
 
+/// Content type of a TLS record.
+const HANDSHAKE: u8 = 0x16;
+
+/// What a record that is not encrypted may carry, bytes.
+const LONGEST_RECORD: u16 = 1 << 14;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Http1,
@@ -16,7 +22,7 @@ pub(crate) enum Verdict {
     Tls,
     /// None of them.
     Other,
-    /// Could still be HTTP.
+    /// Could still be HTTP, or TLS.
     More,
 }
 
@@ -25,9 +31,8 @@ pub(crate) fn sniff(bytes: &[u8]) -> Verdict {
     // An empty line may precede a request line (RFC 9112 section 2.2).
     let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
     match bytes {
-        [] | b"\r" | [0x16] => return Verdict::More,
-        // Handshake record, TLS 1.x.
-        [0x16, 0x03, ..] => return Verdict::Tls,
+        [] | b"\r" => return Verdict::More,
+        [HANDSHAKE, rest @ ..] => return record(rest),
         _ => {}
     }
     if bytes.starts_with(PREFACE) {
@@ -37,6 +42,17 @@ pub(crate) fn sniff(bytes: &[u8]) -> Verdict {
         return Verdict::More;
     }
     request_line(bytes)
+}
+
+/// Looks at what follows the type of a handshake record: the version, SSL 3.0 or TLS 1.x, and the length (RFC 8446 section 5.1). Every
+/// TLS library sends these four bytes and what comes next in one write; other protocols have messages that are no longer.
+fn record(rest: &[u8]) -> Verdict {
+    match rest {
+        [] | [3] | [3, 0..=4] => Verdict::More,
+        [3, 0..=4, high] if u16::from(*high) <= LONGEST_RECORD >> 8 => Verdict::More,
+        [3, 0..=4, high, low, ..] if (1..=LONGEST_RECORD).contains(&u16::from_be_bytes([*high, *low])) => Verdict::Tls,
+        _ => Verdict::Other,
+    }
 }
 
 fn request_line(bytes: &[u8]) -> Verdict {
@@ -97,8 +113,16 @@ mod tests {
             (b"PRI", Verdict::More),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0", Verdict::Http2),
             (b"PRI / HTTP/1.1\r\n", Verdict::Http1),
-            (b"\x16\x03\x01", Verdict::Tls),
             (b"\x16", Verdict::More),
+            (b"\x16\x03", Verdict::More),
+            (b"\x16\x03\x01", Verdict::More),
+            (b"\x16\x03\x01\x00", Verdict::More),
+            (b"\x16\x03\x01\x00\x01", Verdict::Tls),
+            (b"\x16\x03\x03\x40\x00\x01", Verdict::Tls),
+            (b"\x16\x03\x01\x00\x00", Verdict::Other),
+            (b"\x16\x03\x01\x40\x01", Verdict::Other),
+            (b"\x16\x03\x01\x41", Verdict::Other),
+            (b"\x16\x03\x05", Verdict::Other),
             (b"\x16\x05GET", Verdict::Other),
             (b"*1\r\n$4\r\nPING\r\n", Verdict::Other), // Redis
             (b"PING\r\n", Verdict::Other),
@@ -120,8 +144,15 @@ mod tests {
 
     #[test]
     fn a_verdict_never_changes_with_more_bytes() {
-        let texts: &[&[u8]] =
-            &[b"GET /a HTTP/1.1\r\nHost: a\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nx", b"GET /key\r\nfoo", b"*1\r\n"];
+        let texts: &[&[u8]] = &[
+            b"GET /a HTTP/1.1\r\nHost: a\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nx",
+            b"GET /key\r\nfoo",
+            b"*1\r\n",
+            b"\x16\x03\x01\x02\x00\x01",
+            b"\x16\x03\x01\x00\x00\x01",
+            b"\x16\x03\x01\x7f\xff\x01",
+        ];
         for text in texts {
             let mut settled = Verdict::More;
             for end in 0..=text.len() {

@@ -175,8 +175,19 @@ async fn the_second_connection_to_a_server_first_destination_does_not_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn a_word_that_could_become_http_waits_a_few_milliseconds_once_and_then_not_at_all() {
-    for word in [&b"G"[..], b"GET", b"GET /", b"PRI", b"PRI * HTTP/2.0\r\n", b"mntr", b"ruok", b"SSH", b"\r\n", b"\x16"]
-    {
+    for word in [
+        &b"G"[..],
+        b"GET",
+        b"GET /",
+        b"PRI",
+        b"PRI * HTTP/2.0\r\n",
+        b"mntr",
+        b"ruok",
+        b"SSH",
+        b"\r\n",
+        b"\x16",
+        b"\x16\x03\x01\x00",
+    ] {
         for late in [false, true] {
             let learned = Learned::default();
             for most in [UNDECIDED, Duration::ZERO] {

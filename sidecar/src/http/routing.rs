@@ -20,7 +20,9 @@ use crate::http::call::{Call, Flow, To};
 use crate::http::fault::Drawn;
 use crate::http::{Body, Mirrors};
 use crate::outbound::{Rule, Target, TargetKind};
-use crate::route::{Destination, Matched, Presented, Reject, RequestOrigin, RequestView, normalize, readings};
+use crate::route::{
+    Destination, Matched, Presented, Reject, RequestOrigin, RequestView, normalize, readings, unresolved,
+};
 
 /// Makes [`Routing`].
 #[derive(Clone)]
@@ -108,7 +110,7 @@ fn route(target: &Arc<Target>, call: &mut Call, mirrors: &Mirrors) -> Result<Rou
             return Err(ProxyError::new(ErrorCode::RequestDenied, detail));
         }
     };
-    let ambiguous = normalize_path(&mut call.request)?;
+    let Readings { ambiguous, written } = normalize_path(&mut call.request)?;
     let request = &call.request;
     let find = |path: &str| {
         table.find(&RequestView {
@@ -120,18 +122,26 @@ fn route(target: &Arc<Target>, call: &mut Call, mirrors: &Mirrors) -> Result<Rou
         })
     };
     let found = find(request.uri().path());
-    if let Some((reject, readings)) = ambiguous {
-        let rule = found.as_ref().map(|found| Arc::as_ptr(found.rule));
-        if readings.iter().any(|reading| find(reading).map(|found| Arc::as_ptr(found.rule)) != rule) {
-            let detail = format!("{reject}: its readings are of different rules");
-            return Err(ProxyError::new(ErrorCode::HttpProtocol, detail).fate(Fate::NotProcessed));
-        }
+    let rule = found.as_ref().map(|found| Arc::as_ptr(found.rule));
+    let leads_elsewhere = |reading: &str| find(reading).map(|found| Arc::as_ptr(found.rule)) != rule;
+    if let Some((reject, readings)) = ambiguous
+        && readings.iter().any(|reading| leads_elsewhere(reading))
+    {
+        let detail = format!("{reject}: its readings are of different rules");
+        return Err(ProxyError::new(ErrorCode::HttpProtocol, detail).fate(Fate::NotProcessed));
     }
     let Some(found) = found else {
         let detail = format!("no rule of {kind} matches {} {}", request.method(), request.uri().path());
         return Err(ProxyError::new(ErrorCode::DestinationNotFound, detail));
     };
-    apply(found.rule.clone(), found.matched, target, call, mirrors)
+    let (rule, matched) = (found.rule.clone(), found.matched);
+    if let Some(written) = written
+        && !rule.changes_path
+        && !unresolved(written.path()).any(|reading| leads_elsewhere(&reading))
+    {
+        *call.request.uri_mut() = written;
+    }
+    apply(rule, matched, target, call, mirrors)
 }
 
 fn apply(
@@ -217,22 +227,29 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Why a path is ambiguous, and its readings other than the one that the app gets.
-type Ambiguous = Option<(Reject, Vec<String>)>;
+/// What a path may be read as, beside its normal form.
+#[derive(Default)]
+struct Readings {
+    /// Why it is ambiguous, and what it is for programs other than ours.
+    ambiguous: Option<(Reject, Vec<String>)>,
+    /// The target as it was written, if it has dot segments and is not ambiguous for more than those.
+    written: Option<Uri>,
+}
 
-/// Rules see the path in one normal form, and the app gets that same form. A path of several readings passes if they all are of one rule.
-fn normalize_path(request: &mut Request<Body>) -> Result<Ambiguous, ProxyError> {
+/// Rules see the path in one normal form. The app gets that same form where another could be of another rule, else the target as it was
+/// written. A path that is ambiguous passes if all of its readings are of one rule.
+fn normalize_path(request: &mut Request<Body>) -> Result<Readings, ProxyError> {
     let uri = request.uri();
     let mut ambiguous = None;
     let normal = match normalize(uri.path()) {
-        Ok(Cow::Borrowed(_)) => return Ok(None),
+        Ok(Cow::Borrowed(_)) => return Ok(Readings::default()),
         Ok(Cow::Owned(path)) => path,
         Err(reject) if reject.is_ambiguous() => {
             let mut readings = readings(uri.path());
             let literal = readings.next().unwrap_or_default();
             ambiguous = Some((reject, readings.collect()));
             if literal == uri.path() {
-                return Ok(ambiguous);
+                return Ok(Readings { ambiguous, written: None });
             }
             literal
         }
@@ -247,11 +264,12 @@ fn normalize_path(request: &mut Request<Body>) -> Result<Ambiguous, ProxyError> 
     };
     let malformed = |_| ProxyError::new(ErrorCode::HttpProtocol, "malformed request target");
     let path = PathAndQuery::try_from(text).map_err(malformed)?;
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    let written = std::mem::take(request.uri_mut());
+    let mut parts = written.clone().into_parts();
     parts.path_and_query = Some(path);
     let internal = |_| ProxyError::new(ErrorCode::HttpProtocol, "malformed request target");
     *request.uri_mut() = Uri::from_parts(parts).map_err(internal)?;
-    Ok(ambiguous)
+    Ok(Readings { written: ambiguous.is_none().then_some(written), ambiguous })
 }
 
 pin_project! {

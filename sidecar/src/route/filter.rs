@@ -71,6 +71,12 @@ impl Filters {
         matches!(path, Some(PathModifier::ReplacePrefix(_)))
     }
 
+    /// Says whether they make another path of a request's.
+    pub(crate) fn change_path(&self) -> bool {
+        let rewrites = |filter: &RequestFilter| matches!(filter, RequestFilter::Rewrite(Rewrite { path: Some(_), .. }));
+        self.redirect.is_some() || self.request.iter().any(rewrites)
+    }
+
     /// Returns the redirect that answers in place of a backend.
     #[must_use]
     pub(crate) fn redirect(&self) -> Option<&Redirect> {

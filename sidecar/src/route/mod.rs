@@ -22,7 +22,7 @@ use std::fmt;
 use outrigger_proto::model;
 
 pub(crate) use mirror::Mirror;
-pub(crate) use path::{Reject, normalize, readings};
+pub(crate) use path::{Reject, normalize, readings, unresolved};
 pub(crate) use redirect::RequestOrigin;
 pub(crate) use session::Presented;
 pub(crate) use table::{Matched, RequestView, RouteTable, Rule};

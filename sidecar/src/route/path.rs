@@ -1,4 +1,4 @@
-//! Paths: the one normal form that is matched and forwarded, and the Gateway API's path modifiers.
+//! Paths: the one normal form that is matched, what else a path may be read as, and the Gateway API's path modifiers.
 //!
 //! A path that two programs may read in two ways is refused, not guessed at: what the rules saw must be what the app
 //! gets. Everything that has one meaning only passes byte for byte.
@@ -116,6 +116,13 @@ pub(crate) fn readings(path: &str) -> impl Iterator<Item = String> {
     combined.map(|habits| without_dots(&read(path, habits)))
 }
 
+/// Returns what a path with dot segments is for programs that resolve none of them, or none that is encoded.
+pub(crate) fn unresolved(path: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let encoded = ["%2e", "%2E"].iter().any(|dot| path.contains(dot));
+    let plain = encoded.then(|| Cow::Owned(without(path, Segment::plain)));
+    std::iter::once(Cow::Borrowed(path)).chain(plain)
+}
+
 /// Reads a path as programs with these habits do.
 fn read(path: &str, habits: Habits) -> String {
     let has = |habit| habits & habit != 0;
@@ -163,6 +170,15 @@ enum Segment {
 }
 
 impl Segment {
+    /// Reads a segment as programs do that know no escapes.
+    fn plain(segment: &str) -> Self {
+        match segment {
+            "." => Self::Dot,
+            ".." => Self::DotDot,
+            _ => Self::Name,
+        }
+    }
+
     /// Reads the segment at the start of `rest`.
     fn read(rest: &[u8]) -> Result<Self, Reject> {
         let mut dots = 0;
@@ -200,10 +216,14 @@ fn check_escape(rest: &[u8]) -> Result<(), Reject> {
 }
 
 fn without_dots(path: &str) -> String {
+    without(path, |segment| Segment::read(segment.as_bytes()).unwrap_or(Segment::Name))
+}
+
+fn without(path: &str, read: impl Fn(&str) -> Segment) -> String {
     let mut out = String::with_capacity(path.len());
     let mut segments = path[1..].split('/').peekable();
     while let Some(segment) = segments.next() {
-        let kind = Segment::read(segment.as_bytes()).unwrap_or(Segment::Name);
+        let kind = read(segment);
         if kind == Segment::Name {
             out.push('/');
             out.push_str(segment);
@@ -243,6 +263,17 @@ mod tests {
         }
         assert!(readings("/a/%u002e%u002e%u002fb").any(|reading| reading == "/b"));
         assert!(readings("/a/..%u003bx%u005cb").any(|reading| reading == "/b"));
+    }
+
+    #[test]
+    fn dot_segments_may_be_read_as_names() {
+        for (path, want) in [
+            ("/a/../b", &["/a/../b"][..]),
+            ("/a/%2e%2E/b", &["/a/%2e%2E/b", "/a/%2e%2E/b"]),
+            ("/x/../admin/%2e%2e/b", &["/x/../admin/%2e%2e/b", "/admin/%2e%2e/b"]),
+        ] {
+            assert_eq!(unresolved(path).collect::<Vec<_>>(), want, "{path}");
+        }
     }
 
     #[test]

@@ -160,6 +160,8 @@ pub(crate) struct Rule<B> {
     pub(crate) retry: Option<Retry>,
     /// Which requests go to one endpoint.
     pub(crate) session: Option<Session>,
+    /// It makes another path of a request's.
+    pub(crate) changes_path: bool,
     patterns: Box<[Box<str>]>,
 }
 
@@ -171,13 +173,15 @@ impl<B> Rule<B> {
         if replaces && !rule.matches.iter().all(has_prefix) {
             return Err(CompileError::at("filters", "a prefix is replaced, but not every match is of a path prefix"));
         }
+        let (filters, backends) = (Filters::compile(&rule.filters)?, Backends::compile(&rule.backends, &mut backend)?);
         Ok(Self {
             route: Arc::clone(&rule.route),
             index: rule.index,
             name: Arc::clone(&rule.name),
-            filters: Filters::compile(&rule.filters)?,
+            changes_path: filters.change_path() || backends.change_path(),
+            filters,
             mirrors: Mirror::compile(&rule.filters, &mut backend),
-            backends: Backends::compile(&rule.backends, backend)?,
+            backends,
             request_timeout: rule.request_timeout,
             attempt_timeout: rule.attempt_timeout,
             retry: rule.retry.clone(),

@@ -71,6 +71,11 @@ impl<B> Backends<B> {
         Ok(Self { backends: compiled.into(), sums: sums.into(), nowhere })
     }
 
+    /// Says whether any of them makes another path of a request's.
+    pub(super) fn change_path(&self) -> bool {
+        self.backends.iter().any(|backend| backend.filters.change_path())
+    }
+
     /// Returns the services that get requests, each with a number for which [`Self::pick`] returns it.
     pub(crate) fn services(&self) -> impl Iterator<Item = (u64, &B)> {
         let used = self.backends.iter().zip(&self.sums).filter(|(backend, _)| backend.weight > 0);

@@ -391,7 +391,8 @@ fn services(index: usize, http: bool) -> String {
             &format!("routed-{index}"),
             &format!("routed-{index}"),
             &format!(
-                "    - matches: [{{path: {{type: PathPrefix, value: /}}}}]\n      backendRefs: [{{name: routed-{index}, port: {port}}}]\n"
+                "    - matches: [{{path: {{type: PathPrefix, value: /kept}}}}]\n      backendRefs: [{{name: routed-{index}, port: {port}}}]\n    \
+                 - matches: [{{path: {{type: PathPrefix, value: /}}}}]\n      backendRefs: [{{name: routed-{index}, port: {port}}}]\n"
             ),
         ));
     }

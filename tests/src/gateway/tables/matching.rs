@@ -38,10 +38,13 @@ GET web/an/item/12 => 404 -
 GET web/item => 200 v1
 GET web/default-type/x => 200 v1
 GET web/ => 404 -
-# What the rules saw is what the application gets.
+# What the rules saw is what the application gets, where the target as it was written is of another rule.
 GET web/a/../exact => 200 v2 path=/exact
-GET web/v2/./b => 200 v2 path=/v2/b
+# This one redirects what it takes for untidy, as without a mesh.
+GET web/v2/./b => 307 - location=/v2/b
+GET web/v2/x/../b => 307 - location=/v2/b
 GET web/v2/../item => 200 v1 path=/item
+GET web/v2/%2e%2e/item => 200 v1 path=/item
 GET web/v2%2f..%2fitem => 400 - code=E016
 GET web/v2/a%20b => 200 v2
 ",

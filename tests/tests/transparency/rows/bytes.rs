@@ -1,6 +1,6 @@
 //! Connections of bytes: who speaks first, and how each side ends.
 
-use crate::differences::{ANSWERS, HELD_UP};
+use crate::differences::ANSWERS;
 use crate::peer::Peer;
 use crate::ways::{Row, Scene, Server, compare};
 
@@ -52,8 +52,8 @@ fn who_speaks_first() {
             "answers the beginning of a record",
             answers_a_word,
             vec![
-                row("the first bytes of a TLS record", |peer| done(peer.send(b"\x16\x03\x01\x00").hear_end()))
-                    .shows(&[&HELD_UP]),
+                row("the first bytes of a TLS record", |peer| done(peer.send(b"\x16\x03\x01\x00").hear_end())),
+                row("what no TLS record begins with", |peer| done(peer.send(b"\x16\x03\x05\x00").hear_end())),
             ],
         ),
         scene(

@@ -1,6 +1,6 @@
 //! HTTP/1 as bytes on both sides.
 
-use crate::differences::{CLOSING, CRUMBS, DOTS, ENDINGS, FIELDS, H2C, NAMES, REASON, VERSION};
+use crate::differences::{CLOSING, CRUMBS, DOTS, ENDINGS, H2C, NAMES, REASON, VERSION};
 use crate::peer::Peer;
 use crate::ways::{Row, Scene, Server, compare};
 
@@ -69,7 +69,15 @@ fn requests() {
             row("150 fields", |peer| {
                 let fields: String = (0..150).map(|at| format!("X-{at}: {at}\r\n")).collect();
                 asks(peer, format!("GET / HTTP/1.1\r\nHost: web\r\n{fields}\r\n"));
-            }).shows(&[&FIELDS]),
+            }),
+            row("1,500 fields without a value", |peer| {
+                let fields: String = (0..1500).map(|at| format!("X-{at}:\r\n")).collect();
+                asks(peer, format!("GET / HTTP/1.1\r\nHost: web\r\n{fields}\r\n"));
+            }),
+            row("a head of 200 KiB", |peer| {
+                let fields: String = (0..20).map(|at| format!("X-{at}: {}\r\n", "x".repeat(10_000))).collect();
+                asks(peer, format!("GET / HTTP/1.1\r\nHost: web\r\n{fields}\r\n"));
+            }),
             row("a target of 16 KiB", |peer| asks(peer, get(&format!("/{}", "a".repeat(16_000))))),
             row("authorization", |peer| asks(peer, "GET / HTTP/1.1\r\nHost: web\r\nAuthorization: Basic dTpw\r\n\r\n")),
             row("proxy authorization", |peer| asks(peer, "GET / HTTP/1.1\r\nHost: web\r\nProxy-Authorization: Basic dTpw\r\n\r\n")),
@@ -89,7 +97,9 @@ fn requests() {
             row("%5C in a target", |peer| asks(peer, get("/a%5Cb"))),
             row("a percent sign alone", |peer| asks(peer, get("/100%"))),
             row("..; in a target", |peer| asks(peer, get("/a/..;/b"))),
-            row("dots in a target", |peer| asks(peer, get("/a/../b/./c"))).shows(&[&DOTS]),
+            row("dots in a target", |peer| asks(peer, get("/a/../b/./c"))),
+            row("encoded dots in a target", |peer| asks(peer, get("/a/%2e%2E/b?c=/../d"))),
+            row("dots that lead to another rule", |peer| asks(peer, get("/a/../kept/b"))).shows(&[&DOTS]),
             row("two slashes in a target", |peer| asks(peer, get("//a//b"))),
             row("Expect that nobody heeds", |peer| {
                 peer.send("PUT /x HTTP/1.1\r\nHost: web\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n").wait(50).send("abc").hear_message();
@@ -151,6 +161,10 @@ fn answers_of_the_app() {
         ),
         answer!("bytes above ASCII", b"HTTP/1.1 200 OK\r\nX-Name: J\xc3\xb6rg\r\nContent-Length: 1\r\n\r\n\xff"),
         answer!("a large head", format!("HTTP/1.1 200 OK\r\nX-A: {}\r\nContent-Length: 0\r\n\r\n", "y".repeat(50_000))),
+        answer!("400 fields", {
+            let fields: String = (0..400).map(|at| format!("X-{at}: {at}\r\n")).collect();
+            format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n")
+        }),
         answer!("a large body", format!("HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n{}", "z".repeat(3_000_000))),
         answer!("unavailable", "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\nContent-Length: 4\r\n\r\nbusy"),
         answer!("too large", "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n", &[&REASON]),
