@@ -71,6 +71,16 @@ pub fn with_path(target: &str) -> String {
     format!("{scheme}://{authority}{slash}{path}")
 }
 
+/// A target with all bytes percent-encoded that no URI has and servers take all the same.
+#[must_use]
+pub fn encoded(target: &[u8]) -> String {
+    let one = |byte: &u8| match byte {
+        b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x80.. => format!("%{byte:02X}"),
+        _ => char::from(*byte).to_string(),
+    };
+    target.iter().map(one).collect()
+}
+
 /// The requests of a stream, up to the first that is not one. The last one's body may be none.
 #[must_use]
 pub fn requests(bytes: &[u8]) -> Vec<Message> {

@@ -97,10 +97,11 @@ struct Odd<'a> {
 impl<'a> Odd<'a> {
     fn find(read: &'a [u8]) -> Option<Self> {
         let breaks = line_breaks(read);
-        let end = breaks + read[breaks..].iter().take(MAX_HEAD).position(|byte| *byte == b'\n')?;
-        let (line, rest) = read.split_at(end);
+        // The line may not be complete yet.
+        let line = read.iter().skip(breaks).take(MAX_HEAD).position(|byte| *byte == b'\n');
+        let (line, rest) = read.split_at(line.map_or(read.len(), |length| breaks + length));
         let start = breaks + line[breaks..].iter().position(|byte| *byte == b' ')? + 1;
-        let length = line[start..].iter().position(|byte| *byte == b' ')?;
+        let length = line[start..].iter().position(|byte| *byte == b' ').unwrap_or(line.len() - start);
         let target = &line[start..start + length];
         let mut encoded = line[..start].to_vec();
         for byte in target {
@@ -388,6 +389,28 @@ mod tests {
                 "pieces of {piece}"
             );
         }
+    }
+
+    #[test]
+    fn a_target_that_is_no_uri_is_read_however_it_is_split() {
+        // Latin-1: no UTF-8 either.
+        let text = b"\r\nGET /`caf\xe9?{a} HTTP/1.1\r\nhost: a\r\n\r\nnext";
+        for piece in 1..text.len() {
+            let (mut read, mut progress) = (Vec::new(), Progress::default());
+            let mut head = None;
+            for bytes in text.chunks(piece) {
+                read.extend_from_slice(bytes);
+                if head.is_none() {
+                    head = request(&read, &mut progress).unwrap_or_else(|error| panic!("pieces of {piece}: {error}"));
+                }
+            }
+            let (Head { parts, .. }, used) = head.expect("a whole head");
+            assert_eq!(parts.uri.to_string(), "/%60caf%E9?%7Ba%7D");
+            assert_eq!(RawTarget::of(&parts), Some(&b"/`caf\xe9?{a}"[..]));
+            assert_eq!(&read[used..], b"next", "pieces of {piece}");
+        }
+        let hopeless = request(b"GET /\xe9 HTTP/1.1\x01", &mut Progress::default());
+        assert!(hopeless.is_err_and(|error| error.is_malformed()), "what cannot become a head");
     }
 
     #[test]
