@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -16,6 +17,9 @@ const CHUNK: usize = 128 * 1024;
 
 /// Chunks copied before others get their turn.
 const TURNS: usize = 8;
+
+/// A side that takes no more bytes has said all that it will ever say, and the system has it: this is a bound, and no time to wait.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
@@ -35,7 +39,7 @@ pub(crate) enum Way {
 ///
 /// # Errors
 /// The first error of either side. Both then end with a reset: bytes that were cut off must not look like all there was, neither to an app
-/// nor, as TLS without `close_notify`, to a peer's sidecar.
+/// nor, as TLS without `close_notify`, to a peer's sidecar. What a side said before it took no more bytes arrives: it may say why.
 pub(crate) async fn copy<A, B>(mut a: A, mut b: B, count: impl Fn(Way, usize)) -> io::Result<()>
 where
     A: AsyncRead + AsyncWrite + Reset + Unpin,
@@ -44,18 +48,42 @@ where
     let mut there = OneWay::default();
     let mut back = OneWay::default();
     let copied = poll_fn(|cx| {
-        let first = there.poll(cx, &mut a, &mut b, |bytes| count(Way::There, bytes))?;
-        let second = back.poll(cx, &mut b, &mut a, |bytes| count(Way::Back, bytes))?;
+        let first = there.poll(cx, &mut a, &mut b, |bytes| count(Way::There, bytes));
+        let first = first.map_err(|broken| (Way::There, broken))?;
+        let second = back.poll(cx, &mut b, &mut a, |bytes| count(Way::Back, bytes));
+        let second = second.map_err(|broken| (Way::Back, broken))?;
         ready!(first);
         ready!(second);
         Poll::Ready(Ok(()))
     })
     .await;
-    if copied.is_err() {
-        a.reset_when_dropped();
-        b.reset_when_dropped();
+    let Err((way, broken)) = copied else { return Ok(()) };
+    if let Broken::Writer(_) = broken {
+        let last_words = poll_fn(|cx| match way {
+            Way::There => back.poll_last_words(cx, &mut b, &mut a, |bytes| count(Way::Back, bytes)),
+            Way::Back => there.poll_last_words(cx, &mut a, &mut b, |bytes| count(Way::There, bytes)),
+        });
+        // Rare, and no part of every connection's future.
+        let _ = Box::pin(tokio::time::timeout(LAST_WORDS, last_words)).await;
     }
-    copied
+    a.reset_when_dropped();
+    b.reset_when_dropped();
+    Err(broken.into())
+}
+
+/// Which side of a direction failed.
+#[derive(Debug)]
+enum Broken {
+    Reader(io::Error),
+    Writer(io::Error),
+}
+
+impl From<Broken> for io::Error {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Reader(error) | Broken::Writer(error) => error,
+        }
+    }
 }
 
 /// One direction.
@@ -84,7 +112,7 @@ impl OneWay {
         reader: &mut R,
         writer: &mut W,
         count: impl Fn(usize),
-    ) -> Poll<io::Result<()>>
+    ) -> Poll<Result<(), Broken>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -94,7 +122,7 @@ impl OneWay {
             match self.end {
                 End::Passed => return Poll::Ready(Ok(())),
                 End::Read => {
-                    ready!(Pin::new(&mut *writer).poll_shutdown(cx))?;
+                    ready!(Pin::new(&mut *writer).poll_shutdown(cx)).map_err(Broken::Writer)?;
                     self.end = End::Passed;
                     return Poll::Ready(Ok(()));
                 }
@@ -105,7 +133,7 @@ impl OneWay {
                 Poll::Ready(result) => count(result?),
                 Poll::Pending => {
                     if self.unflushed {
-                        ready!(Pin::new(&mut *writer).poll_flush(cx))?;
+                        ready!(Pin::new(&mut *writer).poll_flush(cx)).map_err(Broken::Writer)?;
                         self.unflushed = false;
                     }
                     return Poll::Pending;
@@ -117,6 +145,33 @@ impl OneWay {
         Poll::Pending
     }
 
+    /// Passes on what there is to read, up to the end or an error, and neither of these.
+    fn poll_last_words<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut R,
+        writer: &mut W,
+        count: impl Fn(usize),
+    ) -> Poll<Result<(), Broken>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        loop {
+            ready!(self.poll_write_kept(cx, writer))?;
+            let step = match self.end {
+                End::Open => SCRATCH.with_borrow_mut(|scratch| self.poll_chunk(cx, reader, writer, scratch)),
+                End::Read | End::Passed => Poll::Ready(Err(Broken::Reader(io::ErrorKind::UnexpectedEof.into()))),
+            };
+            if let Poll::Ready(Ok(bytes)) = step {
+                count(bytes);
+                continue;
+            }
+            ready!(Pin::new(&mut *writer).poll_flush(cx)).map_err(Broken::Writer)?;
+            return step.map_ok(|_| ());
+        }
+    }
+
     /// Reads and writes what was read; returns how much.
     fn poll_chunk<R, W>(
         &mut self,
@@ -124,7 +179,7 @@ impl OneWay {
         reader: &mut R,
         writer: &mut W,
         scratch: &mut [u8],
-    ) -> Poll<io::Result<usize>>
+    ) -> Poll<Result<usize, Broken>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -140,7 +195,9 @@ impl OneWay {
                     break;
                 }
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) if buffer.filled().is_empty() => return Poll::Ready(Err(error)),
+                Poll::Ready(Err(error)) if buffer.filled().is_empty() => {
+                    return Poll::Ready(Err(Broken::Reader(error)));
+                }
                 // Pass on what came before the error; the next read meets it again.
                 Poll::Ready(Err(_)) => break,
                 Poll::Pending => {
@@ -155,8 +212,8 @@ impl OneWay {
         }
         let mut written = 0;
         while written < filled.len() {
-            match Pin::new(&mut *writer).poll_write(cx, &filled[written..])? {
-                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            match Pin::new(&mut *writer).poll_write(cx, &filled[written..]).map_err(Broken::Writer)? {
+                Poll::Ready(0) => return Poll::Ready(Err(Broken::Writer(io::ErrorKind::WriteZero.into()))),
                 Poll::Ready(n) => written += n,
                 Poll::Pending => {
                     self.kept.extend_from_slice(&filled[written..]);
@@ -168,10 +225,14 @@ impl OneWay {
         Poll::Ready(Ok(filled.len()))
     }
 
-    fn poll_write_kept<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Poll<io::Result<()>> {
+    fn poll_write_kept<W>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Poll<Result<(), Broken>>
+    where
+        W: AsyncWrite + Unpin,
+    {
         while self.kept_from < self.kept.len() {
-            match ready!(Pin::new(&mut *writer).poll_write(cx, &self.kept[self.kept_from..]))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            let kept = &self.kept[self.kept_from..];
+            match ready!(Pin::new(&mut *writer).poll_write(cx, kept)).map_err(Broken::Writer)? {
+                0 => return Poll::Ready(Err(Broken::Writer(io::ErrorKind::WriteZero.into()))),
                 n => self.kept_from += n,
             }
         }
@@ -244,6 +305,26 @@ mod tests {
 
         let end = client.read(&mut half).await;
         assert!(end.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset), "half looks like the whole");
+        assert!(copying.await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn what_a_side_said_before_it_took_no_more_arrives_before_the_reset() {
+        let ((mut client, a), (mut server, mut b)) = (connected().await, connected().await);
+        client.write_all(b"more than the server takes").await.unwrap();
+        b.write_all(b"unread").await.unwrap();
+        server.readable().await.unwrap();
+        server.write_all(b"too much").await.unwrap();
+        // Closed with something unread, a socket sends a reset.
+        drop(server);
+        b.ready(tokio::io::Interest::ERROR).await.unwrap();
+
+        let copying = tokio::spawn(copy(a, b, |_, _| {}));
+
+        let mut heard = Vec::new();
+        let end = client.read_to_end(&mut heard).await;
+        assert_eq!(heard, b"too much");
+        assert!(end.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset), "it looks like the whole");
         assert!(copying.await.unwrap().is_err());
     }
 
