@@ -11,3 +11,4 @@ pub mod origin;
 pub mod proxies;
 pub mod slow;
 pub mod strict;
+pub mod websocket;

@@ -26,6 +26,8 @@ enum Attack {
     Floods,
     /// Thousands of slow clients; the sidecar is built with the release profile.
     Slow,
+    /// WebSocket, frame by frame.
+    Websocket,
 }
 
 /// The version of the benchmarks (`bench/src/contender/envoy.rs`).
@@ -47,9 +49,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Attack::Desync => "desync",
         Attack::Floods => "floods",
         Attack::Slow => "slow-clients",
+        Attack::Websocket => "websocket",
     };
     let sidecar = match args.attack {
-        Attack::Desync => programs.clone(),
+        Attack::Desync | Attack::Websocket => programs.clone(),
         Attack::Floods | Attack::Slow => shipped::build(&root, "release", &["outrigger-sidecar"], &[])?,
     };
     let page = args.page.clone().unwrap_or_else(|| root.join(format!("docs/security/{name}.md")));

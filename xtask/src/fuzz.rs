@@ -1,6 +1,7 @@
 //! `cargo xtask fuzz`: builds the fuzz targets and runs them, each for a while. It needs a nightly toolchain and nothing else: the flags are
 //! those of cargo-fuzz, whose program need not be installed, and `fuzz/` is laid out for it as well.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -22,6 +23,9 @@ pub(crate) struct Args {
     /// Time for each target, in seconds; 0 runs the inputs of the corpus once and looks for no others.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     seconds: u32,
+    /// Seed of the random choices: the same corpus, program and seed give the same inputs in the same order [default: another each time]
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<NonZeroU32>,
     /// Targets that run at the same time [default: one per core]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -75,7 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let reports = in_turns(&wanted, jobs, |target| {
         let place = Place::new(&home, target, &programs);
-        if args.minimise { place.minimise() } else { place.fuzz(args.seconds) }
+        if args.minimise { place.minimise() } else { place.fuzz(args.seconds, args.seed) }
     });
     report::finish(&reports)
 }
@@ -181,11 +185,12 @@ impl<'a> Place<'a> {
         Ok(command)
     }
 
-    fn fuzz(&self, seconds: u32) -> Report {
+    fn fuzz(&self, seconds: u32, seed: Option<NonZeroU32>) -> Report {
         let output = self.command().and_then(|mut command| {
             // To libFuzzer, no time is time without end.
             let bound = if seconds == 0 { "-runs=0".to_owned() } else { format!("-max_total_time={seconds}") };
             command.args([bound, "-print_final_stats=1".to_owned()]);
+            command.args(seed.map(|seed| format!("-seed={seed}")));
             command.arg(self.found()).arg(self.corpus());
             report::timed(&mut command)
         });

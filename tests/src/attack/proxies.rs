@@ -18,6 +18,28 @@ pub enum Proxy {
     Nginx,
 }
 
+/// What becomes of a request to switch protocols; HAProxy passes it on by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upgrades {
+    /// As the proxy's defaults have it.
+    Refused,
+    /// It is passed on.
+    WebSocket,
+}
+
+impl Upgrades {
+    fn setting(self, of: Proxy) -> &'static str {
+        match (self, of) {
+            (Self::Refused, Proxy::Nginx) => "proxy_set_header Connection '';",
+            (Self::WebSocket, Proxy::Nginx) => {
+                "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $http_connection;"
+            }
+            (Self::WebSocket, Proxy::Envoy) => "{upgrade_type: websocket}",
+            _ => "",
+        }
+    }
+}
+
 /// Ports of an application and of the proxies in front of it: HTTP/1.1, and HTTP/2 without TLS.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
@@ -72,9 +94,19 @@ impl Proxy {
     /// When it does not start.
     #[must_use]
     pub fn start(self, at: &Namespace, folder: &Path, apps: &[Ports]) -> Process {
+        self.start_with(at, folder, apps, Upgrades::Refused)
+    }
+
+    /// The same with what each needs to pass on WebSocket.
+    ///
+    /// # Panics
+    /// As [`Proxy::start`].
+    #[must_use]
+    pub fn start_with(self, at: &Namespace, folder: &Path, apps: &[Ports], upgrades: Upgrades) -> Process {
         // Envoy reads the format from the name.
         let file = folder.join(if self == Self::Envoy { "envoy.yaml" } else { "proxy.conf" });
-        let (config, mut command) = (self.config(folder, apps), Command::new(self.program()));
+        let config = self.config(folder, apps).replace("{upgrades}", upgrades.setting(self));
+        let mut command = Command::new(self.program());
         std::fs::write(&file, config).expect("the folder is writable");
         match self {
             Self::Envoy => command
@@ -134,6 +166,7 @@ const ENVOY_LISTENER: &str = "
           '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           codec_type: {codec}
           stat_prefix: port-{port}
+          upgrade_configs: [{upgrades}]
           http_filters:
           - name: envoy.filters.http.router
             typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
@@ -189,7 +222,7 @@ const NGINX_APP: &str = "
     location / {
       proxy_pass http://app-{app};
       proxy_http_version 1.1;
-      proxy_set_header Connection '';
+      {upgrades}
       proxy_set_header Host $http_host;
       proxy_request_buffering off;
     }

@@ -13,6 +13,7 @@ mod smuggling;
 mod states;
 mod strict;
 mod tls;
+mod websocket;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

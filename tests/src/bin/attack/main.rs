@@ -5,18 +5,20 @@ mod desync;
 mod figures;
 mod floods;
 mod slow;
+mod websocket;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use outrigger_sandbox::{Sandbox, SandboxError};
 use outrigger_tests::attack::origin::Make;
-use outrigger_tests::binary;
+use outrigger_tests::{binary, peers};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     let (Some(attack), Some(page)) = (args.next(), args.next().map(PathBuf::from)) else {
-        eprintln!("usage: attack desync|floods|slow-clients PAGE");
+        eprintln!("usage: attack desync|floods|slow-clients|websocket PAGE");
         return ExitCode::from(2);
     };
     match Sandbox::enter() {
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
                 Some("desync") => desync::measure(sandbox),
                 Some("floods") => floods::measure(sandbox),
                 Some("slow-clients") => slow::measure(sandbox),
+                Some("websocket") => websocket::measure(sandbox),
                 _ => {
                     eprintln!("error: no attack is called {}", attack.display());
                     return ExitCode::from(2);
@@ -43,7 +46,9 @@ fn main() -> ExitCode {
 
 /// Runs this program again in a sandbox, where no network is.
 fn again_inside(args: &[std::ffi::OsString]) -> ExitCode {
-    for command in Make::ALL.into_iter().filter_map(|make| make.command(1)) {
+    let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 1));
+    let origins = Make::ALL.into_iter().filter_map(|make| make.command(1));
+    for command in origins.chain([peers::websocket::server(listen)]) {
         if let Err(error) = command {
             eprintln!("error: {error}");
             return ExitCode::FAILURE;
