@@ -18,7 +18,7 @@ use crate::script::{End, Script, Split};
 /// # Panics
 /// When the two differ in a way that is not meant.
 pub fn run(data: &[u8]) {
-    let mut fields = [httparse::EMPTY_HEADER; 100];
+    let mut fields = [httparse::EMPTY_HEADER; outrigger_wire::MAX_FIELDS];
     let mut theirs = httparse::Request::new(&mut fields);
     let length = match theirs.parse(data) {
         Ok(httparse::Status::Complete(length)) => Some(length),

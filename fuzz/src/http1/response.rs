@@ -84,7 +84,8 @@ fn is_open(connection: &Connection<Script>) -> bool {
 fn hyper(method: &Method, bytes: &[u8], end: End) -> Outcome {
     let (io, _) = Script::new(Split::Whole.cut(bytes), end);
     let run = runtime::run(async {
-        let shaken = hyper::client::conn::http1::handshake(TokioIo::new(io)).await;
+        let mut builder = hyper::client::conn::http1::Builder::new();
+        let shaken = builder.max_headers(outrigger_wire::MAX_FIELDS).handshake(TokioIo::new(io)).await;
         let (mut sender, connection) = shaken.expect("hyper's handshake needs no peer");
         let connection = tokio::spawn(connection);
         let outcome = match tokio::time::timeout(LIMIT, sender.send_request(request(method))).await {

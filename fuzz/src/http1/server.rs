@@ -122,7 +122,7 @@ fn hyper(bytes: &[u8]) -> Outcome {
         async { Ok::<_, Infallible>(answer.await) }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.header_read_timeout(None).half_close(true);
+    builder.header_read_timeout(None).half_close(true).max_headers(outrigger_wire::MAX_FIELDS);
     let served = runtime::run(builder.serve_connection(TokioIo::new(io), service));
     let ended = match served.expect("serving ends when the peer has ended") {
         Ok(()) => Ended::Well,

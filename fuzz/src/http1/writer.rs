@@ -146,7 +146,7 @@ fn by_hyper(written: &[u8]) -> Vec<(String, String, HeaderMap, view::Read)> {
         }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.header_read_timeout(None).half_close(true);
+    builder.header_read_timeout(None).half_close(true).max_headers(outrigger_wire::MAX_FIELDS);
     // How it ends is of no interest: what was seen is.
     let _ = runtime::run(builder.serve_connection(TokioIo::new(io), service));
     let seen = seen.take();
@@ -210,7 +210,8 @@ fn expected(parts: &http::response::Parts, given: &HeaderMap) -> view::Fields {
 fn to_hyper(method: &str, written: &[u8]) -> (http::response::Parts, view::Read) {
     let (io, _) = Script::new(Split::Whole.cut(written), End::Closed);
     let read = runtime::run(async {
-        let shaken = hyper::client::conn::http1::handshake(TokioIo::new(io)).await;
+        let mut builder = hyper::client::conn::http1::Builder::new();
+        let shaken = builder.max_headers(outrigger_wire::MAX_FIELDS).handshake(TokioIo::new(io)).await;
         let (mut sender, connection) = shaken.expect("hyper's handshake needs no peer");
         let connection = tokio::spawn(connection);
         let request = Request::builder().method(method).uri("/").header("host", "a").body(Empty::<Bytes>::new());
