@@ -38,6 +38,15 @@ pub enum Step {
     Pieces(Vec<u8>, usize),
 }
 
+/// When a client ends its side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// As soon as it has written all: what comes after that shows whether its end is told from that of the connection.
+    Hasty,
+    /// When the server has ended or is silent for a while, as clients of WebSocket do; at once where the case is about the end.
+    Patient,
+}
+
 /// What a client hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heard {
@@ -75,13 +84,13 @@ impl Heard {
 /// # Panics
 /// When nothing accepts connections at `address`.
 #[must_use]
-pub fn run(cases: &[Case], from: &Namespace, address: &str) -> Vec<Heard> {
+pub fn run(client: Client, cases: &[Case], from: &Namespace, address: &str) -> Vec<Heard> {
     let (next, heard) = (AtomicUsize::new(0), Mutex::new(vec![None; cases.len()]));
     let work = || {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(case) = cases.get(at) else { return };
-            let result = converse(case, address).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+            let result = client.converse(case, address).unwrap_or_else(|error| panic!("{}: {error}", case.name));
             heard.lock().expect("no thread panicked")[at] = Some(result);
         }
     };
@@ -93,28 +102,41 @@ pub fn run(cases: &[Case], from: &Namespace, address: &str) -> Vec<Heard> {
     heard.into_inner().expect("no thread panicked").into_iter().map(|heard| heard.expect("each was run")).collect()
 }
 
-fn converse(case: &Case, address: &str) -> io::Result<Heard> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(&case.head)?;
-    let (answered, answer) = mpsc::channel();
-    let answers = stream.try_clone()?;
-    thread::scope(|scope| {
-        let reader = scope.spawn(move || read(answers, &answered));
-        // No answer ends the channel, too.
-        if answer.recv() == Ok(true) {
-            // The server may have closed already.
-            let _ = case.steps.iter().try_for_each(|step| step.write_to(&mut stream));
-        }
-        let _ = stream.shutdown(Shutdown::Write);
-        Ok(reader.join().expect("the reader does not panic"))
-    })
+impl Client {
+    fn converse(self, case: &Case, address: &str) -> io::Result<Heard> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.write_all(&case.head)?;
+        let (hears, heard) = mpsc::channel();
+        let answers = stream.try_clone()?;
+        thread::scope(|scope| {
+            let reader = scope.spawn(move || read(answers, &hears));
+            // The reader's end ends the channel, too.
+            if heard.recv() == Ok(Told::Switched) {
+                // The server may have closed already.
+                let _ = case.steps.iter().try_for_each(|step| step.write_to(&mut stream));
+                if self == Self::Patient && case.topic != cases::ENDS {
+                    while heard.recv_timeout(QUIET).is_ok() {}
+                }
+            }
+            let _ = stream.shutdown(Shutdown::Write);
+            Ok(reader.join().expect("the reader does not panic"))
+        })
+    }
 }
 
-/// Reads to the end; says as soon as it is known whether protocols were switched.
-fn read(mut stream: TcpStream, answered: &mpsc::Sender<bool>) -> Heard {
+/// What a reader tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Switched,
+    Refused,
+    More,
+}
+
+/// Reads to the end; says as soon as it is known whether protocols were switched, and then whenever something comes.
+fn read(mut stream: TcpStream, hears: &mpsc::Sender<Told>) -> Heard {
     let (mut bytes, mut response, mut buffer) = (Vec::new(), None, [0; 16 * 1024]);
     let ended = loop {
         match stream.read(&mut buffer) {
@@ -128,8 +150,10 @@ fn read(mut stream: TcpStream, answered: &mpsc::Sender<bool>) -> Heard {
             let rest = bytes.split_off(end + 4);
             let said = handshake(&String::from_utf8_lossy(&bytes));
             // Whoever wants to know may have given up.
-            let _ = answered.send(said.starts_with(SWITCHED));
+            let _ = hears.send(if said.starts_with(SWITCHED) { Told::Switched } else { Told::Refused });
             (response, bytes) = (Some(said), rest);
+        } else if response.is_some() {
+            let _ = hears.send(Told::More);
         }
     };
     let response = response.unwrap_or_default();
@@ -229,10 +253,14 @@ pub fn echo(at: &Namespace, port: u16) -> App {
     })
 }
 
-const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+/// With the answer to [`cases::KEY`].
+const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+    sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 const SWITCHED: &str = "101";
 /// So many connections are open.
 const AT_ONCE: usize = 16;
+/// Whoever waits so long waits for more.
+const QUIET: Duration = Duration::from_millis(500);
 /// Only a broken path takes as long.
 const PATIENCE: Duration = Duration::from_secs(15);
 

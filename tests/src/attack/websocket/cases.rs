@@ -206,12 +206,12 @@ impl Cases {
     fn ends(&mut self) {
         let message = frame(FIN | TEXT, b"unfinished");
         for end in 0..message.len() {
-            self.add_as_is("Ends", format!("after {end} bytes of a frame"), vec![Write(message[..end].to_vec())]);
+            self.add_as_is(ENDS, format!("after {end} bytes of a frame"), vec![Write(message[..end].to_vec())]);
         }
-        self.add_as_is("Ends", "after a message, without a close", vec![Write(message)]);
-        self.add_as_is("Ends", "after a first fragment", vec![Write(frame(TEXT, b"unfinished"))]);
+        self.add_as_is(ENDS, "after a message, without a close", vec![Write(message)]);
+        self.add_as_is(ENDS, "after a first fragment", vec![Write(frame(TEXT, b"unfinished"))]);
         let half = frame(FIN | BINARY, &vec![b'u'; 512 << 10])[..256 << 10].to_vec();
-        self.add_as_is("Ends", "after a quarter of a MiB", vec![Write(half)]);
+        self.add_as_is(ENDS, "after a quarter of a MiB", vec![Write(half)]);
     }
 
     /// Two writes, at every byte of some frames.
@@ -348,9 +348,12 @@ fn goodbye() -> Vec<u8> {
     close(1000, b"")
 }
 
+/// The topic of cases that are about the end of the client's side.
+pub const ENDS: &str = "Ends";
 const HANDSHAKE: &str = "Handshakes";
 const EARLY: &str = "Before the response";
-const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+/// The key of all handshakes.
+pub const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const REQUEST: &[u8] = b"GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
 
 const FIN: u8 = 0x80;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use outrigger_sandbox::{Namespace, Sandbox};
 use outrigger_tests::attack::proxies::{Ports, Proxy, Upgrades};
-use outrigger_tests::attack::websocket::{Case, Heard, cases, echo, gorilla, run};
+use outrigger_tests::attack::websocket::{Case, Client, Heard, cases, echo, gorilla, run};
 use outrigger_tests::{Mesh, yaml};
 
 /// Runs all cases everywhere; the page.
@@ -18,10 +18,10 @@ pub(crate) fn measure(sandbox: Sandbox) -> String {
     let (outside, bare) = (mesh.bare("outside"), mesh.bare("bare"));
     let _servers = [&*web, &bare].map(|at| (gorilla(at, mesh.folder(), PORTS[0].app), echo(at, PORTS[1].app)));
     let cases = [cases::all(), cases::as_bytes()];
-    let plain = |server: usize| run(&cases[server], &outside, &format!("{}:{}", bare.v4(), PORTS[server].app));
-    let mut table = Table { plain: [plain(0), plain(1)], cases: &cases, rows: Vec::new() };
+    let plain = |client| [0, 1].map(|server| run(client, &cases[server], &outside, &direct(&bare, server)));
+    let mut table = Table { plain: CLIENTS.map(plain), cases: &cases, rows: Vec::new() };
 
-    let app = |at: &Namespace| PORTS.map(|ports| format!("{}:{}", at.v4(), ports.app));
+    let app = |at: &Namespace| [0, 1].map(|server| direct(at, server));
     let service = PORTS.map(|ports| format!("{}:80", address(&ports)));
     table.run("Outrigger, both sidecars", &client, &service);
     table.run("Outrigger, both sidecars, HTTP/2 between them", &over_http2, &service);
@@ -40,6 +40,13 @@ pub(crate) fn measure(sandbox: Sandbox) -> String {
 const PORTS: [Ports; 2] =
     [Ports { app: 8080, http1: 8180, http2: 8280 }, Ports { app: 8081, http1: 8181, http2: 8281 }];
 
+/// The order of the columns; the differences of the first are listed.
+const CLIENTS: [Client; 2] = [Client::Patient, Client::Hasty];
+
+fn direct(at: &Namespace, server: usize) -> String {
+    format!("{}:{}", at.v4(), PORTS[server].app)
+}
+
 fn address(ports: &Ports) -> String {
     format!("10.96.1.{}", ports.app - 8080)
 }
@@ -54,30 +61,29 @@ type Differences = BTreeMap<(usize, usize), &'static str>;
 
 struct Table<'a> {
     cases: &'a [Vec<Case>; 2],
-    plain: [Vec<Heard>; 2],
-    rows: Vec<(String, Differences)>,
+    /// By client and server.
+    plain: [[Vec<Heard>; 2]; 2],
+    rows: Vec<(String, [Differences; 2])>,
 }
 
 impl Table<'_> {
     fn run(&mut self, proxy: &str, from: &Namespace, to: &[String; 2]) {
+        let differences = [0, 1].map(|client| self.differences(client, from, to));
+        eprintln!("{proxy}: {:?} differ", differences.each_ref().map(BTreeMap::len));
+        self.rows.push((proxy.to_owned(), differences));
+    }
+
+    fn differences(&self, client: usize, from: &Namespace, to: &[String; 2]) -> Differences {
         let mut differences = Differences::new();
         for (server, cases) in self.cases.iter().enumerate() {
-            let heard = run(cases, from, &to[server]);
-            for (n, (heard, plain)) in heard.iter().zip(&self.plain[server]).enumerate() {
+            let heard = run(CLIENTS[client], cases, from, &to[server]);
+            for (n, (heard, plain)) in heard.iter().zip(&self.plain[client][server]).enumerate() {
                 if let Some(what) = heard.differs_from(plain) {
-                    eprintln!(
-                        "{proxy}, {}, {}\n  {}\n  {}",
-                        SERVERS[server],
-                        cases[n].name,
-                        heard.described(),
-                        plain.described()
-                    );
                     differences.insert((server, n), what);
                 }
             }
         }
-        eprintln!("{proxy}: {} differ", differences.len());
-        self.rows.push((proxy.to_owned(), differences));
+        differences
     }
 
     fn page(&self) -> String {
@@ -88,15 +94,21 @@ impl Table<'_> {
 
     fn write(&self, page: &mut String) -> std::fmt::Result {
         let [gorilla, echo] = self.cases.each_ref().map(Vec::len);
+        let [first, second] = SERVERS;
         writeln!(
             page,
-            "| Proxy | {}, same of {gorilla} | {}, same of {echo} |\n|---|---:|---:|",
-            SERVERS[0], SERVERS[1]
+            "| Proxy | {first}, of {gorilla} | {second}, of {echo} | {first}, half-close | {second}, half-close |"
         )?;
+        writeln!(page, "|---|---:|---:|---:|---:|")?;
         for (proxy, differences) in &self.rows {
-            let same = [0, 1]
-                .map(|server| self.cases[server].len() - differences.keys().filter(|(of, _)| *of == server).count());
-            writeln!(page, "| {proxy} | {} | {} |", same[0], same[1])?;
+            write!(page, "| {proxy} |")?;
+            for differences in differences {
+                for (server, cases) in self.cases.iter().enumerate() {
+                    let differ = differences.keys().filter(|(of, _)| *of == server).count();
+                    write!(page, " {} |", cases.len() - differ)?;
+                }
+            }
+            writeln!(page)?;
         }
         writeln!(page, "\n## Cases\n\n| Topic | {} | {} |\n|---|---:|---:|", SERVERS[0], SERVERS[1])?;
         let mut topics = BTreeMap::<_, [usize; 2]>::new();
@@ -110,8 +122,9 @@ impl Table<'_> {
     }
 
     fn write_differences(&self, page: &mut String) -> std::fmt::Result {
-        let proxies: Vec<_> = self.rows.iter().filter(|(_, differences)| !differences.is_empty()).collect();
-        let names: Vec<&str> = proxies.iter().map(|(proxy, _)| &**proxy).collect();
+        let proxies = self.rows.iter().map(|(proxy, [differences, _])| (proxy, differences));
+        let proxies: Vec<_> = proxies.filter(|(_, differences)| !differences.is_empty()).collect();
+        let names: Vec<&str> = proxies.iter().map(|(proxy, _)| proxy.as_str()).collect();
         writeln!(page, "\n## Differences\n\n| Case | Server | {} |", names.join(" | "))?;
         writeln!(page, "|---|---{}|", "|---".repeat(names.len()))?;
         for (server, cases) in self.cases.iter().enumerate() {
@@ -147,6 +160,10 @@ Python 2, which current distributions no longer have.
 Two servers answer. gorilla/websocket decides on each frame. The other one switches protocols and returns every byte, so that a changed byte shows even
 where a WebSocket server would have closed the connection. The client of the topic *Before the response* sends frames together with its
 request; only the second server accepts that.
+
+The columns count the cases with the same outcome. In the first two, the client ends its side when the server has ended or is silent, as WebSocket
+clients do. In the columns *half-close*, it ends its side (FIN) directly behind its last frame and still reads what the server sends. WebSocket
+clients rarely do so, and a server or proxy may end the connection then. The topic *Ends* has such clients in all columns.
 
 The other proxies run with default settings, and with what their documentation requires for WebSocket. Responses to refused handshakes are compared
 by their status and fields.

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use outrigger_tests::attack::websocket::{Case, Heard, cases, echo, gorilla, run};
+use outrigger_tests::attack::websocket::{Case, Client, Heard, cases, echo, gorilla, run};
 use outrigger_tests::peers::websocket;
 use outrigger_tests::{Mesh, enter, yaml};
 
@@ -28,7 +28,7 @@ fn a_websocket_client_hears_the_same_with_a_mesh_and_without() {
     let mut wrong = Vec::new();
     for (port, service, cases) in [(8080, CHAT, cases::all()), (8081, RAW, cases::as_bytes())] {
         let (by_address, to_bare) = (format!("{}:{port}", pod.ip()), format!("{}:{port}", bare.v4()));
-        let plain = run(&cases, &outside, &to_bare);
+        let plain = run(Client::Hasty, &cases, &outside, &to_bare);
         assert!(plain.iter().all(|heard| heard.ended), "{:?}", never_ended(&cases, &plain));
         let service = format!("{service}:80");
         for (way, from, to) in [
@@ -37,7 +37,7 @@ fn a_websocket_client_hears_the_same_with_a_mesh_and_without() {
             ("the inbound sidecar", &outside, &by_address),
             ("the outbound sidecar", &*client, &to_bare),
         ] {
-            let heard = run(&cases, from, to);
+            let heard = run(Client::Hasty, &cases, from, to);
             for (case, (heard, plain)) in cases.iter().zip(heard.iter().zip(&plain)) {
                 if let Some(what) = heard.differs_from(plain) {
                     let (topic, name) = (case.topic, &case.name);
