@@ -116,7 +116,9 @@ impl ProxyError {
         let (code, fate) = match error {
             http1::Error::Unsent(_) => (ErrorCode::ConnectionTerminated, Fate::NotProcessed),
             http1::Error::Closed | http1::Error::Io(_) if reused => (ErrorCode::ConnectionTerminated, Fate::Unknown),
-            http1::Error::Body(_) | http1::Error::Left => return Self::body_broke_off(error),
+            http1::Error::Body(_) | http1::Error::BodyReset(_) | http1::Error::Left => {
+                return Self::body_broke_off(error);
+            }
             error if error.is_malformed() => (ErrorCode::HttpProtocol, Fate::MayHaveBeenProcessed),
             _ => (ErrorCode::ConnectionTerminated, Fate::MayHaveBeenProcessed),
         };

@@ -11,6 +11,9 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, response};
 
+use crate::cut;
+use crate::http2::Reason;
+
 /// The client's end of the request that is being served.
 #[derive(Debug, Default)]
 pub(crate) struct Aside {
@@ -23,11 +26,23 @@ pub(crate) struct Aside {
     /// The heads of the request and of its response as they were written, where both sides speak HTTP/1.
     pub(crate) request: Option<Bytes>,
     pub(crate) response: Option<Bytes>,
+    /// The client has broken off, with this code: so does whoever sends its request.
+    pub(crate) broken: Option<Reason>,
+    /// Some client's request is being served.
+    pub(crate) serves: bool,
 }
 
 impl Aside {
     const fn new() -> Self {
-        Self { ended: false, informed: false, interim: Vec::new(), request: None, response: None }
+        Self {
+            ended: false,
+            informed: false,
+            interim: Vec::new(),
+            request: None,
+            response: None,
+            broken: None,
+            serves: false,
+        }
     }
 }
 
@@ -44,6 +59,27 @@ pub(crate) fn within<T>(aside: &mut Aside, poll: impl FnOnce() -> T) -> T {
 /// Says whether the client of the request that is being served has ended its side.
 pub(crate) fn has_ended() -> bool {
     CURRENT.with_borrow(|aside| aside.ended)
+}
+
+/// Says whether the client of the request that is being served has reset its connection: who gives up the connection that carries the
+/// request on should end it by a reset as well.
+#[must_use]
+pub fn client_has_reset() -> bool {
+    broken() == Some(cut::CONNECTION_RESET)
+}
+
+/// Returns the code with which the client of the request that is being served has broken off.
+pub(crate) fn broken() -> Option<Reason> {
+    CURRENT.with_borrow(|aside| aside.broken)
+}
+
+/// The client of the request that is being served has broken off.
+pub(crate) fn break_off(reason: Option<Reason>) {
+    CURRENT.with_borrow_mut(|aside| {
+        if aside.serves {
+            aside.broken = aside.broken.or(reason);
+        }
+    });
 }
 
 /// Returns the head of the request that is being served, as it was written.
@@ -87,6 +123,7 @@ struct Entered<'a>(&'a mut Aside);
 
 impl<'a> Entered<'a> {
     fn new(aside: &'a mut Aside) -> Self {
+        aside.serves = true;
         CURRENT.with_borrow_mut(|current| std::mem::swap(current, aside));
         Self(aside)
     }
@@ -123,6 +160,21 @@ mod tests {
         assert!(!has_ended());
         inform(hints());
         assert_eq!((outer.interim.len(), inner.interim.len()), (1, 0), "HTTP/1.0 knows nothing that only informs");
+    }
+
+    #[test]
+    fn who_works_for_nobody_breaks_nobody_off() {
+        break_off(Some(Reason::CONNECT_ERROR));
+        assert!(!client_has_reset());
+
+        let mut aside = Aside::default();
+        within(&mut aside, || {
+            break_off(None);
+            break_off(Some(Reason::CONNECT_ERROR));
+            break_off(Some(Reason::CANCEL));
+            assert!(client_has_reset());
+        });
+        assert!(!client_has_reset());
     }
 
     #[test]

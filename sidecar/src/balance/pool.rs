@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::balance::endpoint::InFlight;
 use crate::balance::{Connection, Permit};
-use crate::connect::Io;
+use crate::connect::{Io, Reset};
 use crate::http::{Body, grants};
 
 /// HTTP/1 connections kept idle at most; more are closed when their request is done.
@@ -216,8 +216,10 @@ impl Lease {
 
     /// Keeps to a policy.
     #[must_use]
-    pub(crate) fn limited(self, most: Option<u32>, permit: Option<Permit>) -> Self {
-        Self { most, _permit: permit, ..self }
+    pub(crate) fn limited(mut self, most: Option<u32>, permit: Option<Permit>) -> Self {
+        self.most = most;
+        self._permit = permit;
+        self
     }
 
     pub(crate) fn sender(&mut self) -> Option<&mut Sender> {
@@ -245,6 +247,17 @@ impl Lease {
                 endpoint.pool(self.worker).put_http1(connection);
                 endpoint.connections().free();
             }
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // It was not given back: the exchange has broken off.
+        if let Some(Sender::Http1(http1)) = &self.sender
+            && outrigger_wire::client_has_reset()
+        {
+            http1.connection.with_io(Reset::reset_when_dropped);
         }
     }
 }

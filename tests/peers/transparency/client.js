@@ -54,7 +54,7 @@ function streams(paths, body) {
       stream.on('data', (part) => (text += part));
       stream.on('error', (error) => (trailers += error.code));
       stream.on('close', () => {
-        done.push(`${path} ${status} ${text.length < 2000 ? text : text.length} ${trailers}`);
+        done.push(`${path} ${status} ${text.length < 2000 ? text : text.length} ${trailers} ${stream.rstCode}`);
         if ((open -= 1) === 0) {
           done.sort().forEach((line) => say(line));
           session.close(resolve);
@@ -116,6 +116,20 @@ const scenarios = {
   h2trailers: () => streams(['/trailers']),
   h2large: () => streams(['/large']),
   h2break: () => streams(['/break']),
+  h2reset: () => streams(['/reset?2', '/reset?8', '/reset?11']),
+  // Resets a stream in its answer, and asks the server with which code.
+  h2leave: () =>
+    new Promise((resolve) => {
+      const session = http2.connect(base);
+      const stream = session.request({ ':path': '/hang' });
+      stream.on('error', (error) => say(error.code));
+      stream.on('data', () => stream.close(2));
+      stream.on('close', () => {
+        const asked = session.request({ ':path': '/left' });
+        asked.on('data', (part) => say(part.toString()));
+        asked.on('close', () => session.close(resolve));
+      });
+    }),
   async idle() {
     const socket = net.connect(Number(port), host);
     await new Promise((resolve) => socket.on('connect', resolve));

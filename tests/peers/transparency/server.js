@@ -5,6 +5,7 @@ const http2 = require('http2');
 const crypto = require('crypto');
 
 const [, , host, port, kind] = process.argv;
+let left = Promise.resolve();
 
 function serve(request, response) {
   const parts = [];
@@ -47,6 +48,18 @@ function answer(request, response, body) {
     response.writeHead(200, { 'content-length': '100' });
     response.write('half');
     setTimeout(() => response.destroy(), 50);
+  } else if (url.startsWith('/reset?')) {
+    response.writeHead(200);
+    response.write('half');
+    const { stream } = response;
+    request.removeAllListeners('aborted');
+    setTimeout(() => stream.close(Number(url.slice('/reset?'.length))), 50);
+  } else if (url === '/hang') {
+    left = new Promise((resolve) => response.stream.on('close', () => resolve(response.stream.rstCode)));
+    response.writeHead(200);
+    response.write('half');
+  } else if (url === '/left') {
+    left.then((code) => response.end(`left with ${code}`));
   } else if (url === '/redirect') {
     response.writeHead(302, { location: '/echo' });
     response.end();

@@ -27,19 +27,6 @@ const FRAMING: Difference = Difference {
 /// What no row may show without saying so: all that the page has besides [`EVERYWHERE`].
 pub(crate) const OF_ROWS: &[&Difference] = &[&VERSION, &REASON, &CLOSING, &CRUMBS, &H2C, &DOTS, &ANSWERS];
 
-/// Faults that are known. Rows that show one pass, and fail as soon as they no longer do.
-pub(crate) const NOT_YET: &[&Difference] = &[&ENDINGS];
-
-const fn fault(name: &'static str, what: &'static str) -> Difference {
-    Difference { name, what, without: |_| String::new() }
-}
-
-pub(crate) const ENDINGS: Difference = fault(
-    "Resets in HTTP",
-    "When an HTTP/1 client resets its connection, the application sees its connection end. When an application resets its connection in an answer, \
-     the client sees its connection end before the answer is complete. In HTTP/2, a stream that the application closes before its \
-     announced length arrives with the code `PROTOCOL_ERROR` or `INTERNAL_ERROR`.",
-);
 pub(crate) const VERSION: Difference = Difference {
     name: "HTTP/1.0",
     what: "A request of HTTP/1.0 reaches the application as HTTP/1.1, with a `Host` if it had none: the address that was dialled. The \

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::differences::{EVERYWHERE, NOT_YET, OF_ROWS, OVER_HTTP2};
+use super::differences::{EVERYWHERE, OF_ROWS, OVER_HTTP2};
 
 const INTRO: &str = "# What the mesh changes
 
@@ -22,12 +22,6 @@ fn the_page_lists_the_differences() {
     let mut text = INTRO.to_owned();
     for difference in EVERYWHERE.iter().chain(OVER_HTTP2).chain(OF_ROWS) {
         write!(text, "\n### {}\n\n{}\n", difference.name, difference.what).unwrap();
-    }
-    if !NOT_YET.is_empty() {
-        text.push_str("\n## Known faults\n\nThese differences are not intended.\n");
-        for difference in NOT_YET {
-            write!(text, "\n### {}\n\n{}\n", difference.name, difference.what).unwrap();
-        }
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/transparency.md");
     if std::env::var_os("OUTRIGGER_BLESS").is_some() {

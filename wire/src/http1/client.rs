@@ -24,6 +24,7 @@ use super::head::{self, Answer, Head, Progress};
 use super::limit::Limit;
 use super::write::Outgoing;
 use crate::aside;
+use crate::cut::BoxError;
 
 /// How long a response's head may take from its first byte on. A server may think as long as it likes before; more than this between the parts
 /// of a head is no server that works.
@@ -64,7 +65,7 @@ where
     pub async fn send<B>(&mut self, head: &request::Parts, body: B) -> Result<Response<Incoming>, Error>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: fmt::Display,
+        B::Error: Into<BoxError>,
     {
         if !self.is_reusable() {
             return Err(Error::Unsent(io::ErrorKind::NotConnected.into()));
@@ -78,7 +79,7 @@ where
             if sending && let Poll::Ready(sent) = message.poll_send(cx, &self.0) {
                 sending = false;
                 failed = sent.err();
-                if matches!(failed, Some(Error::Body(_))) {
+                if matches!(failed, Some(Error::Body(_) | Error::BodyReset(_))) {
                     return Poll::Ready(Err(failed.take().unwrap_or(Error::Incomplete)));
                 }
             }
@@ -129,6 +130,11 @@ where
         Ok(Response::from_parts(parts, body))
     }
 
+    /// Has a look at the stream, to set what is not of HTTP.
+    pub fn with_io<T>(&self, look: impl FnOnce(&I) -> T) -> T {
+        look(&self.0.lock().io)
+    }
+
     /// Returns the stream of a connection that has left HTTP, and what has been read of it; `None` while a body is still being read or sent.
     #[must_use]
     pub fn into_parts(self) -> Option<(I, Bytes)> {
@@ -163,7 +169,7 @@ async fn send_rest<I, B>(shared: Arc<Shared<I>>, mut message: Outgoing<B>)
 where
     I: AsyncRead + AsyncWrite + Unpin,
     B: Body<Data = Bytes> + Unpin,
-    B::Error: fmt::Display,
+    B::Error: Into<BoxError>,
 {
     let sent = poll_fn(|cx| {
         {

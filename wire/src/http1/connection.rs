@@ -39,6 +39,8 @@ pub(crate) struct State<I> {
     pub(crate) sending: bool,
     /// The connection may carry another message.
     pub(crate) reusable: bool,
+    /// Why reading has failed.
+    broken: Option<io::ErrorKind>,
     /// Told when the body has been read, or let go.
     waits: Option<Waker>,
 }
@@ -56,6 +58,7 @@ impl<I> Shared<I> {
             abandoned: false,
             sending: false,
             reusable: true,
+            broken: None,
             waits: None,
         }))
     }
@@ -143,6 +146,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> State<I> {
                     Ok(()) => continue,
                     Err(error) => {
                         self.fail(Fault::Incomplete);
+                        if !self.client {
+                            aside::break_off(error.reset());
+                        }
                         Some(Err(error))
                     }
                 },
@@ -187,7 +193,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> State<I> {
 
     /// Reads what is there.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let read = ready!(poll_read_with(&mut self.io, cx, |bytes| self.read.extend_from_slice(bytes)))?;
+        let read = ready!(poll_read_with(&mut self.io, cx, |bytes| self.read.extend_from_slice(bytes)));
+        let read = read.inspect_err(|error| self.broken = Some(error.kind()))?;
         self.ended |= read == 0;
         Poll::Ready(Ok(()))
     }
@@ -241,6 +248,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> State<I> {
                 // Who reads the body will see.
                 self.wait(cx.waker());
                 return Poll::Pending;
+            }
+            // Some streams tell of a failure once, and then of an end.
+            if let Some(kind) = self.broken {
+                return Poll::Ready(kind.into());
             }
             if self.ended || self.read.len() >= AHEAD {
                 return Poll::Pending;

@@ -2,6 +2,9 @@
 
 use std::io;
 
+use crate::cut;
+use crate::http2::Reason;
+
 /// Why a message could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -29,6 +32,9 @@ pub enum Error {
     /// The body that was to be sent broke off, or is not as long as was said.
     #[error("the body broke off: {0}")]
     Body(String),
+    /// The peer of the body that was to be sent has reset its connection, or its stream.
+    #[error("the body was reset: {0}")]
+    BodyReset(String),
     /// Writing failed before the first byte had left: the peer has got nothing.
     #[error("{0}")]
     Unsent(io::Error),
@@ -44,6 +50,11 @@ impl Error {
         matches!(self, Self::Malformed(_) | Self::HeadTooLarge | Self::TargetTooLong)
     }
 
+    /// Returns the code that says that the connection was reset, if it was.
+    pub(crate) fn reset(&self) -> Option<Reason> {
+        matches!(self, Self::Io(error) if cut::is_reset(error.kind())).then_some(cut::CONNECTION_RESET)
+    }
+
     /// Makes the error that a body which failed with this one returns to every later reader: what the peer did wrong stays, all else is a
     /// message that was not completed.
     #[must_use]
@@ -57,8 +68,9 @@ impl Error {
             | Self::HeadTimeout(_)
             | Self::Left
             | Self::Body(_)
-            | Self::Unsent(_)
-            | Self::Io(_) => Self::Incomplete,
+            | Self::BodyReset(_)
+            | Self::Unsent(_) => Self::Incomplete,
+            Self::Io(error) => Self::Io(error.kind().into()),
         }
     }
 }

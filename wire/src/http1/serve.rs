@@ -22,6 +22,7 @@ use super::head::{self, Head, Progress};
 use super::limit::Limit;
 use super::write::{Asked, Outgoing, interim};
 use crate::aside::{Aside, within};
+use crate::cut::BoxError;
 
 /// How long, and for how many bytes, a client may go on after an answer that ends the connection: closing at once could destroy the
 /// answer on its way.
@@ -59,7 +60,8 @@ impl Default for Options {
 pub enum Served<I> {
     /// The connection is closed.
     Ended,
-    /// An answer broke off whose end would have been the connection's: an orderly close would make it look whole (RFC 9112 section 8).
+    /// An answer broke off, and an orderly close would hide how: the server has reset its connection, or the answer's end would have been
+    /// the connection's and it would look whole (RFC 9112 section 8).
     Truncated {
         /// The connection, to be reset.
         io: I,
@@ -87,7 +89,7 @@ where
     S: FnMut(Request<Incoming>) -> F,
     F: Future<Output = Response<B>>,
     B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
+    B::Error: Into<BoxError>,
 {
     let shared = Arc::new(Shared::new(io));
     loop {
@@ -140,8 +142,9 @@ where
             }
             let (mut message, keep_alive) = Outgoing::response(&parts, body, &asked, aside.response.as_deref());
             if let Err(error) = send(&shared, &mut aside, &mut message).await {
-                let truncated = message.ends_with_the_connection();
-                drop(message);
+                let truncated = message.ends_with_the_connection() || matches!(error, Error::BodyReset(_));
+                aside.broken = aside.broken.or_else(|| error.reset());
+                within(&mut aside, || drop(message));
                 return match Arc::into_inner(shared) {
                     Some(shared) if truncated => Ok(Served::Truncated { io: shared.into_parts().0, error }),
                     _ => Err(error),
@@ -222,15 +225,15 @@ where
     I: AsyncRead + AsyncWrite + Unpin,
     F: Future<Output = Response<B>>,
 {
-    let mut service = pin!(service);
+    let mut service = pin!(Some(service));
     // The answer, once it has come: what came before it leaves first.
     let mut answer = None;
     let mut ahead = Ahead::default();
-    poll_fn(|cx| {
+    let answered: Result<_, Error> = poll_fn(|cx| {
         loop {
-            if answer.is_none() {
+            if let Some(working) = service.as_mut().as_pin_mut().filter(|_| answer.is_none()) {
                 aside.ended = shared.lock().has_ended();
-                if let Poll::Ready(response) = within(aside, || service.as_mut().poll(cx)) {
+                if let Poll::Ready(response) = within(aside, || working.poll(cx)) {
                     answer = Some(response);
                 }
             }
@@ -247,7 +250,13 @@ where
             ready!(poll_left(shared, aside, cx))?;
         }
     })
-    .await
+    .await;
+    if let Err(error) = &answered {
+        // Whoever sends the request on learns how its client has left.
+        aside.broken = aside.broken.or_else(|| error.reset());
+        within(aside, || service.set(None));
+    }
+    answered
 }
 
 /// What comes before the answer.
@@ -298,7 +307,7 @@ async fn send<I, B>(shared: &Shared<I>, aside: &mut Aside, message: &mut Outgoin
 where
     I: AsyncRead + AsyncWrite + Unpin,
     B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
+    B::Error: Into<BoxError>,
 {
     poll_fn(|cx| {
         loop {
@@ -349,7 +358,13 @@ async fn refuse<I: AsyncRead + AsyncWrite + Unpin>(shared: &Shared<I>, options: 
         Error::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Error::TargetTooLong => StatusCode::URI_TOO_LONG,
         Error::HeadTimeout(_) => StatusCode::REQUEST_TIMEOUT,
-        Error::Closed | Error::Incomplete | Error::Left | Error::Body(_) | Error::Unsent(_) | Error::Io(_) => {
+        Error::Closed
+        | Error::Incomplete
+        | Error::Left
+        | Error::Body(_)
+        | Error::BodyReset(_)
+        | Error::Unsent(_)
+        | Error::Io(_) => {
             close(shared).await;
             return;
         }

@@ -45,7 +45,7 @@ fn served<F, B>(service: impl Fn(Request<Incoming>) -> F + Send + 'static) -> (C
 where
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Unpin + Send + 'static,
-    B::Error: std::fmt::Display,
+    B::Error: Into<crate::cut::BoxError>,
 {
     let (client, server) = duplex(1000);
     let options = Options { idle: Some(Duration::from_secs(75)), ..Options::default() };
@@ -453,7 +453,7 @@ async fn send<I, B>(connection: &mut Connection<I>, request: Request<B>) -> Resu
 where
     I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: std::fmt::Display,
+    B::Error: Into<crate::cut::BoxError>,
 {
     let (head, body) = request.into_parts();
     connection.send(&head, body).await

@@ -20,7 +20,8 @@ use super::error::Error;
 use super::framing;
 use super::head::{RawTarget, Reason, keeps_alive};
 use super::written::{self, Field};
-use crate::aside;
+use crate::cut::BoxError;
+use crate::{aside, cut};
 
 /// Data this large is written from where it is; what is smaller is gathered.
 const LARGE: usize = 8 * 1024;
@@ -147,7 +148,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
     pub(crate) fn poll_send<I>(&mut self, cx: &mut Context<'_>, shared: &Shared<I>) -> Poll<Result<(), Error>>
     where
         I: AsyncRead + AsyncWrite + Unpin,
-        B::Error: std::fmt::Display,
+        B::Error: Into<BoxError>,
     {
         loop {
             let waits = match self.gather(cx) {
@@ -174,7 +175,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
     /// Takes from the body what is there, up to what is worth a write.
     fn gather(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Error>
     where
-        B::Error: std::fmt::Display,
+        B::Error: Into<BoxError>,
     {
         while !self.over && self.large.is_empty() && self.gathered.len() < GATHER {
             if self.body.is_end_stream() {
@@ -184,7 +185,12 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(None) => self.finish(None)?,
-                Poll::Ready(Some(Err(error))) => return Err(Error::Body(error.to_string())),
+                Poll::Ready(Some(Err(error))) => {
+                    let error: BoxError = error.into();
+                    let told = error.to_string();
+                    let reset = cut::reset_behind(&*error) == Some(cut::CONNECTION_RESET);
+                    return Err(if reset { Error::BodyReset(told) } else { Error::Body(told) });
+                }
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => self.data(data)?,
                     Err(frame) => self.finish(frame.into_trailers().ok())?,

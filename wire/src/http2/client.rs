@@ -13,14 +13,15 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Settings;
-use super::error::{BoxError, Error};
+use super::error::Error;
 use super::incoming::Incoming;
 use super::link::{Link, Workers};
 use super::pump::Pump;
 use super::ready::{self, FIRST_STREAM};
 use super::send::{Opening, Wrote};
-use super::state::{Arrived, Role, Shared};
+use super::state::{Abandoned, Arrived, Role, Shared};
 use super::stream::Key;
+use crate::cut::BoxError;
 
 /// Makes a connection of `io`: what sends requests over it, and the future that has to run for it. That ends when the peer goes away or
 /// fails, or when every sender was dropped and the last request is done.
@@ -255,7 +256,7 @@ where
         }
     }
 
-    fn abandon(&mut self, key: Key) {
+    fn abandon(&mut self, Abandoned { key, .. }: Abandoned) {
         if let Some(slot) = self.slots.get_mut(key.index())
             && slot.as_ref().is_some_and(|(held, _)| *held == key)
         {

@@ -4,9 +4,6 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-/// What a body may fail with.
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
 /// Why a connection or a stream ended before its time.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]

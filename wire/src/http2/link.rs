@@ -13,8 +13,7 @@ use super::error::{Error, Fatal, Reason};
 use super::frame;
 use super::io::{Io, Read};
 use super::ready::{DRAIN, FIRST_STREAM, READ, TIMER, WRITE};
-use super::state::{ALIVE_PING, Arrived, Leaving, Role, Shared, State, Work};
-use super::stream::Key;
+use super::state::{ALIVE_PING, Abandoned, Arrived, Leaving, Role, Shared, State, Work};
 use super::timer::Timer;
 
 /// What works for the streams: a server's services and the bodies of their responses, a client's bodies of requests.
@@ -26,7 +25,7 @@ pub(super) trait Workers {
     /// Lets the worker in `slot` go on.
     fn poll(&mut self, slot: u32, shared: &Arc<Shared>);
     /// The stream needs its worker no longer.
-    fn abandon(&mut self, key: Key);
+    fn abandon(&mut self, abandoned: Abandoned);
     /// Whether the connection shall go away; asked once its bit is set.
     fn is_drained(&mut self) -> bool;
     /// Gives back what a quiet connection needs not.
@@ -188,8 +187,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
         let Self { work, workers, shared, .. } = self;
         work.wakes.drain(..).for_each(Waker::wake);
         workers.collect(shared, &mut work.poll);
-        for key in work.abandon.drain(..) {
-            workers.abandon(key);
+        for abandoned in work.abandon.drain(..) {
+            workers.abandon(abandoned);
         }
         for arrived in work.arrived.drain(..) {
             let slot = arrived.key.slot;

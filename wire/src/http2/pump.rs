@@ -6,11 +6,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::Body;
 
-use super::error::{BoxError, Error, Reason};
 use super::frame;
 use super::send::{After, Wrote};
 use super::state::Shared;
 use super::stream::Key;
+use crate::cut::{self, BoxError};
 
 /// A body, and what it gave that is not written yet.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ where
             let frame = match frame {
                 Ok(frame) => frame,
                 Err(error) => {
-                    self.after = After::Failure(reset_behind(&*error.into()));
+                    self.after = After::Failure(cut::reset_behind(&*error.into()));
                     break;
                 }
             };
@@ -82,19 +82,6 @@ where
             }
         }
     }
-}
-
-/// Finds out whether a body failed because the peer that it comes from has reset its stream: what that peer gave as the reason is passed on.
-fn reset_behind(error: &(dyn std::error::Error + 'static)) -> Option<Reason> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(Error::Reset { reason }) = error.downcast_ref() {
-            // That the answer was enough (RFC 9113 §8.1) is true of that stream only.
-            return Some(*reason).filter(|reason| *reason != Reason::NO_ERROR);
-        }
-        cause = error.source();
-    }
-    None
 }
 
 /// Behind more data than one frame takes what comes next is not asked for.

@@ -12,15 +12,16 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Settings;
-use super::error::{BoxError, Error, Reason};
+use super::error::{Error, Reason};
 use super::incoming::Incoming;
 use super::link::{Link, Workers};
 use super::pump::Pump;
 use super::ready::{self, DRAIN, FIRST_STREAM};
 use super::send::Wrote;
-use super::state::{Arrived, Role, Shared};
+use super::state::{Abandoned, Arrived, Role, Shared};
 use super::stream::Key;
-use crate::aside::within;
+use crate::aside::{Aside, within};
+use crate::cut::BoxError;
 
 /// Serves one connection. `service` is called with each request; what its future yields is the response. With a [`Reason`] among its extensions
 /// nothing of it is sent: the stream is reset for that reason. All of it runs in the caller's
@@ -113,11 +114,12 @@ where
         }
     }
 
-    fn abandon(&mut self, key: Key) {
+    fn abandon(&mut self, Abandoned { key, by }: Abandoned) {
         let Some(slot) = self.slots.get_mut(key.index()).and_then(Option::as_mut) else { return };
         if slot.key == Some(key) {
             slot.key = None;
-            slot.task.set(Task::Idle);
+            let mut aside = Aside { broken: by, ..Aside::default() };
+            within(&mut aside, || slot.task.set(Task::Idle));
         }
     }
 

@@ -22,6 +22,7 @@ use super::ready::Ready;
 use super::receive::Input;
 use super::stream::{Key, Receiving, Streams};
 use super::{Refusal, Settings};
+use crate::aside;
 
 /// The state behind its lock, and how to wake the task.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ pub(super) struct Work {
     pub(super) arrived: Vec<Arrived>,
     /// The slots whose worker may go on, and the streams that need none any more.
     pub(super) poll: Vec<u32>,
-    pub(super) abandon: Vec<Key>,
+    pub(super) abandon: Vec<Abandoned>,
     pub(super) wakes: Vec<Waker>,
 }
 
@@ -97,6 +98,14 @@ impl Work {
         self.abandon.append(&mut other.abandon);
         self.wakes.append(&mut other.wakes);
     }
+}
+
+/// A stream that needs no worker any more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Abandoned {
+    pub(super) key: Key,
+    /// The code with which the peer has reset it, if it has.
+    pub(super) by: Option<Reason>,
 }
 
 /// A request to be served.
@@ -430,7 +439,8 @@ impl State {
         let sending = stream.sending;
         self.release(unread);
         match self.role {
-            Role::Client if open => self.reset(key, Reason::CANCEL, Error::GivenUp),
+            // What a client's reset has said is passed on.
+            Role::Client if open => self.reset(key, aside::broken().unwrap_or(Reason::CANCEL), Error::GivenUp),
             // Only a tunnel comes here: all else was reset when its response ended.
             Role::Server if open && !sending => self.reset(key, Reason::CANCEL, Error::GivenUp),
             Role::Client | Role::Server => self.free(key),
@@ -515,6 +525,7 @@ impl State {
     /// The stream is over before its end: whoever reads gets `fault`, and whoever works for it stops.
     pub(super) fn abandon(&mut self, key: Key, fault: Error) {
         let Some(stream) = self.streams.get(key) else { return };
+        let by = if let Error::Reset { reason } = &fault { Some(*reason) } else { None };
         stream.sending = false;
         if stream.receiving != Receiving::Ended {
             stream.receiving = Receiving::Ended;
@@ -524,7 +535,7 @@ impl State {
             self.heads -= std::mem::take(&mut stream.trailers_memory);
         }
         if std::mem::take(&mut stream.worker) {
-            self.work.abandon.push(key);
+            self.work.abandon.push(Abandoned { key, by });
             self.stirred = true;
         }
         self.work.wakes.extend(stream.waker.take());

@@ -4,7 +4,7 @@ use outrigger_tests::peers::transparency::{
     apache, curl, haproxy, java_client, nginx, node_client, node_server, python_client, python_server,
 };
 
-use crate::differences::{CLOSING, ENDINGS, REASON, VERSION};
+use crate::differences::{CLOSING, REASON, VERSION};
 use crate::ways::{Row, Scene, Server, compare};
 
 /// Scenarios of Node's clients.
@@ -49,8 +49,7 @@ fn node_and_java() {
         "expect",
     ]);
     http1.push(Row::program("java", java_client));
-    let mut http2 = of_node(&["h2", "h2many", "h2post", "h2trailers", "h2large"]);
-    http2.extend(of_node(&["h2break"]).into_iter().map(|row| row.shows(&[&ENDINGS])));
+    let mut http2 = of_node(&["h2", "h2many", "h2post", "h2trailers", "h2large", "h2break", "h2reset", "h2leave"]);
     http2.push(of_curl(
         "prior knowledge",
         &["--http2-prior-knowledge", "--write-out", "%{http_version} %{http_code}", "http://{}/echo"],
