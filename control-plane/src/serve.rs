@@ -233,6 +233,7 @@ const SETTINGS: Settings = Settings {
     // Finds peers that are gone without a word, within 30 s: one interval may pass before silence is noticed.
     ping_interval: Duration::from_secs(10),
     ping_timeout: Duration::from_secs(10),
+    unread: Some(Duration::from_secs(60)),
     refusal: http2::bare,
 };
 

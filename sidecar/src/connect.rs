@@ -99,13 +99,16 @@ impl Connector {
     }
 }
 
-/// Sets what every connection of the data path has: no waiting for more to send, and a look at dead peers. What a listener
-/// has is inherited by all that it accepts.
+/// Sets what every connection of the data path has: no waiting for more to send, and a look at peers that are silent for a minute. What a
+/// listener has is inherited by all that it accepts.
+///
+/// How long a peer may leave what it is sent unread has no limit (TCP_USER_TIMEOUT), as it has none without a mesh: an app that does something
+/// else for minutes is not gone, and the side that sends to it is held up by its window.
 pub(crate) fn tune(socket: &Socket) {
     // Both are improvements only: a kernel that refuses them still carries the connection.
     let _ = socket.set_tcp_nodelay(true);
-    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(30)));
-    let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(60)));
+    let (time, interval) = (Duration::from_secs(30), Duration::from_secs(10));
+    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(3));
 }
 
 /// A connection whose peer can be made to see that it did not end in good order.

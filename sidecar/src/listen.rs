@@ -120,6 +120,8 @@ mod tests {
 
         assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
         assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_secs(30));
-        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(Duration::from_secs(60)));
+        assert_eq!(accepted.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
+        assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 3);
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), None, "a peer may read when it likes");
     }
 }

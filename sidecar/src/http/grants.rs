@@ -18,16 +18,24 @@ pub(crate) const APP: Settings = Settings {
     pings: false,
     ping_interval: Duration::from_secs(10),
     ping_timeout: Duration::from_secs(20),
+    unread: None,
     refusal: bare,
 };
 
 /// For clients without an identity: what they have is bounded more closely.
-pub(crate) const STRANGER: Settings = Settings { connection_window: 2 * 1024 * 1024, max_heads: 768 * 1024, ..APP };
+pub(crate) const STRANGER: Settings =
+    Settings { connection_window: 2 * 1024 * 1024, max_heads: 768 * 1024, unread: Some(UNREAD), ..APP };
 
 /// For sidecars. Such a connection carries the calls of many clients: its window has room for all streams that one is given, so that none which
 /// nobody reads holds up another.
-pub(crate) const MESH: Settings =
-    Settings { max_head: MAX_HEAD + ADDED, max_heads: 8 * 1024 * 1024, max_resets: 20_000, pings: true, ..APP };
+pub(crate) const MESH: Settings = Settings {
+    max_head: MAX_HEAD + ADDED,
+    max_heads: 8 * 1024 * 1024,
+    max_resets: 20_000,
+    pings: true,
+    unread: Some(UNREAD_BY_SIDECAR),
+    ..APP
+};
 
 /// The same for one that carries HTTP/1 requests. Large bodies go over HTTP/1: the windows need not grow.
 pub(crate) const WRAPPED: Settings = Settings { grown_window: 0, ..MESH };
@@ -40,6 +48,12 @@ pub(crate) const TO_SIDECAR_WRAPPED: Settings = Settings { max_head: MAX_HEAD, .
 
 /// Streams that a peer may have open at once, once it uses those that it has at first.
 pub(crate) const MAX_STREAMS: u32 = 4096;
+
+/// How long a client without an identity may take nothing of what waits for it, which is 256 KiB and some more at most.
+const UNREAD: Duration = Duration::from_secs(15 * 60);
+
+/// The same for a sidecar, which reads whatever its app does: streams have windows of their own.
+const UNREAD_BY_SIDECAR: Duration = Duration::from_secs(60);
 
 /// A head, counted as RFC 9113 section 6.5.2 says.
 pub(crate) const MAX_HEAD: u32 = 256 * 1024;
@@ -84,6 +98,11 @@ mod tests {
                 CONNECTION_WINDOW / mib,
                 APP.stream_window / kib,
                 STRANGER.connection_window / mib
+            ),
+            format!(
+                "nothing of what waits for it | never for the application; {} min for a client without an identity; {} s",
+                UNREAD.as_secs() / 60,
+                UNREAD_BY_SIDECAR.as_secs()
             ),
             format!("before their responses begin | {} in a second |", APP.max_resets),
         ] {

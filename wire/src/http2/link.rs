@@ -43,6 +43,7 @@ pub(super) struct Link<I, W> {
     pings: bool,
     interval: Duration,
     timeout: Duration,
+    unread: Option<Duration>,
     readable: bool,
     /// So much waits to be written that nothing is read.
     full: bool,
@@ -67,6 +68,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
             pings: settings.pings,
             interval: settings.ping_interval,
             timeout: settings.ping_timeout,
+            unread: settings.unread,
             readable: true,
             full: false,
             stuck_since: None,
@@ -281,7 +283,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
         let now = Instant::now();
         if !self.io.is_stuck() {
             self.stuck_since = None;
-        } else if now - *self.stuck_since.get_or_insert(now) >= UNREAD {
+        } else if self.unread.is_some_and(|most| now - *self.stuck_since.get_or_insert(now) >= most) {
             self.break_off(&Error::Unread);
             return;
         }
@@ -368,5 +370,3 @@ const ROUNDS: usize = 32;
 const LINGER: Duration = Duration::from_secs(1);
 /// How long a frame, a header block or the first SETTINGS may take to come whole.
 const HALF: Duration = Duration::from_secs(10);
-/// How long a peer may take nothing of what waits for it: as long as the kernel waits for one that acknowledges nothing.
-const UNREAD: Duration = Duration::from_secs(60);

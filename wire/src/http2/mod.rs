@@ -75,6 +75,8 @@ pub struct Settings {
     pub ping_interval: Duration,
     /// After so much more silence it is not there.
     pub ping_timeout: Duration,
+    /// How long a peer may take nothing of what waits for it; `None`: as long as it likes.
+    pub unread: Option<Duration>,
     /// What a client is told whose request has a head that is too large.
     pub refusal: Refusal,
 }
@@ -93,6 +95,7 @@ impl Default for Settings {
             pings: true,
             ping_interval: Duration::from_secs(10),
             ping_timeout: Duration::from_secs(20),
+            unread: Some(Duration::from_secs(60)),
             refusal: bare,
         }
     }

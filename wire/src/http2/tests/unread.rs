@@ -42,9 +42,35 @@ where
     S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<AnyBody>> + Send + 'static,
 {
+    serve_with(Settings::default(), room, service)
+}
+
+fn serve_with<S, F>(settings: Settings, room: usize, service: S) -> Raw
+where
+    S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<AnyBody>> + Send + 'static,
+{
     let (near, far) = tokio::io::duplex(room);
-    let end = tokio::spawn(async move { serve(far, &Settings::default(), service, pending()).await });
+    let end = tokio::spawn(async move { serve(far, &settings, service, pending()).await });
     Raw { io: near, end }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_may_read_when_it_likes_keeps_its_connection() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let settings = Settings { unread: None, pings: false, ..Settings::default() };
+    let mut peer = serve_with(settings, 4 << 10, large_heads(&count));
+    peer.bytes(PREFACE).await;
+    peer.frame(SETTINGS, 0, 0, &[]).await;
+    for id in (1..20).step_by(2) {
+        peer.frame(HEADERS, END_BOTH, id, GET).await;
+    }
+
+    sleep(Duration::from_secs(3600)).await;
+
+    for _ in 0..10 {
+        assert!(peer.until(HEADERS).await.1.len() > HEAD_SIZE);
+    }
 }
 
 #[tokio::test(start_paused = true)]
