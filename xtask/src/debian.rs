@@ -48,12 +48,14 @@ pub(crate) const FOR_TESTS: &[Needed] = &[
     program("nginx", "nginx-light"),
     program("apache2", "apache2-bin"),
     program("haproxy", "haproxy"),
+    program("nats-server", "nats-server"),
     program("memcached", "memcached"),
     program("mosquitto", "mosquitto"),
     program("sshd", "openssh-server"),
     program("ssh-keygen", "openssh-client"),
     program("python3", "python3"),
     Needed { what: What::PythonModule("ensurepip"), package: "python3-venv" },
+    Needed { what: What::File("/usr/lib/python3/dist-packages/grpc"), package: "python3-grpcio" },
 ];
 
 /// What the mesh is compared with under attack, besides Envoy.

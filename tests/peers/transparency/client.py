@@ -1,6 +1,8 @@
 """What Python's http.client, urllib and smtplib see: `client.py SCENARIO HOST:PORT`."""
 
 import http.client
+import json
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -46,6 +48,23 @@ def urllib_error():
         print(error.code, error.reason)
 
 
+def nats():
+    with socket.create_connection(address.rsplit(":", 1), timeout=20) as connection:
+        lines = connection.makefile("rwb")
+        info = json.loads(lines.readline().removeprefix(b"INFO "))
+        print(info["proto"], info["max_payload"], info["headers"])
+        for command, answers in (
+            (b'CONNECT {"verbose":false,"echo":true}\r\nPING\r\n', 1),
+            (b"SUB a.* 1\r\nPUB a.b 5\r\nhello\r\n", 2),
+            (b"PING\r\n", 1),
+            (b"FROB\r\n", 1),
+        ):
+            lines.write(command)
+            lines.flush()
+            print([lines.readline() for _ in range(answers)])
+        print(lines.read())
+
+
 def broken():
     try:
         one("GET", "/break")
@@ -66,4 +85,5 @@ def broken():
     "urllib": urllib_get,
     "urllib-error": urllib_error,
     "broken": broken,
+    "nats": nats,
 }[scenario]()

@@ -65,6 +65,33 @@ pub fn java_client(server: SocketAddr) -> Result<Command, PeerError> {
     Ok(command)
 }
 
+/// grpcio's server, which has methods of all kinds.
+///
+/// # Errors
+/// When Debian's Python is missing.
+pub fn grpcio_server(listen: SocketAddr) -> Result<Command, PeerError> {
+    grpcio("serve", listen)
+}
+
+/// grpcio's client: one call of each kind, and some that fail.
+///
+/// # Errors
+/// When Debian's Python is missing.
+pub fn grpcio_client(server: SocketAddr) -> Result<Command, PeerError> {
+    grpcio("call", server)
+}
+
+fn grpcio(what: &str, address: SocketAddr) -> Result<Command, PeerError> {
+    // Another Python need not have Debian's modules.
+    let python = Path::new("/usr/bin/python3");
+    if !Path::new("/usr/lib/python3/dist-packages/grpc").exists() {
+        return Err(PeerError::Missing { program: "grpcio", install: "apt-get install python3-grpcio" });
+    }
+    let mut command = Command::new(python);
+    command.arg(file("grpcio.py")).args([what, &address.to_string()]);
+    Ok(command)
+}
+
 /// curl without progress.
 ///
 /// # Errors
@@ -134,6 +161,16 @@ pub fn haproxy(listen: SocketAddr, folder: &Path) -> Result<Command, PeerError> 
     Ok(command)
 }
 
+/// A NATS server.
+///
+/// # Errors
+/// When it is missing.
+pub fn nats(listen: SocketAddr) -> Result<Command, PeerError> {
+    let mut command = NATS.command()?;
+    command.args(["--addr", &listen.ip().to_string(), "--port", &listen.port().to_string()]);
+    Ok(command)
+}
+
 /// memcached.
 ///
 /// # Errors
@@ -194,6 +231,7 @@ const JAVA: Program = Program { name: "java", install: "apt-get install default-
 const NGINX: Program = Program { name: "nginx", install: "apt-get install nginx-light" };
 const APACHE: Program = Program { name: "apache2", install: "apt-get install apache2-bin" };
 const HAPROXY: Program = Program { name: "haproxy", install: "apt-get install haproxy" };
+const NATS: Program = Program { name: "nats-server", install: "apt-get install nats-server" };
 const MEMCACHED: Program = Program { name: "memcached", install: "apt-get install memcached" };
 const SSHD: Program = Program { name: "sshd", install: "apt-get install openssh-server" };
 const SSH_KEYGEN: Program = Program { name: "ssh-keygen", install: "apt-get install openssh-client" };

@@ -11,8 +11,8 @@ A program in the mesh sees what it would see without one, except for what this p
 
 A test suite checks this: it connects programs without a mesh, with a sidecar on both sides, and with a sidecar on one side, over both wire forms, in
 permissive and strict mode, and compares what each program saw: bytes, statuses, header fields, order, and how and when connections ended. A test fails when
-a difference is not on this page. The programs include curl, Node, Python, Java, grpc-go, nginx, Apache, HAProxy, PostgreSQL, MariaDB, Redis, memcached, SSH, SMTP, MQTT and
-WebSocket libraries. `cargo xtask test --only transparency` runs the suite. This page is generated from its list.
+a difference is not on this page. The programs include curl, Node, Python, Java, grpc-go, grpcio, nginx, Apache, HAProxy, PostgreSQL, MariaDB, Redis, memcached, NATS, SSH, SMTP,
+MQTT and WebSocket libraries. `cargo xtask test --only transparency` runs the suite. This page is generated from its list.
 
 ## Differences by design
 ";

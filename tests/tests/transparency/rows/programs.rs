@@ -3,7 +3,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use outrigger_tests::peers::transparency::{memcached, mosquitto, sshd};
+use outrigger_tests::peers::transparency::{
+    grpcio_client, grpcio_server, memcached, mosquitto, nats, python_client, sshd,
+};
 use outrigger_tests::peers::{grpc, mariadb, postgres, redis, smtp, websocket};
 
 use crate::peer::Peer;
@@ -134,13 +136,25 @@ fn call(case: &'static str) -> Row {
 }
 
 #[test]
-fn grpc_and_websockets() {
+fn grpc_nats_and_websockets() {
     compare(vec![
         Scene {
             name: "grpc-go",
             server: Server::Program(|listen, _| grpc::server(listen.port())),
             http: true,
             rows: grpc::CASES.iter().filter(|case| **case != RACES).map(|case| call(case)).collect(),
+        },
+        Scene {
+            name: "nats",
+            server: Server::Program(|listen, _| nats(listen)),
+            http: false,
+            rows: vec![Row::program("publishes to itself", |server| python_client(server, "nats"))],
+        },
+        Scene {
+            name: "grpcio",
+            server: Server::Program(|listen, _| grpcio_server(listen)),
+            http: true,
+            rows: vec![Row::program("calls", grpcio_client)],
         },
         Scene {
             name: "gorilla/websocket",
