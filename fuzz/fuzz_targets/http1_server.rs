@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| outrigger_fuzz::http1::server::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| outrigger_fuzz::variants::run(data, outrigger_fuzz::http1::server::run));

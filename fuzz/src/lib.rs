@@ -26,3 +26,4 @@ pub mod saved;
 pub mod script;
 #[cfg(feature = "mesh")]
 pub mod sync;
+pub mod variants;

@@ -1,7 +1,6 @@
 //! `cargo xtask fuzz`: builds the fuzz targets and runs them, each for a while. It needs a nightly toolchain and nothing else: the flags are
 //! those of cargo-fuzz, whose program need not be installed, and `fuzz/` is laid out for it as well.
 
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -23,9 +22,10 @@ pub(crate) struct Args {
     /// Time for each target, in seconds; 0 runs the inputs of the corpus once and looks for no others.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     seconds: u32,
-    /// Seed of the random choices: the same corpus, program and seed give the same inputs in the same order [default: another each time]
-    #[arg(long, value_name = "NUMBER")]
-    seed: Option<NonZeroU32>,
+    /// Runs each input of the corpus, and so many variants of it that are the same each time, instead of fuzzing; a target whose inputs take long
+    /// runs fewer.
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["seconds", "minimise"])]
+    variants: Option<u32>,
     /// Targets that run at the same time [default: one per core]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -51,6 +51,9 @@ const MAX_LENGTH: u32 = 4096;
 
 /// An input that takes longer is a find, seconds.
 const TIMEOUT: u32 = 20;
+
+/// Targets whose inputs take so many times as long as those of others.
+const SLOW: [(&str, u32); 3] = [("http1_writer", 4), ("replay", 8), ("http2_schedule", 40)];
 
 /// Memory beyond which an input is a find, MiB.
 const MEMORY: u32 = 2048;
@@ -79,7 +82,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let reports = in_turns(&wanted, jobs, |target| {
         let place = Place::new(&home, target, &programs);
-        if args.minimise { place.minimise() } else { place.fuzz(args.seconds, args.seed) }
+        match args.variants {
+            Some(wanted) => place.variants(wanted),
+            None if args.minimise => place.minimise(),
+            None => place.fuzz(args.seconds),
+        }
     });
     report::finish(&reports)
 }
@@ -185,16 +192,26 @@ impl<'a> Place<'a> {
         Ok(command)
     }
 
-    fn fuzz(&self, seconds: u32, seed: Option<NonZeroU32>) -> Report {
+    fn fuzz(&self, seconds: u32) -> Report {
         let output = self.command().and_then(|mut command| {
             // To libFuzzer, no time is time without end.
             let bound = if seconds == 0 { "-runs=0".to_owned() } else { format!("-max_total_time={seconds}") };
             command.args([bound, "-print_final_stats=1".to_owned()]);
-            command.args(seed.map(|seed| format!("-seed={seed}")));
             command.arg(self.found()).arg(self.corpus());
             report::timed(&mut command)
         });
         Report::read(self.target, output)
+    }
+
+    fn variants(&self, wanted: u32) -> Report {
+        let slow = SLOW.iter().find(|(target, _)| *target == self.target);
+        let count = slow.map_or(wanted, |(_, times)| wanted / times);
+        let output = self.command().and_then(|mut command| {
+            command.env("OUTRIGGER_FUZZ_VARIANTS", count.to_string()).env("OUTRIGGER_FUZZ_CRASHES", self.crashes());
+            report::timed(command.args(["-runs=0", "-print_final_stats=1"]).arg(self.corpus()))
+        });
+        // libFuzzer knows of no variants.
+        Report::read(self.target, output).times(u64::from(count) + 1)
     }
 
     /// Makes the smallest corpus that covers what the present one and the new inputs cover.

@@ -78,6 +78,12 @@ impl Report {
         report
     }
 
+    /// Each execution stands for so many.
+    pub(crate) const fn times(mut self, runs: u64) -> Self {
+        self.executions *= runs;
+        self
+    }
+
     /// Says what came of it.
     pub(crate) fn show(&self) {
         let Self { target, executions, features, new, took, .. } = self;
