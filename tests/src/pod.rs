@@ -56,7 +56,13 @@ impl Pod {
         option("--token-file", folder.join("token").display().to_string());
         option("--state-dir", folder.join("state").display().to_string());
         option("--log-filter", "info,outrigger_sidecar=debug".to_owned());
-        all.extend(args.iter().map(|arg| (*arg).to_owned()));
+        for arg in args {
+            // One that is given takes the place of the tests' own.
+            if let Some(at) = all.iter().position(|own| own == arg && own.starts_with("--")) {
+                all.drain(at..at + 2);
+            }
+            all.push((*arg).to_owned());
+        }
         let mut pod = Self { sidecar: None, namespace, name: name.to_owned(), args: all, folder, uid: None };
         match exempt {
             Exempt::Mark => {
@@ -78,20 +84,29 @@ impl Pod {
 
     /// Starts the sidecar (again), without waiting.
     pub fn start_sidecar(&mut self) {
+        let (program, args) = self.program();
         let mut command = match self.uid {
-            None => Command::new(binary()),
+            None => Command::new(program),
             Some(uid) => {
                 // The target folder may be closed to that user.
                 let copy = self.folder.join("outrigger");
-                std::fs::copy(binary(), &copy).expect("the test's folder has room for the binary");
+                std::fs::copy(program, &copy).expect("the test's folder has room for the binary");
                 let mut command = Command::new(copy);
                 std::os::unix::process::CommandExt::uid(&mut command, uid);
                 command
             }
         };
-        command.args(&self.args);
+        command.args(args);
         let name = format!("sidecar-{}", self.name);
         self.sidecar = Some(Process::start(&name, &self.namespace, &self.folder, &mut command));
+    }
+
+    /// What runs the sidecar: the binary that has all, or a sidecar's own of another profile, which has no subcommand `sidecar`.
+    fn program(&self) -> (PathBuf, &[String]) {
+        match std::env::var_os("OUTRIGGER_POD_SIDECAR_BIN") {
+            Some(sidecar) => (sidecar.into(), &self.args[1..]),
+            None => (binary(), &self.args),
+        }
     }
 
     /// Ends the sidecar and starts it again, by a shell that runs `first`: what limits the process. `settings` take the place
@@ -107,8 +122,9 @@ impl Pod {
             }
         }
         self.sidecar = None;
+        let (program, args) = self.program();
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("{first}; exec \"$0\" \"$@\"")]).arg(binary()).args(&self.args);
+        command.args(["-c", &format!("{first}; exec \"$0\" \"$@\"")]).arg(program).args(args);
         let name = format!("sidecar-{}", self.name);
         self.sidecar = Some(Process::start(&name, &self.namespace, &self.folder, &mut command));
         self.ready();

@@ -51,15 +51,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Attack::Slow => "slow-clients",
         Attack::Websocket => "websocket",
     };
-    let sidecar = match args.attack {
-        Attack::Desync | Attack::Websocket => programs.clone(),
-        Attack::Floods | Attack::Slow => shipped::build(&root, "release", &["outrigger-sidecar"], &[])?,
-    };
     let page = args.page.clone().unwrap_or_else(|| root.join(format!("docs/security/{name}.md")));
     let mut attack = Command::new(programs.join("attack"));
     attack.arg(name).arg(std::path::absolute(page)?).env("OUTRIGGER_ENVOY", envoy);
     attack.env("OUTRIGGER_BIN", programs.join("outrigger"));
-    step::run(attack.env("OUTRIGGER_SIDECAR_BIN", sidecar.join("outrigger-sidecar")))
+    if matches!(args.attack, Attack::Floods | Attack::Slow) {
+        let release = shipped::build(&root, "release", &["outrigger-sidecar"], &[])?;
+        attack.env("OUTRIGGER_POD_SIDECAR_BIN", release.join("outrigger-sidecar"));
+    }
+    step::run(&mut attack)
 }
 
 /// The path of Envoy's binary; installs it when the cache has none.

@@ -2,6 +2,13 @@
 
 use std::time::Duration;
 
+use outrigger_tests::{Mesh, Pod};
+
+/// A pod whose sidecar logs what it logs by default, and not all that a test may want to know.
+pub(crate) fn pod(mesh: &mut Mesh, name: &str, app: &str) -> Pod {
+    mesh.pod_with(name, app, "", &["--access-log", "errors", "--log-filter", "info"])
+}
+
 /// The 99th percentile of what is sorted.
 pub(crate) fn p99(took: &[Duration]) -> Duration {
     took[took.len() * 99 / 100]
