@@ -453,6 +453,8 @@ pub struct Endpoints {
     pub endpoints: Vec<Endpoint>,
     /// How requests are spread over those of all shards; only the first shard says.
     pub policy: Option<TrafficPolicy>,
+    /// How long a client keeps its endpoint after it last used it (a Service's `sessionAffinity: ClientIP`); only the first shard says.
+    pub affinity: Option<Duration>,
 }
 
 impl TryFrom<wire::Endpoints> for Endpoints {
@@ -460,7 +462,8 @@ impl TryFrom<wire::Endpoints> for Endpoints {
 
     fn try_from(w: wire::Endpoints) -> Result<Self, Invalid> {
         let policy = w.policy.map(TrafficPolicy::try_from).transpose().map_err(|e| e.within("policy"))?;
-        Ok(Self { endpoints: each("endpoints", w.endpoints)?, policy })
+        let affinity = (w.affinity_seconds > 0).then(|| Duration::from_secs(w.affinity_seconds.into()));
+        Ok(Self { endpoints: each("endpoints", w.endpoints)?, policy, affinity })
     }
 }
 

@@ -11,6 +11,7 @@ mod client_hello;
 mod learned;
 mod prefixed;
 mod sniff;
+mod watch;
 
 use std::future::pending;
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub(crate) use client_hello::mesh_hello;
 pub(crate) use learned::Learned;
 pub(crate) use prefixed::Prefixed;
 pub(crate) use sniff::{Verdict, sniff};
+pub(crate) use watch::{Late, Passed, watch};
 
 use crate::connect::Reset;
 use crate::error::ProxyError;

@@ -7,9 +7,9 @@
 //! HTTP, per request: observe ▸ respond ▸ hygiene ▸ 10 connect ─▶ app        bytes, once: 10 connect ▸ copy
 //! ```
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use outrigger_identity::{Alpn, Peer, peer_of};
@@ -24,7 +24,7 @@ use tower::ServiceBuilder;
 use crate::admission::Place;
 use crate::balance::Endpoint;
 use crate::connect::{Io, Reset};
-use crate::detect::{self, Detected, Learned, Prefixed, Sides};
+use crate::detect::{self, Detected, Late, Learned, Passed, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{
     Admit, Asserted, ClientNames, Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To,
@@ -64,34 +64,33 @@ pub(crate) async fn serve(
     if policy.mode == InboundMode::Strict {
         // Nothing is dialled and nothing answered before the peer has proved who it is.
         return match timeout(HANDSHAKE, detect::mesh_hello(&mut io)).await {
-            Ok(true) => serve_meshed(worker, io, app, &policy.learned, (address, place)).await,
+            Ok(true) => serve_meshed(worker, io, app, &policy, (address, place)).await,
             Ok(false) | Err(_) => {
                 let detail = format!("{address} came without mesh TLS to port {}, whose mode is strict", app.port());
                 Err(ProxyError::new(ErrorCode::TlsProtocol, detail))
             }
         };
     }
-    let endpoint = worker.store.app(app);
     let open = async || worker.to_app.plain(app).await;
     let caller = Arc::new(Caller { peer: None, address, place: place.clone() });
     // A meshed peer comes with TLS, whatever the app's port carries: only HTTP can be told without a look.
-    let opaque = matches!(policy.protocol, Protocol::Opaque | Protocol::Tls);
+    let opaque = policy.is_opaque();
     let declared = if opaque { Protocol::Detect } else { policy.protocol };
     let sides = Sides { learned: &policy.learned, has_routes: false, hello: detect::HELLO };
     let detected = detect::detect(&mut io, declared, sides, open).await;
     match detected.inspect_err(|_| io.reset_when_dropped())? {
         // 4
-        Detected::Http1 | Detected::Http2 if opaque => serve_bytes(&worker, io, app, None, &caller).await,
+        Detected::Http1 | Detected::Http2 if opaque => serve_bytes(worker, io, app, None, caller, &policy).await,
         Detected::Tls(dialled) => {
             if detect::mesh_hello(&mut io).await {
                 drop(dialled);
-                return serve_meshed(worker, io, app, &policy.learned, (address, place)).await;
+                return serve_meshed(worker, io, app, &policy, (address, place)).await;
             }
-            serve_bytes(&worker, io, app, dialled, &caller).await // the app's own TLS
+            serve_bytes(worker, io, app, dialled, caller, &policy).await // the app's own TLS
         }
-        Detected::Opaque(dialled) => serve_bytes(&worker, io, app, dialled, &caller).await,
-        Detected::Http1 => serve_http(worker, io, To::App(endpoint), caller, Version::Http1, Version::Http1).await,
-        Detected::Http2 => serve_http(worker, io, To::App(endpoint), caller, Version::Http2, Version::Http2).await,
+        Detected::Opaque(dialled) => serve_bytes(worker, io, app, dialled, caller, &policy).await,
+        Detected::Http1 => serve_http(worker, io, app, caller, Version::Http1, Version::Http1).await,
+        Detected::Http2 => serve_http(worker, io, app, caller, Version::Http2, Version::Http2).await,
         Detected::Closed => Ok(()),
     }
 }
@@ -101,21 +100,21 @@ async fn serve_meshed(
     worker: Arc<Worker>,
     io: Prefixed<TcpStream>,
     app: SocketAddr,
-    learned: &Learned,
+    policy: &PortPolicy,
     (address, place): (SocketAddr, Arc<Place>),
 ) -> Result<(), ProxyError> {
     let (io, peer, alpn) = accept_tls(&worker, io, address).await?; // 5
+    let io = Prefixed::new(io);
     place.meshed();
     let caller = Arc::new(Caller { peer: Some(peer), address, place });
-    let to = To::App(worker.store.app(app));
     if alpn != Alpn::Opaque {
-        learned.http();
+        policy.learned.http();
     }
     match alpn {
-        Alpn::Http1 => serve_http(worker, io, to, caller, Version::Http1, Version::Http1).await,
-        Alpn::Http2 => serve_http(worker, io, to, caller, Version::Http2, Version::Http2).await,
-        Alpn::Http1InHttp2 => serve_http(worker, io, to, caller, Version::Http2, Version::Http1).await,
-        Alpn::Opaque => serve_bytes(&worker, io, app, None, &caller).await,
+        Alpn::Http1 => serve_http(worker, io, app, caller, Version::Http1, Version::Http1).await,
+        Alpn::Http2 => serve_http(worker, io, app, caller, Version::Http2, Version::Http2).await,
+        Alpn::Http1InHttp2 => serve_http(worker, io, app, caller, Version::Http2, Version::Http1).await,
+        Alpn::Opaque => serve_bytes(worker, io, app, None, caller, policy).await,
     }
 }
 
@@ -127,7 +126,7 @@ async fn accept_tls(
     let own = worker.tls.ready().await?;
     // Boxed: a connection's task is as large as all that it ever holds, and keeps that size as long as it lives.
     let accepted = timeout(HANDSHAKE, Box::pin(tls::accept(own.server.clone(), io))).await;
-    let accepted = accepted.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+    let accepted = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let io = accepted.map_err(|error| ProxyError::handshake(address, &error))?;
     let refused = |why: &str| ProxyError::new(ErrorCode::TlsProtocol, format!("{address}: {why}"));
     let leaf = io.peer_certificates().and_then(<[_]>::first).ok_or_else(|| refused("no certificate"))?;
@@ -140,7 +139,7 @@ async fn accept_tls(
 async fn serve_http<I>(
     worker: Arc<Worker>,
     io: I,
-    to: To,
+    app: SocketAddr,
     caller: Arc<Caller>,
     version: Version,
     app_version: Version,
@@ -148,11 +147,11 @@ async fn serve_http<I>(
 where
     I: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
 {
-    let to = match to {
+    let to = To::App(match app_version {
         // Clients of HTTP/2 do not share connections to the app, where one could use up what all have: each has its own, as without the mesh.
-        To::App(app) if app_version == Version::Http2 => To::App(Arc::new(Endpoint::local(app.address, 1))),
-        to => to,
-    };
+        Version::Http2 => Arc::new(Endpoint::local(app, 1)),
+        Version::Http1 => worker.store.app(app),
+    });
     let asserted = Asserted::inbound(worker.client_cert_headers);
     let client = ClientNames::of(worker.client_headers, &caller);
     let stack = ServiceBuilder::new()
@@ -170,38 +169,80 @@ where
     Server { worker, direction: Direction::Inbound, to, caller: Some(caller), version, settings }.serve(io, stack).await
 }
 
-/// Copies bytes to the app and back.
+/// Copies bytes to the app and back. What turns out to be HTTP is served as that, unless the port is declared to carry something else: a
+/// client does not choose whether its requests are looked at.
 async fn serve_bytes<I>(
-    worker: &Worker,
-    io: I,
+    worker: Arc<Worker>,
+    mut io: Prefixed<I>,
     app: SocketAddr,
     dialled: Option<Prefixed<Io>>,
-    caller: &Arc<Caller>,
+    caller: Arc<Caller>,
+    policy: &PortPolicy,
 ) -> Result<(), ProxyError>
 where
-    I: AsyncRead + AsyncWrite + Reset + Unpin,
+    I: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
 {
     // Before the app is bothered, when it is the client that has spoken.
     if caller.peer.is_none() && dialled.is_none() {
         caller.place.stranger()?;
     }
-    let dialled = match dialled {
+    let mut dialled = match dialled {
         Some(dialled) => dialled,
         None => {
             let opened = worker.to_app.plain(app).await; // 10
             Prefixed::new(opened.inspect_err(|_| io.reset_when_dropped())?)
         }
     };
-    let record = worker.telemetry.tcp_inbound(caller.clone(), app);
-    let unheard = AtomicBool::new(caller.peer.is_none());
-    let count = |way, bytes| {
-        if way == Way::There && unheard.load(Ordering::Relaxed) && unheard.swap(false, Ordering::Relaxed) {
-            // Too late to refuse it: the app has seen it, and is served by what it said.
-            let _ = caller.place.stranger();
-        }
-        record.copied(way, bytes);
+    let mut passed = Passed::default();
+    let watched = match policy.is_opaque() {
+        true => Ok(None),
+        false => detect::watch(&mut io, &mut dialled, &mut passed).await.map(Some),
     };
-    let copied = tcp::copy(io, dialled, count).await;
+    let late = match watched {
+        Ok(Some(Late::Http1)) => Some(Version::Http1),
+        Ok(Some(Late::Http2)) => Some(Version::Http2),
+        _ => None,
+    };
+    if let Some(version) = late {
+        drop(dialled);
+        policy.learned.http();
+        return serve_http(worker, io, app, caller, version, version).await;
+    }
+    let record = worker.telemetry.tcp_inbound(caller.clone(), app);
+    record.copied(Way::There, passed.there);
+    record.copied(Way::Back, passed.back);
+    let mut first_line = match watched {
+        Ok(Some(Late::Bytes(line))) => Some(line),
+        Ok(_) => None,
+        Err(error) => {
+            io.reset_when_dropped();
+            dialled.reset_when_dropped();
+            record.end(Err(error));
+            return Ok(());
+        }
+    };
+    let mut unheard = caller.peer.is_none();
+    let see = |way, bytes: &[u8]| {
+        if way == Way::There {
+            if unheard {
+                unheard = false;
+                // Too late to refuse it: the app has seen it, and is served by what it said.
+                let _ = caller.place.stranger();
+            }
+            if let Some(line) = &mut first_line {
+                match line.read(bytes) {
+                    Some(true) => {
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, "a request line that is too long"));
+                    }
+                    Some(false) => first_line = None,
+                    None => {}
+                }
+            }
+        }
+        record.copied(way, bytes.len());
+        Ok(())
+    };
+    let copied = tcp::copy(io, dialled, see).await;
     record.end(copied);
     Ok(())
 }
@@ -211,4 +252,11 @@ pub(crate) struct PortPolicy {
     pub(crate) mode: InboundMode,
     pub(crate) protocol: Protocol,
     pub(crate) learned: Arc<Learned>,
+}
+
+impl PortPolicy {
+    /// Whether the port is declared to carry something else than HTTP.
+    fn is_opaque(&self) -> bool {
+        matches!(self.protocol, Protocol::Opaque | Protocol::Tls)
+    }
 }

@@ -155,7 +155,11 @@ fn tcp_backend(target: &Target) -> Result<(Arc<Backend>, Option<Arc<Rule>>), Pro
 
 async fn serve_bytes(worker: &Worker, io: Prefixed<TcpStream>, peer: Prefixed<Io>, via: Via) -> Result<(), ProxyError> {
     let record = worker.telemetry.tcp_outbound(via);
-    let copied = tcp::copy(io, peer, |way, bytes| record.copied(way, bytes)).await;
+    let copied = tcp::copy(io, peer, |way, bytes| {
+        record.copied(way, bytes.len());
+        Ok(())
+    })
+    .await;
     record.end(copied);
     Ok(())
 }

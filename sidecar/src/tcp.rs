@@ -35,12 +35,16 @@ pub(crate) enum Way {
 }
 
 /// Copies both ways until both sides have ended. One side's end is passed on and the other goes on (half-close).
-/// `count` hears of every chunk, so that long connections are seen while they live.
+/// `see` is shown every chunk before it is written, so that long connections are seen while they live; its error ends the connection.
 ///
 /// # Errors
-/// The first error of either side. Both then end with a reset: bytes that were cut off must not look like all there was, neither to an app
+/// The first error of either side, or of `see`. Both then end with a reset: bytes that were cut off must not look like all there was, neither to an app
 /// nor, as TLS without `close_notify`, to a peer's sidecar. What a side said before it took no more bytes arrives: it may say why.
-pub(crate) async fn copy<A, B>(mut a: A, mut b: B, count: impl Fn(Way, usize)) -> io::Result<()>
+pub(crate) async fn copy<A, B>(
+    mut a: A,
+    mut b: B,
+    mut see: impl FnMut(Way, &[u8]) -> io::Result<()>,
+) -> io::Result<()>
 where
     A: AsyncRead + AsyncWrite + Reset + Unpin,
     B: AsyncRead + AsyncWrite + Reset + Unpin,
@@ -48,9 +52,9 @@ where
     let mut there = OneWay::default();
     let mut back = OneWay::default();
     let copied = poll_fn(|cx| {
-        let first = there.poll(cx, &mut a, &mut b, |bytes| count(Way::There, bytes));
+        let first = there.poll(cx, &mut a, &mut b, |bytes| see(Way::There, bytes));
         let first = first.map_err(|broken| (Way::There, broken))?;
-        let second = back.poll(cx, &mut b, &mut a, |bytes| count(Way::Back, bytes));
+        let second = back.poll(cx, &mut b, &mut a, |bytes| see(Way::Back, bytes));
         let second = second.map_err(|broken| (Way::Back, broken))?;
         ready!(first);
         ready!(second);
@@ -60,8 +64,8 @@ where
     let Err((way, broken)) = copied else { return Ok(()) };
     if let Broken::Writer(_) = broken {
         let last_words = poll_fn(|cx| match way {
-            Way::There => back.poll_last_words(cx, &mut b, &mut a, |bytes| count(Way::Back, bytes)),
-            Way::Back => there.poll_last_words(cx, &mut a, &mut b, |bytes| count(Way::There, bytes)),
+            Way::There => back.poll_last_words(cx, &mut b, &mut a, |bytes| see(Way::Back, bytes)),
+            Way::Back => there.poll_last_words(cx, &mut a, &mut b, |bytes| see(Way::There, bytes)),
         });
         // Rare, and no part of every connection's future.
         let _ = Box::pin(tokio::time::timeout(LAST_WORDS, last_words)).await;
@@ -111,7 +115,7 @@ impl OneWay {
         cx: &mut Context<'_>,
         reader: &mut R,
         writer: &mut W,
-        count: impl Fn(usize),
+        mut see: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Poll<Result<(), Broken>>
     where
         R: AsyncRead + Unpin,
@@ -128,9 +132,9 @@ impl OneWay {
                 }
                 End::Open => {}
             }
-            let step = SCRATCH.with_borrow_mut(|scratch| self.poll_chunk(cx, reader, writer, scratch));
+            let step = SCRATCH.with_borrow_mut(|scratch| self.poll_chunk(cx, reader, writer, scratch, &mut see));
             match step {
-                Poll::Ready(result) => count(result?),
+                Poll::Ready(result) => result?,
                 Poll::Pending => {
                     if self.unflushed {
                         ready!(Pin::new(&mut *writer).poll_flush(cx)).map_err(Broken::Writer)?;
@@ -151,7 +155,7 @@ impl OneWay {
         cx: &mut Context<'_>,
         reader: &mut R,
         writer: &mut W,
-        count: impl Fn(usize),
+        mut see: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Poll<Result<(), Broken>>
     where
         R: AsyncRead + Unpin,
@@ -160,26 +164,26 @@ impl OneWay {
         loop {
             ready!(self.poll_write_kept(cx, writer))?;
             let step = match self.end {
-                End::Open => SCRATCH.with_borrow_mut(|scratch| self.poll_chunk(cx, reader, writer, scratch)),
+                End::Open => SCRATCH.with_borrow_mut(|scratch| self.poll_chunk(cx, reader, writer, scratch, &mut see)),
                 End::Read | End::Passed => Poll::Ready(Err(Broken::Reader(io::ErrorKind::UnexpectedEof.into()))),
             };
-            if let Poll::Ready(Ok(bytes)) = step {
-                count(bytes);
+            if let Poll::Ready(Ok(())) = step {
                 continue;
             }
             ready!(Pin::new(&mut *writer).poll_flush(cx)).map_err(Broken::Writer)?;
-            return step.map_ok(|_| ());
+            return step;
         }
     }
 
-    /// Reads and writes what was read; returns how much.
+    /// Reads and writes what was read.
     fn poll_chunk<R, W>(
         &mut self,
         cx: &mut Context<'_>,
         reader: &mut R,
         writer: &mut W,
         scratch: &mut [u8],
-    ) -> Poll<Result<usize, Broken>>
+        see: &mut impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Poll<Result<(), Broken>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -208,8 +212,9 @@ impl OneWay {
         }
         let filled = buffer.filled();
         if filled.is_empty() {
-            return if pending { Poll::Pending } else { Poll::Ready(Ok(0)) };
+            return if pending { Poll::Pending } else { Poll::Ready(Ok(())) };
         }
+        see(filled).map_err(Broken::Reader)?;
         let mut written = 0;
         while written < filled.len() {
             match Pin::new(&mut *writer).poll_write(cx, &filled[written..]).map_err(Broken::Writer)? {
@@ -222,7 +227,7 @@ impl OneWay {
             }
         }
         self.unflushed = true;
-        Poll::Ready(Ok(filled.len()))
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write_kept<W>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Poll<Result<(), Broken>>
@@ -262,7 +267,7 @@ mod tests {
     async fn carries_all_bytes_both_ways_and_passes_each_end_on() {
         let (mut client, a) = duplex(1000);
         let (mut server, b) = duplex(700);
-        let copying = tokio::spawn(copy(a, b, |_, _| {}));
+        let copying = tokio::spawn(copy(a, b, |_, _| Ok(())));
         let data: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
 
         let expected = data.clone();
@@ -294,7 +299,7 @@ mod tests {
     #[tokio::test]
     async fn a_reset_of_one_side_reaches_the_other_as_a_reset() {
         let ((client, a), (mut server, b)) = (connected().await, connected().await);
-        let copying = tokio::spawn(copy(a, b, |_, _| {}));
+        let copying = tokio::spawn(copy(a, b, |_, _| Ok(())));
         server.write_all(b"half of an answer").await.unwrap();
         let mut half = [0; 17];
         let mut client = client;
@@ -319,7 +324,7 @@ mod tests {
         drop(server);
         b.ready(tokio::io::Interest::ERROR).await.unwrap();
 
-        let copying = tokio::spawn(copy(a, b, |_, _| {}));
+        let copying = tokio::spawn(copy(a, b, |_, _| Ok(())));
 
         let mut heard = Vec::new();
         let end = client.read_to_end(&mut heard).await;
@@ -335,7 +340,7 @@ mod tests {
         let mut way = OneWay::default();
 
         poll_fn(|cx| {
-            assert!(way.poll(cx, &mut a, &mut b, |_| {}).is_pending());
+            assert!(way.poll(cx, &mut a, &mut b, |_| Ok(())).is_pending());
             Poll::Ready(())
         })
         .await;

@@ -27,6 +27,7 @@ pub(super) fn shards(snapshot: &Snapshot, port: &ServicePort) -> Option<Arc<[Res
         let mut shards = split(endpoints);
         if let Some(first) = shards.first_mut() {
             first.policy = policy::of_backend(snapshot, service, service_port);
+            first.affinity_seconds = service.affinity_seconds;
         }
         shards.iter().map(encode).collect()
     }))

@@ -504,6 +504,9 @@ pub struct Endpoints {
     /// in shard 0 only; what counts where an endpoint is picked: all but `fault`
     #[prost(message, optional, tag = "2")]
     pub policy: ::core::option::Option<TrafficPolicy>,
+    /// in shard 0 only; how long a client keeps its endpoint after it last used it (sessionAffinity: ClientIP); 0: it does not
+    #[prost(uint32, tag = "3")]
+    pub affinity_seconds: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TrafficPolicy {

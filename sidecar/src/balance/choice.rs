@@ -30,6 +30,11 @@ impl Choice {
         }
     }
 
+    /// Whether it is the request that says which.
+    pub(super) fn is_by_hash(&self) -> bool {
+        matches!(self, Self::Hash(_))
+    }
+
     /// Chooses among at least two.
     pub(super) fn pick<'e>(
         &self,
@@ -70,7 +75,7 @@ fn find_usable<'e>(many: &'e [Arc<Endpoint>], at: usize, avoid: Option<&Arc<Endp
     from.iter().chain(before).find(|endpoint| usable(endpoint, avoid))
 }
 
-fn usable(endpoint: &Arc<Endpoint>, avoid: Option<&Arc<Endpoint>>) -> bool {
+pub(super) fn usable(endpoint: &Arc<Endpoint>, avoid: Option<&Arc<Endpoint>>) -> bool {
     !endpoint.ejected() && !is(endpoint, avoid)
 }
 

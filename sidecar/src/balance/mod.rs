@@ -2,6 +2,7 @@
 //! wait (peak-EWMA latency times requests in flight), unless a policy wants another choice. An endpoint that keeps
 //! failing is left out for a while.
 
+mod affinity;
 mod choice;
 mod crowd;
 mod ejection;
@@ -29,6 +30,7 @@ pub(crate) use pool::{Http1, Lease, Pool, Room, Sender};
 
 use crate::error::ProxyError;
 use crate::http::Budget;
+use affinity::Affinity;
 use limit::Counts;
 
 /// The endpoints of one service's port (or one workload's), with what is known of them.
@@ -49,6 +51,7 @@ const MAX_REFUSED: Duration = Duration::from_secs(2);
 struct Members {
     endpoints: Vec<Arc<Endpoint>>,
     policy: Option<Arc<Policy>>,
+    affinity: Option<Arc<Affinity>>,
 }
 
 /// What a TrafficPolicy asks for, ready for use.
@@ -90,15 +93,16 @@ impl Backend {
             name,
             budget: Budget::default(),
             mirrored: AtomicU32::new(0),
-            members: ArcSwap::from_pointee(Members { endpoints, policy: None }),
+            members: ArcSwap::from_pointee(Members { endpoints, policy: None, affinity: None }),
             counts: Arc::default(),
         }
     }
 
     /// Puts the new endpoints in force. The caller keeps the objects of those that stay, with their connections.
     pub(crate) fn replace(&self, endpoints: Vec<Arc<Endpoint>>) {
-        let policy = self.members.load().policy.clone();
-        self.members.store(Arc::new(Members { endpoints, policy }));
+        let now = self.members.load();
+        let (policy, affinity) = (now.policy.clone(), now.affinity.clone());
+        self.members.store(Arc::new(Members { endpoints, policy, affinity }));
     }
 
     /// Puts a policy in force, or none; `own` is the workload that keeps to it.
@@ -108,8 +112,20 @@ impl Backend {
             let choice = Choice::new(load_balancer, own);
             Arc::new(Policy { name, choice, ejection: ejection.map(Ejection::new), limits })
         });
-        let endpoints = self.endpoints();
-        self.members.store(Arc::new(Members { endpoints, policy }));
+        let now = self.members.load();
+        let (endpoints, affinity) = (now.endpoints.clone(), now.affinity.clone());
+        self.members.store(Arc::new(Members { endpoints, policy, affinity }));
+    }
+
+    /// Has the workload keep its endpoint until it has not used it for so long, or not.
+    pub(crate) fn set_affinity(&self, timeout: Option<Duration>) {
+        let now = self.members.load();
+        if now.affinity.as_ref().map(|affinity| affinity.timeout) == timeout {
+            return;
+        }
+        let (endpoints, policy) = (now.endpoints.clone(), now.policy.clone());
+        let affinity = timeout.map(|timeout| Arc::new(Affinity::new(timeout)));
+        self.members.store(Arc::new(Members { endpoints, policy, affinity }));
     }
 
     pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
@@ -143,9 +159,11 @@ impl Backend {
                 return Err(ProxyError::new(ErrorCode::DestinationUnavailable, detail));
             }
             [only] => only,
-            many => match &members.policy {
-                Some(policy) => policy.choice.pick(many, avoid, request),
-                None => choice::least_request(many, avoid),
+            many => match &members.affinity {
+                Some(affinity) if !members.policy.as_ref().is_some_and(|policy| policy.choice.is_by_hash()) => {
+                    affinity.pick(many, avoid, || members.choose(many, avoid, request))
+                }
+                _ => members.choose(many, avoid, request),
             },
         };
         Ok(Picked { endpoint: endpoint.clone(), policy: members.policy.clone() })
@@ -192,6 +210,21 @@ impl Backend {
     /// Says whether there is an endpoint that is not left out.
     pub(crate) fn has_usable(&self) -> bool {
         self.members.load().endpoints.iter().any(|endpoint| !endpoint.ejected())
+    }
+}
+
+impl Members {
+    /// Chooses among at least two.
+    fn choose<'e>(
+        &self,
+        many: &'e [Arc<Endpoint>],
+        avoid: Option<&Arc<Endpoint>>,
+        request: Option<&request::Parts>,
+    ) -> &'e Arc<Endpoint> {
+        match &self.policy {
+            Some(policy) => policy.choice.pick(many, avoid, request),
+            None => choice::least_request(many, avoid),
+        }
     }
 }
 

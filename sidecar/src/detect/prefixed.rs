@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::connect::Reset;
 
 /// Bytes looked at before a reader takes over; bounds what a silent or odd client can make us hold.
-const LIMIT: usize = 16 * 1024;
+pub(super) const LIMIT: usize = 16 * 1024;
 
 /// Bytes asked for at once: a request's head, most of the time.
 const STEP: usize = 2 * 1024;
@@ -37,6 +37,16 @@ impl<T> Prefixed<T> {
     /// Returns the bytes that have been looked at and not read.
     pub(crate) fn seen(&self) -> &[u8] {
         &self.seen[self.read..]
+    }
+
+    /// Takes this many of the bytes that have been looked at for read.
+    pub(super) fn pass_over(&mut self, bytes: usize) {
+        self.read += bytes;
+        if self.read >= self.seen.len() {
+            // Given back: the connection may live for days.
+            self.seen = Vec::new();
+            self.read = 0;
+        }
     }
 }
 
@@ -86,12 +96,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Prefixed<T> {
         }
         let n = rest.len().min(buf.remaining());
         buf.put_slice(&rest[..n]);
-        this.read += n;
-        if this.read == this.seen.len() {
-            // Given back: the connection may live for days.
-            this.seen = Vec::new();
-            this.read = 0;
-        }
+        this.pass_over(n);
         Poll::Ready(Ok(()))
     }
 }

@@ -110,12 +110,14 @@ impl Catalog {
             }
             Key::Endpoints(service, shard) => {
                 let message = wire::Endpoints::decode(value.clone()).map_err(|error| error.to_string())?;
-                let model::Endpoints { endpoints, policy } =
+                let model::Endpoints { endpoints, policy, affinity } =
                     message.try_into().map_err(|error: model::Invalid| error.to_string())?;
                 let shards = self.shards.entry(service.clone()).or_default();
                 shards.insert(*shard, endpoints);
                 if *shard == 0 {
-                    self.store.backend(service).set_policy(policy, self.store.own());
+                    let backend = self.store.backend(service);
+                    backend.set_policy(policy, self.store.own());
+                    backend.set_affinity(affinity);
                 }
                 self.set_endpoints(service, &self.shards[service]);
             }
@@ -291,7 +293,7 @@ mod tests {
 
     fn endpoints(addresses: &[&str]) -> wire::Endpoints {
         let endpoint = |address: &&str| wire::Endpoint { address: (*address).to_owned(), ..wire::Endpoint::default() };
-        wire::Endpoints { endpoints: addresses.iter().map(endpoint).collect(), policy: None }
+        wire::Endpoints { endpoints: addresses.iter().map(endpoint).collect(), ..Default::default() }
     }
 
     fn address() -> wire::Address {
@@ -352,7 +354,8 @@ mod tests {
             only_node: node.to_owned(),
             ..wire::Endpoint::default()
         };
-        let local = wire::Endpoints { endpoints: vec![on("10.0.0.1:80", "n1"), on("10.0.0.2:80", "n2")], policy: None };
+        let local =
+            wire::Endpoints { endpoints: vec![on("10.0.0.1:80", "n1"), on("10.0.0.2:80", "n2")], ..Default::default() };
         let workload = |node: &str| wire::Workload {
             namespace: "shop".to_owned(),
             name: "cart-1".to_owned(),

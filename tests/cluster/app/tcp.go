@@ -17,6 +17,7 @@ func tcp(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("tcp", flag.ExitOnError)
 	send := flags.String("send", "", "text to send")
 	first := flags.Bool("server-first", false, "reads a line before it sends")
+	ended := flags.Bool("ended", false, "ends its side at once, and prints all that comes: nc HOST PORT </dev/null")
 	timeout := flags.Duration("timeout", 10*time.Second, "for all of it")
 	_ = flags.Parse(args)
 	if flags.NArg() != 1 {
@@ -28,6 +29,15 @@ func tcp(ctx context.Context, args []string) error {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(*timeout))
+	if *ended {
+		_ = conn.(*net.TCPConn).CloseWrite()
+		_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+		_, err := io.Copy(os.Stdout, conn)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		}
+		return err
+	}
 	buffer := make([]byte, 64*1024)
 	if *first || *send == "" {
 		n, err := conn.Read(buffer)

@@ -6,6 +6,7 @@
 mod alone;
 mod autoscaling;
 mod charts;
+mod harmless;
 mod injection;
 mod network;
 mod policy;

@@ -64,6 +64,31 @@ fn a_node_port_leads_into_meshed_pods_from_pods_and_from_beside_the_node() {
     }
 }
 
+#[test]
+fn a_client_keeps_its_pod_where_the_service_asks_for_that() {
+    let Some(space) = Space::meshed() else { return };
+    let bare = Workload::new("bare").labels("outrigger.io/inject: disabled");
+    space.deploy([Workload::new("web").replicas(3), Workload::new("client"), bare]);
+    let pods = |from: &str| -> std::collections::BTreeSet<String> {
+        let args = ["load", "-fresh", "-connections", "4", "-rate", "100", "-duration", "400ms", "-url", "http://web/"];
+        let outcome: Value = serde_json::from_str(&space.exec(&format!("deployment/{from}"), args)).unwrap();
+        outcome["pods"].as_object().unwrap().keys().cloned().collect()
+    };
+    assert!(pods("client").len() > 1, "without affinity several answer");
+
+    space.apply(&service("web", "  sessionAffinity: ClientIP\n"));
+
+    for from in ["bare", "client"] {
+        let kept = space.eventually(&format!("{from} keeps a pod"), || {
+            let pods = pods(from);
+            (pods.len() == 1).then_some(pods)
+        });
+        for _ in 0..3 {
+            assert_eq!(pods(from), kept, "{from}");
+        }
+    }
+}
+
 /// Each of two pods answers, and nothing fails.
 fn reaches_both(space: &Space, from: &str, url: &str) {
     // The first may come before the rules of the Service.

@@ -5,6 +5,7 @@ mod bombs;
 mod broken_bodies;
 mod desync;
 mod floods;
+mod late;
 mod origins;
 mod overload;
 mod probes;

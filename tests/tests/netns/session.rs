@@ -131,3 +131,30 @@ fn a_header_carries_the_session_of_a_grpc_client() {
         assert_eq!(call(&format!("x-session: {session}")), (app.clone(), session.clone()));
     }
 }
+
+#[test]
+fn a_client_keeps_its_endpoint_where_the_service_asks_for_that() {
+    let Some(sandbox) = enter() else { return };
+    let plain = yaml::service("web", WEB, 80, 8080);
+    let mut mesh = Mesh::start(sandbox, &plain);
+    let _apps: Vec<(Pod, App)> = (1..=4)
+        .map(|n| {
+            let pod = mesh.pod(&format!("web-{n}"), "web");
+            let app = App::echo(&pod, 8080, &format!("web-{n}"));
+            (pod, app)
+        })
+        .collect();
+    let clients: Vec<Pod> = (1..=4).map(|n| mesh.pod(&format!("client-{n}"), "client")).collect();
+    let answering = |client: &Pod| -> BTreeSet<String> {
+        (0..20).map(|_| ask(client, ("x-none", "")).header("x-app").to_owned()).collect()
+    };
+    assert!(answering(&clients[0]).len() > 1, "without affinity several answer");
+
+    mesh.write("mesh.yaml", &plain.replace("  selector:", "  sessionAffinity: ClientIP\n  selector:"));
+
+    wait::until("each client has one endpoint", || {
+        clients.iter().all(|client| answering(client).len() == 1).then_some(())
+    });
+    let kept: Vec<_> = clients.iter().map(&answering).collect();
+    assert_eq!(clients.iter().map(&answering).collect::<Vec<_>>(), kept);
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use outrigger_tests::cluster::{Cluster, PATIENCE, Space, Workload, enter_alone};
+use outrigger_tests::cluster::{Cluster, PATIENCE, SYSTEM, Space, Workload, enter_alone};
 
 /// Every object in the cluster, by kind and name; what comes and goes by itself is left out.
 fn objects(cluster: &Cluster) -> BTreeSet<String> {
@@ -77,12 +77,45 @@ fn uninstall_refuses_while_pods_are_meshed_and_then_leaves_nothing() {
     assert_eq!(strangers, Vec::<&String>::new(), "everything of ours is called so");
 }
 
+#[test]
+fn values_that_cannot_run_are_refused_or_forgotten() {
+    let Some((cluster, _alone)) = enter_alone() else { return };
+    let record = || cluster.json(["-n", SYSTEM, "get", "configmap", "outrigger-install"])["data"].clone();
+    let before = record();
+    let _restored = Restored(cluster);
+
+    let refused = cluster.outrigger(["upgrade", "--set", "leafLifetime=1s"]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("leafLifetime"), "{said}");
+    assert_eq!(record(), before);
+
+    let failed =
+        cluster.outrigger(["upgrade", "--set", "image.tag=no-such-version", "--timeout", "10s"]).output().unwrap();
+    assert_eq!(failed.status.code(), Some(3), "{}", String::from_utf8_lossy(&failed.stderr));
+    assert_eq!(record(), before, "what did not run is not recorded");
+
+    let next = cluster.outrigger(["upgrade"]).output().unwrap();
+    assert_eq!(next.status.code(), Some(0), "{}", String::from_utf8_lossy(&next.stderr));
+    let pods = cluster.text(["-n", SYSTEM, "get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}"]);
+    assert!(!pods.contains("no-such-version"), "{pods}");
+}
+
 /// Installs the mesh again for the tests that follow, also when this one fails.
 pub(crate) struct Again(pub(crate) &'static Cluster);
 
 impl Drop for Again {
     fn drop(&mut self) {
         self.0.install();
+    }
+}
+
+/// Puts the mesh back in order, also when the test fails.
+struct Restored(&'static Cluster);
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        let _ = self.0.outrigger(["upgrade"]).output();
     }
 }
 
