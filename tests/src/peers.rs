@@ -17,6 +17,7 @@ pub mod postgres;
 mod program;
 pub mod redis;
 pub mod smtp;
+pub mod soak;
 pub mod test_app;
 #[cfg(test)]
 mod tests;

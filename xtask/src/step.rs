@@ -99,7 +99,7 @@ impl Steps {
 
 impl Counts {
     /// Adds what one line says, when it is the closing line of a `cargo test` binary.
-    fn read_line(&mut self, line: &str) {
+    pub(crate) fn read_line(&mut self, line: &str) {
         let Some((_, rest)) = line.trim().split_once("test result: ") else { return };
         let number = |word: &str| {
             let before = rest.split_once(word)?.0.trim_end();

@@ -3,14 +3,16 @@
 //! The suites that need a Kubernetes cluster come last and take half an hour. They start one, and stop it if none was there.
 //!
 //! Suites: `unit` (beside the code), `doc`, `peers` (the programs from outside, without a mesh between them), and every
-//! integration test: those of single crates, and in `tests/tests` those of all together. `conformance` is the suite of the
-//! Gateway API, and comes last.
+//! integration test: those of single crates, and in `tests/tests` those of all together. `soak` runs alongside the others, most of the
+//! time it waits. `conformance` is the suite of the Gateway API, and comes last.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::step::Steps;
+use crate::step::{Counts, Steps};
 use crate::{cluster, debian, step, workspace};
 
 /// `cargo xtask test`.
@@ -25,6 +27,9 @@ pub(crate) struct Args {
     /// Lists the suites, and runs none.
     #[arg(long)]
     list: bool,
+    /// Runs the long forms too: what is silent for minutes, and the soak for an hour instead of ten minutes.
+    #[arg(long)]
+    long: bool,
     /// Installs no packages.
     #[arg(long)]
     no_install: bool,
@@ -62,10 +67,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         step::run(workspace::cargo(&root).args(["build", "--quiet", "--workspace", "--all-targets", "--all-features"]))
     });
     if steps.all_passed() {
+        let soak = (wanted(SOAK.0) && args.filter.is_none()).then(|| Soak::start(&root, args.long)).transpose()?;
         let (in_cluster, alone): (Vec<_>, Vec<_>) =
             suites.iter().filter(|suite| wanted(suite)).partition(|suite| IN_CLUSTER.contains(&suite.as_str()));
         let filter = args.filter.as_deref();
-        alone.into_iter().for_each(|suite| run_suite(&mut steps, &root, suite, filter, &[]));
+        let alone = alone.into_iter().filter(|suite| *suite != SOAK.0);
+        let long = if args.long { vec![("OUTRIGGER_LONG", PathBuf::from("1"))] } else { Vec::new() };
+        alone.for_each(|suite| run_suite(&mut steps, &root, suite, filter, &long));
         if !in_cluster.is_empty()
             && let Some(Cluster { env: cluster, was_down }) = prepare_cluster(&mut steps)
         {
@@ -81,6 +89,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             if was_down {
                 steps.step("the cluster goes", cluster::stop);
             }
+        }
+        if let Some(soak) = soak {
+            steps.counted_step("soak, alongside", |counted| soak.finish(counted));
         }
     }
     if args.only.is_empty() && args.no_cluster {
@@ -113,8 +124,17 @@ struct Part<'a> {
 
 fn run_part(steps: &mut Steps, root: &Path, part: &Part<'_>, env: &[(&str, PathBuf)]) {
     let Part { suite, name, only, at_once } = *part;
+    let mut command = test_command(root, suite, at_once);
+    command.envs(env.iter().map(|(name, value)| (name, value))).args(only);
+    if suite == SOAK.1 {
+        command.args(["--skip", SOAK.2]);
+    }
+    steps.test_step(name, at_once, &mut command);
+}
+
+/// What runs a suite, with so many tests at once.
+fn test_command(root: &Path, suite: &str, at_once: usize) -> Command {
     let mut command = workspace::cargo(root);
-    command.envs(env.iter().map(|(name, value)| (name, value)));
     command.args(["test", "--quiet", "--no-fail-fast", "--workspace", "--all-features"]);
     match suite {
         "unit" => command.args(["--lib", "--bins", "--", "--skip", PEERS]),
@@ -123,7 +143,7 @@ fn run_part(steps: &mut Steps, root: &Path, part: &Part<'_>, env: &[(&str, PathB
         end_to_end => command.args(["--test", end_to_end, "--"]),
     };
     // A line for each test, which tells when it ended.
-    command.args(["--format", "pretty", "--test-threads", &at_once.to_string()]).args(only);
+    command.args(["--format", "pretty", "--test-threads", &at_once.to_string()]);
     let programs = workspace::target_dir(root).join("debug");
     command.env("OUTRIGGER_BIN", programs.join("outrigger"));
     command.env("OUTRIGGER_SIDECAR_BIN", programs.join("outrigger-sidecar"));
@@ -131,7 +151,45 @@ fn run_part(steps: &mut Steps, root: &Path, part: &Part<'_>, env: &[(&str, PathB
     if workspace::is_root() {
         command.env("OUTRIGGER_REQUIRE_NETNS", "1").env("OUTRIGGER_REQUIRE_PEERS", "1");
     }
-    steps.test_step(name, at_once, &mut command);
+    command
+}
+
+/// The test that runs alongside the others: it takes ten minutes, and most of the time it waits.
+struct Soak {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Soak {
+    fn start(root: &Path, long: bool) -> Result<Self> {
+        step::announce("soak, alongside the suites that follow");
+        let (_, suite, tests) = SOAK;
+        let log = workspace::target_dir(root).join("soak.log");
+        let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
+        let mut command = test_command(root, suite, 1);
+        command.env("OUTRIGGER_SOAK_SECONDS", if long { "3600" } else { "600" }).args([tests, "--nocapture"]);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        Ok(Self { child: command.spawn().context("cannot start cargo")?, log })
+    }
+
+    /// Waits for its end, and shows what it printed.
+    fn finish(mut self, counted: &mut Counts) -> Result<()> {
+        let status = self.child.wait()?;
+        let log = std::fs::read_to_string(&self.log).with_context(|| format!("read {}", self.log.display()))?;
+        eprint!("{log}");
+        log.lines().for_each(|line| counted.read_line(line));
+        if !status.success() {
+            bail!("the soak ended with {status}");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Soak {
+    fn drop(&mut self) {
+        // It has ended, unless something else went wrong before.
+        let _ = self.child.kill();
+    }
 }
 
 /// How many tests of a binary run at once unless there is a reason: as libtest has it.
@@ -210,6 +268,9 @@ const CLUSTER: &str = "cluster";
 /// Those of its tests that change the mesh itself.
 const ALONE: &str = "alone::";
 
+/// The suite that runs alongside the others; the test target that it is in, and its tests.
+const SOAK: (&str, &str, &str) = ("soak", "netns", "soak::");
+
 /// The suite that is no test target of ours.
 const CONFORMANCE: &str = "conformance";
 
@@ -235,7 +296,7 @@ fn suites(root: &Path) -> Result<Vec<String>> {
     }
     suites.sort_unstable();
     let suites = suites.into_iter().map(|(_, name)| name);
-    let (first, last) = (["unit", "doc", "peers"].into_iter(), [CONFORMANCE].into_iter());
+    let (first, last) = (["unit", "doc", "peers"].into_iter(), [SOAK.0, CONFORMANCE].into_iter());
     Ok(first.map(str::to_owned).chain(suites).chain(last.map(str::to_owned)).collect())
 }
 

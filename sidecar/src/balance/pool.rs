@@ -17,6 +17,10 @@ use crate::http::{Body, grants};
 /// HTTP/1 connections kept idle at most; more are closed when their request is done.
 const MAX_IDLE: usize = 512;
 
+/// How long an HTTP/2 connection without requests stays that was not made for those of HTTP/1: its app may hold it against us that we come and
+/// go, and its client may be gone for good.
+const IDLE_HTTP2: Duration = Duration::from_secs(3600);
+
 /// How much HTTP/2 connections carry before another is opened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
@@ -146,8 +150,7 @@ impl Pool {
             idle.shrink_to_fit();
         }
         drop(idle);
-        // One that speaks HTTP/2 for its own sake stays: its app may hold it against us that we come and go.
-        let spare = |kept: &mut Kept| kept.shared.wrapped && kept.idle() >= limit;
+        let spare = |kept: &mut Kept| kept.idle() >= if kept.shared.wrapped { limit } else { IDLE_HTTP2 };
         self.http2.lock().retain_mut(|kept| !kept.shared.sender.is_closed() && !spare(kept));
     }
 
@@ -307,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_http2_connection_of_an_app_stays_however_idle() {
+    async fn an_http2_connection_of_an_app_stays_for_an_hour() {
         let pool = Pool::default();
         let (request, _open) = add(&pool, false);
         drop(request);
@@ -315,6 +318,8 @@ mod tests {
         pass(&pool, 3 * LIMIT).await;
         assert!(pool.join_http2(false, None, Room::SHARED).is_some());
         assert!(pool.join_http2(true, None, Room::SHARED).is_none(), "its ALPN is another");
+        pass(&pool, IDLE_HTTP2).await;
+        assert!(pool.join_http2(false, None, Room::SHARED).is_none(), "it is not left behind");
     }
 
     #[tokio::test(start_paused = true)]

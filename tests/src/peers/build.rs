@@ -32,6 +32,7 @@ pub(super) const ALL: &[&GoProgram] = &[
     &super::websocket::PROGRAM,
     &super::origin::PROGRAM,
     &super::smtp::SERVER,
+    &super::soak::PROGRAM,
     &super::jaeger::ALL_IN_ONE,
     &super::helm::HELM,
     &super::test_app::PROGRAM,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{PeerError, finish, gateway_api, grpc, jaeger, mariadb, postgres, redis, smtp, websocket};
+use super::{PeerError, finish, gateway_api, grpc, jaeger, mariadb, postgres, redis, smtp, soak, websocket};
 
 #[test]
 fn grpc_passes_every_case() {
@@ -26,6 +26,32 @@ fn grpc_passes_every_case() {
     }
     finish("a case that nobody serves", &mut grpc::client("127.0.0.1", 9, "empty_unary").unwrap())
         .expect_err("a client that always succeeds proves nothing");
+}
+
+#[test]
+fn what_the_soak_runs_lasts_and_notices_an_end() {
+    let short = Duration::from_secs(2);
+    let needs = || {
+        soak::server(address(1))
+            .and_then(|_| soak::node(address(1), short))
+            .and_then(|_| soak::python(address(1), short))
+    };
+    if !alone("what_the_soak_runs_lasts_and_notices_an_end", needs) {
+        return;
+    }
+    let server = address(8080);
+    let running = Running::start(soak::server(server).unwrap(), server);
+    let clients = || {
+        [soak::client(server, server, short), soak::node(server, short), soak::python(server, short)]
+            .map(Result::unwrap)
+    };
+    for mut client in clients() {
+        finish("the clients", &mut client).unwrap();
+    }
+    drop(running);
+    for mut client in clients() {
+        finish("clients without a server", &mut client).expect_err("a client that always succeeds proves nothing");
+    }
 }
 
 #[test]

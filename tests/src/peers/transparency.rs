@@ -225,8 +225,8 @@ fn file(name: &str) -> PathBuf {
     root().join("tests/peers/transparency").join(name)
 }
 
-const NODE: Program = Program { name: "node", install: "apt-get install nodejs" };
-const PYTHON: Program = Program { name: "python3", install: "apt-get install python3" };
+pub(super) const NODE: Program = Program { name: "node", install: "apt-get install nodejs" };
+pub(super) const PYTHON: Program = Program { name: "python3", install: "apt-get install python3" };
 const JAVA: Program = Program { name: "java", install: "apt-get install default-jdk-headless" };
 const NGINX: Program = Program { name: "nginx", install: "apt-get install nginx-light" };
 const APACHE: Program = Program { name: "apache2", install: "apt-get install apache2-bin" };

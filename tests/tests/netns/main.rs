@@ -16,3 +16,4 @@ mod policy;
 mod resilience;
 mod routing;
 mod session;
+mod soak;

@@ -13,6 +13,12 @@ use super::message;
 /// How long a read waits. What never comes is an event like any other.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// How long a row is quiet that is about silence: longer than any time limit that a proxy is known for, where the long form is asked for.
+fn quiet() -> Duration {
+    let long = std::env::var_os("OUTRIGGER_LONG").is_some();
+    if long { Duration::from_secs(200) } else { Duration::from_secs(1) }
+}
+
 /// What takes longer than this was held up by somebody: no row lasts half as long on an idle machine.
 const LATE: Duration = Duration::from_millis(2500);
 
@@ -80,6 +86,18 @@ impl Peer {
     /// Lets time pass.
     pub(crate) fn wait(&mut self, millis: u64) -> &mut Self {
         std::thread::sleep(Duration::from_millis(millis));
+        self
+    }
+
+    /// Says nothing for long.
+    pub(crate) fn quiet(&mut self) -> &mut Self {
+        std::thread::sleep(quiet());
+        self
+    }
+
+    /// Waits longer than the other side is quiet.
+    pub(crate) fn patient(&mut self) -> &mut Self {
+        self.stream.set_read_timeout(Some(quiet() + SILENCE)).unwrap();
         self
     }
 

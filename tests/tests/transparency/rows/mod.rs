@@ -3,4 +3,5 @@
 mod bytes;
 mod http1;
 mod programs;
+mod silence;
 mod web;
