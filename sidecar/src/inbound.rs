@@ -194,33 +194,25 @@ where
         }
     };
     let mut passed = Passed::default();
-    let watched = match policy.is_opaque() {
-        true => Ok(None),
-        false => detect::watch(&mut io, &mut dialled, &mut passed).await.map(Some),
-    };
-    let late = match watched {
-        Ok(Some(Late::Http1)) => Some(Version::Http1),
-        Ok(Some(Late::Http2)) => Some(Version::Http2),
-        _ => None,
-    };
-    if let Some(version) = late {
-        drop(dialled);
-        policy.learned.http();
-        return serve_http(worker, io, app, caller, version, version).await;
+    let mut first_line = None;
+    if !policy.is_opaque() {
+        let version = match detect::watch(&mut io, &mut dialled, &mut passed).await {
+            Late::Http1 => Some(Version::Http1),
+            Late::Http2 => Some(Version::Http2),
+            Late::Bytes(line) => {
+                first_line = Some(line);
+                None
+            }
+        };
+        if let Some(version) = version {
+            drop(dialled);
+            policy.learned.http();
+            return serve_http(worker, io, app, caller, version, version).await;
+        }
     }
     let record = worker.telemetry.tcp_inbound(caller.clone(), app);
     record.copied(Way::There, passed.there);
     record.copied(Way::Back, passed.back);
-    let mut first_line = match watched {
-        Ok(Some(Late::Bytes(line))) => Some(line),
-        Ok(_) => None,
-        Err(error) => {
-            io.reset_when_dropped();
-            dialled.reset_when_dropped();
-            record.end(Err(error));
-            return Ok(());
-        }
-    };
     let mut unheard = caller.peer.is_none();
     let see = |way, bytes: &[u8]| {
         if way == Way::There {

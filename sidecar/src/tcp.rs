@@ -40,11 +40,7 @@ pub(crate) enum Way {
 /// # Errors
 /// The first error of either side, or of `see`. Both then end with a reset: bytes that were cut off must not look like all there was, neither to an app
 /// nor, as TLS without `close_notify`, to a peer's sidecar. What a side said before it took no more bytes arrives: it may say why.
-pub(crate) async fn copy<A, B>(
-    mut a: A,
-    mut b: B,
-    mut see: impl FnMut(Way, &[u8]) -> io::Result<()>,
-) -> io::Result<()>
+pub(crate) async fn copy<A, B>(mut a: A, mut b: B, mut see: impl FnMut(Way, &[u8]) -> io::Result<()>) -> io::Result<()>
 where
     A: AsyncRead + AsyncWrite + Reset + Unpin,
     B: AsyncRead + AsyncWrite + Reset + Unpin,
