@@ -234,6 +234,7 @@ const SETTINGS: Settings = Settings {
     ping_interval: Duration::from_secs(10),
     ping_timeout: Duration::from_secs(10),
     unread: Some(Duration::from_secs(60)),
+    half: Duration::from_secs(10),
     refusal: http2::bare,
 };
 

@@ -93,6 +93,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
             wire: args.wire,
             client_cert_headers: args.client_cert_headers,
             client_headers: args.client_headers,
+            request_head_timeout: args.request_head_timeout,
         });
         spawn(worker, sockets, admission.clone(), failed.clone())?;
     }

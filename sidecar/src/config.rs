@@ -144,6 +144,11 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "OUTRIGGER_CONNECT_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub(crate) connect_timeout: Duration,
 
+    /// Longest time that a request's head may take from its first byte, and a frame or a header block of HTTP/2; then the client gets 408, or
+    /// its connection is closed
+    #[arg(long, env = "OUTRIGGER_REQUEST_HEAD_TIMEOUT", default_value = "60s", value_parser = duration)]
+    pub(crate) request_head_timeout: Duration,
+
     /// Most connections at once, for each direction: fewer where the process may have fewer descriptors (RLIMIT_NOFILE, which is
     /// raised as far as it can be; each connection takes two, and a direction gets three quarters at most). More are closed with
     /// E010; inbound ones that have sent no request and proved no identity make room first. What is in effect is logged at the

@@ -2,6 +2,7 @@
 //! request path: connections, pools and timers are each worker's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use outrigger_daemon::Drain;
 
@@ -28,6 +29,8 @@ pub(crate) struct Worker {
     pub(crate) client_cert_headers: ClientCertHeaders,
     /// Whether requests to the workload say who sent them.
     pub(crate) client_headers: ClientHeaders,
+    /// How long a request's head may take to come whole, and a frame or a header block of HTTP/2.
+    pub(crate) request_head_timeout: Duration,
 }
 
 impl Worker {

@@ -19,6 +19,7 @@ pub(crate) const APP: Settings = Settings {
     ping_interval: Duration::from_secs(10),
     ping_timeout: Duration::from_secs(20),
     unread: None,
+    half: Duration::from_secs(60),
     refusal: bare,
 };
 

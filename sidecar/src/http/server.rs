@@ -31,9 +31,6 @@ pub(crate) enum Version {
 /// meets one which was closed just then; what nobody has left does not hold its place for ever.
 const UNMESHED_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// How long a request's head may take from its first byte on, whoever sends it: half a head holds a connection and its buffer.
-const HEAD: Duration = Duration::from_secs(10);
-
 /// What serves one connection.
 pub(crate) struct Server {
     pub(crate) worker: Arc<Worker>,
@@ -68,7 +65,11 @@ impl Server {
                     Direction::Inbound => |error, status| unreadable(Direction::Inbound, error, status),
                     Direction::Outbound => |error, status| unreadable(Direction::Outbound, error, status),
                 };
-                let options = http1::Options { idle: unmeshed.then_some(UNMESHED_IDLE), head: HEAD, refusal };
+                let options = http1::Options {
+                    idle: unmeshed.then_some(UNMESHED_IDLE),
+                    head: worker.request_head_timeout,
+                    refusal,
+                };
                 let service =
                     |request: Request<http1::Incoming>| call(request.map(Body::http1)).map(|Ok(response)| response);
                 let served = http1::serve(io, &options, service).await.map_err(|error| {
@@ -97,7 +98,8 @@ impl Server {
                     Direction::Inbound => |came| too_large(Direction::Inbound, came),
                     Direction::Outbound => |came| too_large(Direction::Outbound, came),
                 };
-                let settings = &http2::Settings { refusal, ..settings.clone() };
+                let half = worker.request_head_timeout;
+                let settings = &http2::Settings { refusal, half, ..settings.clone() };
                 // A drain is told by GOAWAY: what is in flight ends, and what is not processed may go elsewhere.
                 http2::serve(io, settings, service, worker.drain.started()).await.map_err(|error| {
                     let code = if error.is_protocol() { ErrorCode::HttpProtocol } else { ErrorCode::ClientClosed };

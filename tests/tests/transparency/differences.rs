@@ -25,7 +25,14 @@ const FRAMING: Difference = Difference {
 };
 
 /// What no row may show without saying so: all that the page has besides [`EVERYWHERE`].
-pub(crate) const OF_ROWS: &[&Difference] = &[&VERSION, &REASON, &CLOSING, &CRUMBS, &H2C, &DOTS, &ANSWERS];
+pub(crate) const OF_ROWS: &[&Difference] = &[&ADDRESSES, &VERSION, &REASON, &CLOSING, &CRUMBS, &H2C, &DOTS, &ANSWERS];
+
+pub(crate) const ADDRESSES: Difference = Difference {
+    name: "Client addresses",
+    what: "An application with a sidecar accepts connections from the address of its own pod, whatever the client's address is. \
+           [Kubernetes features](kubernetes.md#client-addresses) lists what depends on it and what to do.",
+    without: |line| line.replace("from SERVER", "from CLIENT"),
+};
 
 pub(crate) const VERSION: Difference = Difference {
     name: "HTTP/1.0",

@@ -167,6 +167,12 @@ impl Peer {
         true
     }
 
+    /// Notes the addresses of both ends.
+    pub(crate) fn note_addresses(&mut self) -> &mut Self {
+        let (own, other) = (self.stream.local_addr().unwrap(), self.stream.peer_addr().unwrap());
+        self.note(format!("from {} to {}", other.ip(), own.ip()))
+    }
+
     /// Adds a line of the row's own.
     pub(crate) fn note(&mut self, line: impl Into<String>) -> &mut Self {
         self.record.tell(line.into());

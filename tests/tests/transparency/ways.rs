@@ -211,7 +211,8 @@ impl Ways {
                     Through::Service => SocketAddr::from((service_ip(1, index), port)),
                     Through::Route => SocketAddr::from((service_ip(2, index), port)),
                 };
-                let saw = without_address(self.meet(way, address, row, server), address);
+                let ends = [way.server, way.client].map(|place| self.places[place].v4());
+                let saw = without_addresses(self.meet(way, address, row, server), address, ends);
                 let Some(first) = &first else {
                     first = Some(saw);
                     continue;
@@ -344,8 +345,28 @@ impl Deref for Bare {
     }
 }
 
-fn without_address(saw: Saw, address: SocketAddr) -> Saw {
-    each_line(saw, |line| line.replace(&address.to_string(), "SERVER").replace(&address.ip().to_string(), "SERVER"))
+/// The same, with words for the address of the server's and of the client's end, which differ from way to way.
+fn without_addresses(saw: Saw, dialled: SocketAddr, [server, client]: [Ipv4Addr; 2]) -> Saw {
+    // In whole: one may begin another.
+    let addresses = [
+        (dialled.to_string(), "SERVER"),
+        (dialled.ip().to_string(), "SERVER"),
+        (server.to_string(), "SERVER"),
+        (client.to_string(), "CLIENT"),
+    ];
+    each_line(saw, |line| {
+        addresses.iter().fold(line.to_owned(), |line, (address, word)| {
+            let mut rest = line.as_str();
+            let mut told = String::new();
+            while let Some(at) = rest.find(address) {
+                let after = &rest[at + address.len()..];
+                told.push_str(&rest[..at]);
+                told.push_str(if after.starts_with(|next: char| next.is_ascii_digit()) { address } else { word });
+                rest = after;
+            }
+            told + rest
+        })
+    })
 }
 
 fn each_line(saw: Saw, change: impl Fn(&str) -> String) -> Saw {

@@ -42,6 +42,8 @@ pub(super) struct Link<I, W> {
     timer: Timer,
     pings: bool,
     interval: Duration,
+    /// How long a frame, a header block or the first SETTINGS may take to come whole.
+    half: Duration,
     timeout: Duration,
     unread: Option<Duration>,
     readable: bool,
@@ -67,6 +69,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
             work: Work::default(),
             pings: settings.pings,
             interval: settings.ping_interval,
+            half: settings.half,
             timeout: settings.ping_timeout,
             unread: settings.unread,
             readable: true,
@@ -222,7 +225,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
             let leaving = state.leaving == Leaving::Announced;
             drop(state);
             if !self.timer.is_on() && (awaited || leaving) {
-                self.timer.set(if awaited { self.interval.min(HALF) } else { LINGER });
+                self.timer.set(if awaited { self.interval.min(self.half) } else { LINGER });
             }
             if over {
                 self.end(Ok(()));
@@ -298,7 +301,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
         self.work.rest();
         self.workers.rest();
         self.io.rest();
-        let half = state.input.half_since().map(|since| HALF.saturating_sub(now - since));
+        let half = state.input.half_since().map(|since| self.half.saturating_sub(now - since));
         if half == Some(Duration::ZERO) {
             let fatal = Fatal::calm("frame or header block did not come whole in time");
             state.offend(fatal);
@@ -368,5 +371,3 @@ fn lock<'a, I>(shared: &'a Shared, io: &mut Io<I>) -> MutexGuard<'a, State> {
 const ROUNDS: usize = 32;
 /// How long a peer has to take what says why the connection ends.
 const LINGER: Duration = Duration::from_secs(1);
-/// How long a frame, a header block or the first SETTINGS may take to come whole.
-const HALF: Duration = Duration::from_secs(10);

@@ -77,6 +77,8 @@ pub struct Settings {
     pub ping_timeout: Duration,
     /// How long a peer may take nothing of what waits for it; `None`: as long as it likes.
     pub unread: Option<Duration>,
+    /// How long a frame, a header block or the first SETTINGS may take to come whole.
+    pub half: Duration,
     /// What a client is told whose request has a head that is too large.
     pub refusal: Refusal,
 }
@@ -96,6 +98,7 @@ impl Default for Settings {
             ping_interval: Duration::from_secs(10),
             ping_timeout: Duration::from_secs(20),
             unread: Some(Duration::from_secs(60)),
+            half: Duration::from_secs(10),
             refusal: bare,
         }
     }

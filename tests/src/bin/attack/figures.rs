@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use outrigger_tests::{Mesh, Pod};
 
-/// A pod whose sidecar logs what it logs by default, and not all that a test may want to know.
-pub(crate) fn pod(mesh: &mut Mesh, name: &str, app: &str) -> Pod {
-    mesh.pod_with(name, app, "", &["--access-log", "errors", "--log-filter", "info"])
+/// A pod whose sidecar logs what it logs by default, and not all that a test may want to know; with more arguments for it.
+pub(crate) fn pod(mesh: &mut Mesh, name: &str, app: &str, args: &[&str]) -> Pod {
+    mesh.pod_with(name, app, "", &[&["--access-log", "errors", "--log-filter", "info"], args].concat())
 }
 
 /// The 99th percentile of what is sorted.

@@ -16,7 +16,7 @@ use crate::figures::{forget_peak, ms, p99, peak, pod, resident, spent};
 /// Floods everything; the page.
 pub(crate) fn measure(sandbox: Sandbox) -> String {
     let mut mesh = Mesh::start(sandbox, &yaml::service("web", WEB, 80, PORTS.app));
-    let (mut web, mut client) = (pod(&mut mesh, "web-1", "web"), pod(&mut mesh, "client-1", "client"));
+    let (mut web, mut client) = (pod(&mut mesh, "web-1", "web", &[]), pod(&mut mesh, "client-1", "client", &[]));
     let (outside, bare, sink) = (mesh.bare("outside"), mesh.bare("bare"), mesh.bare("sink"));
     let (meshed, plain) = (app(&web), app(&bare));
     let sidecars = [web.sidecar().id(), client.sidecar().id()];

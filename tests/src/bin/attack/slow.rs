@@ -14,7 +14,7 @@ use crate::figures::{forget_peak, ms, p99, peak, pod, resident, spent};
 /// Sends them everywhere; the page.
 pub(crate) fn measure(sandbox: Sandbox) -> String {
     let mut mesh = Mesh::start(sandbox, &yaml::service("web", "10.96.0.10", 80, PORTS.app));
-    let mut web = pod(&mut mesh, "web-1", "web");
+    let mut web = pod(&mut mesh, "web-1", "web", &["--request-head-timeout", "10s"]);
     let (outside, bare) = (mesh.bare("outside"), mesh.bare("bare"));
     let apps = [&*web, &bare].map(|at| App::http(at, PORTS.app, |seen| Reply::ok(format!("{} ", seen.path))));
     let mut page = HEAD.to_owned();
@@ -92,7 +92,8 @@ one direction, for connections of clients and to the application together; near 
 ([bounds](bounds.md)). Envoy's default circuit breaker allows 1,024 connections to the application.
 
 The proxies run with default settings and one worker (NGINX with 20,000 connections instead of 512). HAProxy has the time limit of 30 s for clients
-that its documentation recommends to set. A sidecar closes an unfinished head after 10 s and an idle connection of a client without identity after 2 hours.
+that its documentation recommends to set. The sidecar closes an unfinished head after 10 s (`OUTRIGGER_REQUEST_HEAD_TIMEOUT=10s`; the
+default is 60 s), and an idle connection of a client without identity after 2 hours.
 
 | Proxy | accepted | after 5 s | after 15 s | after 30 s | memory, MiB | CPU, ms | quiet, ms | p99, ms | failed |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|

@@ -11,8 +11,8 @@ use super::WEB;
 fn heads_that_do_not_end_are_cut_off_and_slow_bodies_are_waited_for() {
     let Some(sandbox) = enter() else { return };
     let mut mesh = Mesh::start(sandbox, &yaml::service("web", WEB, 80, 8080));
-    let web = mesh.pod("web-1", "web");
-    let client = mesh.pod("client-1", "client");
+    let web = mesh.pod_with("web-1", "web", "", &["--request-head-timeout", "3s"]);
+    let client = mesh.pod_with("client-1", "client", "", &["--request-head-timeout", "3s"]);
     let outside = mesh.bare("outside");
     let _app = App::http(&web, 8080, |seen| Reply::ok(format!("{} ", seen.path)));
 

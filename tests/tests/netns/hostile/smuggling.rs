@@ -31,8 +31,9 @@ impl Place {
         let sandbox = enter()?;
         let yaml = yaml::service_with("web", WEB, 80, 8080, "      appProtocol: http\n");
         let mut mesh = Mesh::start(sandbox, &yaml);
-        let web = mesh.pod("web-1", "web");
-        let client = mesh.pod_with("client-1", "client", "", &["--wire", "http1"]);
+        let (time, wire) = (["--request-head-timeout", "5s"], ["--wire", "http1"]);
+        let web = mesh.pod_with("web-1", "web", "", &time);
+        let client = mesh.pod_with("client-1", "client", "", &[time, wire].concat());
         let outside = mesh.bare("outside");
         Some(Self { mesh, web, client, outside })
     }

@@ -1,6 +1,6 @@
 //! Connections of bytes: who speaks first, and how each side ends.
 
-use crate::differences::ANSWERS;
+use crate::differences::{ADDRESSES, ANSWERS};
 use crate::peer::Peer;
 use crate::ways::{Row, Scene, Server, compare};
 
@@ -55,6 +55,11 @@ fn who_speaks_first() {
                 row("the first bytes of a TLS record", |peer| done(peer.send(b"\x16\x03\x01\x00").hear_end())),
                 row("what no TLS record begins with", |peer| done(peer.send(b"\x16\x03\x05\x00").hear_end())),
             ],
+        ),
+        scene(
+            "notes addresses",
+            |peer| done(peer.note_addresses().hear("hello").send("ok").hear_end()),
+            vec![row("a word", |peer| done(peer.send("hello").hear("ok"))).shows(&[&ADDRESSES])],
         ),
         scene(
             "answers one byte",
