@@ -1,6 +1,7 @@
 //! What is the same in a pod with a sidecar as without one, and what people are told where it cannot be.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use outrigger_tests::cluster::{Space, Workload};
 
@@ -55,13 +56,22 @@ fn settings_that_could_not_run_do_not_keep_a_pod_from_running() {
 }
 
 #[test]
-fn a_pod_that_ends_is_not_called_unhealthy() {
+fn a_pod_that_ends_is_not_called_unhealthy_and_ends_as_soon_as_one_without_a_sidecar() {
     let Some(space) = Space::meshed() else { return };
-    space.deploy([Workload::new("web").replicas(3)]);
+    space.deploy([Workload::new("web").replicas(3), bare("plain").replicas(3)]);
     let first: BTreeSet<String> = names(&space);
 
-    space.kubectl(["delete", "pods", "-l", "app=web", "--wait=true", "--timeout=90s"]).output().unwrap();
-    space.rolled_out("deployment/web");
+    let took = ["plain", "web"].map(|app| {
+        let start = Instant::now();
+        let selector = format!("app={app}");
+        let deleted = space.kubectl(["delete", "pods", "-l", &selector, "--wait=true", "--timeout=90s"]).output();
+        assert!(deleted.unwrap().status.success());
+        space.rolled_out(&format!("deployment/{app}"));
+        start.elapsed()
+    });
+    eprintln!("three pods were deleted and replaced in {:?}, and with sidecars in {:?}", took[0], took[1]);
+    // Far from what a grace period would take; what is left is the start of the new ones.
+    assert!(took[1] < took[0] + Duration::from_secs(15), "{took:?}");
 
     let gone = names(&space);
     assert!(first.is_disjoint(&gone), "{first:?}");
