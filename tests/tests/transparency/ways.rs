@@ -327,6 +327,11 @@ impl Listening {
         }
         let mut heard: Vec<_> = connections.lock().unwrap().iter().map(|connection| connection.take()).collect();
         heard.retain(|lines| lines.iter().any(|line| line != "the end"));
+        // Dialled ahead as well, and not used: a server that speaks first hears a reset, because nobody took its words.
+        let unused = |lines: &Vec<String>| lines.iter().all(|line| line == "the end" || line == "a reset");
+        if !heard.iter().all(unused) {
+            heard.retain(|lines| !unused(lines));
+        }
         heard.sort();
         heard
     }
