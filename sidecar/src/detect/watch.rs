@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::connect::Reset;
 use crate::detect::prefixed::{LIMIT, Prefixed};
-use crate::detect::{STALLED, Verdict, is_settings, settled};
+use crate::detect::{Verdict, is_settings, sniff};
 
 /// No reader takes a longer request line: Go's servers, which take the longest, allow 1 MiB for the whole head.
 const LONGEST_LINE: usize = 1024 * 1024 + 64 * 1024;
@@ -107,14 +107,14 @@ where
     let mut examined = 0;
     let mut is_http2 = false;
     loop {
-        match line.read(&io.seen()[examined..]) {
-            Some(true) => {
+        match (line.read(&io.seen()[examined..]), sniff(io.seen())) {
+            (Some(false), _) => break,
+            // The first line of HTTP/2's preface is no request by itself.
+            (None, _) | (Some(true), Verdict::More) => examined = io.seen().len(),
+            (Some(true), verdict) => {
                 app.reset_when_dropped();
-                let verdict = settled(io, STALLED).await;
                 return if verdict == Verdict::Http2 { Late::Http2 } else { Late::Http1 };
             }
-            Some(false) => break,
-            None => examined = io.seen().len(),
         }
         // An application must not get a whole line, which some take for a request when nothing follows.
         if passed.there < examined && line.words < 3 {
@@ -141,6 +141,10 @@ where
         }
     }
     io.pass_over(passed.there);
+    if line.known == Some(true) {
+        // A preface that ended early: no header followed.
+        line.known = Some(false);
+    }
     Late::Bytes(line)
 }
 
