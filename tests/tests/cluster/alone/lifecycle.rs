@@ -97,8 +97,9 @@ fn values_that_cannot_run_are_refused_or_forgotten() {
 
     let next = cluster.outrigger(["upgrade"]).output().unwrap();
     assert_eq!(next.status.code(), Some(0), "{}", String::from_utf8_lossy(&next.stderr));
-    let pods = cluster.text(["-n", SYSTEM, "get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}"]);
-    assert!(!pods.contains("no-such-version"), "{pods}");
+    let images = "jsonpath={.items[*].spec.template.spec.containers[*].image}";
+    let images = cluster.text(["-n", SYSTEM, "get", "deployments", "-o", images]);
+    assert!(!images.contains("no-such-version"), "{images}");
 }
 
 /// Installs the mesh again for the tests that follow, also when this one fails.
