@@ -200,7 +200,7 @@ where
             Late::Http1 => Some(Version::Http1),
             Late::Http2 => Some(Version::Http2),
             Late::Bytes(line) => {
-                first_line = Some(line);
+                first_line = line;
                 None
             }
         };

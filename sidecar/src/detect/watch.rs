@@ -80,8 +80,9 @@ fn is_space(byte: u8) -> bool {
 pub(crate) enum Late {
     Http1,
     Http2,
-    /// No HTTP so far. Who copies on shows the client's bytes to the line before the application gets them.
-    Bytes(FirstLine),
+    /// No HTTP. With a line that has not ended and is longer than what is kept here: who copies on shows it the client's bytes before the
+    /// application gets them.
+    Bytes(Option<FirstLine>),
 }
 
 /// How many bytes have been passed on.
@@ -96,8 +97,8 @@ pub(crate) struct Passed {
 /// Passes bytes on, both ways, until it is known whether the client speaks HTTP. When it does, all that it has said is still to be read from
 /// `io`, and the application, which has got less than a request line, is to see a reset when its connection is dropped.
 ///
-/// A server that speaks first does not speak HTTP, but for the SETTINGS of HTTP/2, which may come before the client's preface.
-/// What fails here fails again where bytes are copied.
+/// A server that speaks first does not speak HTTP, whatever its client says then. The exception is HTTP/2, whose SETTINGS may come before the
+/// client's preface. What fails here fails again where bytes are copied.
 pub(crate) async fn watch<T, P>(io: &mut Prefixed<T>, app: &mut Prefixed<P>, passed: &mut Passed) -> Late
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -141,11 +142,7 @@ where
         }
     }
     io.pass_over(passed.there);
-    if line.known == Some(true) {
-        // A preface that ended early: no header followed.
-        line.known = Some(false);
-    }
-    Late::Bytes(line)
+    Late::Bytes(Some(line).filter(|line| line.known.is_none() && examined >= LIMIT))
 }
 
 async fn written<W: AsyncWrite + Unpin>(writer: &mut W, bytes: &[u8]) -> io::Result<()> {
@@ -263,7 +260,7 @@ mod tests {
             let (late, got, rest) = watched(says, app_says).await;
             // Who waits for more has got all that was said.
             let waits = late.is_none();
-            assert!(waits || matches!(late, Some(Late::Bytes(_))), "{late:?}");
+            assert!(waits || matches!(late, Some(Late::Bytes(None))), "{late:?}");
             let said = says.concat();
             let seen = [got.clone(), rest].concat();
             assert!(if waits { got == said } else { said.starts_with(&seen) }, "{:?}", said.escape_ascii().to_string());
