@@ -318,7 +318,7 @@ mod tests {
         pass(&pool, 3 * LIMIT).await;
         assert!(pool.join_http2(false, None, Room::SHARED).is_some());
         assert!(pool.join_http2(true, None, Room::SHARED).is_none(), "its ALPN is another");
-        pass(&pool, IDLE_HTTP2).await;
+        pass(&pool, IDLE_HTTP2 + Duration::from_secs(1)).await;
         assert!(pool.join_http2(false, None, Room::SHARED).is_none(), "it is not left behind");
     }
 
