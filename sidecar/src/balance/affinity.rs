@@ -109,6 +109,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_only_endpoint_is_kept_when_others_come() {
+        for n in 1..=8 {
+            let backend = Backend::new(BackendName::Unknown, vec![endpoint(n)]);
+            backend.set_affinity(Some(TIMEOUT));
+            let only = picked(&backend);
+            let all: Vec<_> = (20..28).map(endpoint).chain([only.clone()]).collect();
+            backend.replace(all);
+            assert!(Arc::ptr_eq(&picked(&backend), &only));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_policy_that_chooses_by_the_request_comes_first() {
         use outrigger_proto::model::{HashKey, LoadBalancer, TrafficPolicy};
         let backend = backend();

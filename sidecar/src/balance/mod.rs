@@ -48,6 +48,7 @@ const REFUSED: Duration = Duration::from_millis(250);
 const MAX_REFUSED: Duration = Duration::from_secs(2);
 
 /// What comes into force together.
+#[derive(Clone)]
 struct Members {
     endpoints: Vec<Arc<Endpoint>>,
     policy: Option<Arc<Policy>>,
@@ -100,9 +101,7 @@ impl Backend {
 
     /// Puts the new endpoints in force. The caller keeps the objects of those that stay, with their connections.
     pub(crate) fn replace(&self, endpoints: Vec<Arc<Endpoint>>) {
-        let now = self.members.load();
-        let (policy, affinity) = (now.policy.clone(), now.affinity.clone());
-        self.members.store(Arc::new(Members { endpoints, policy, affinity }));
+        self.change(|members| members.endpoints = endpoints);
     }
 
     /// Puts a policy in force, or none; `own` is the workload that keeps to it.
@@ -112,20 +111,21 @@ impl Backend {
             let choice = Choice::new(load_balancer, own);
             Arc::new(Policy { name, choice, ejection: ejection.map(Ejection::new), limits })
         });
-        let now = self.members.load();
-        let (endpoints, affinity) = (now.endpoints.clone(), now.affinity.clone());
-        self.members.store(Arc::new(Members { endpoints, policy, affinity }));
+        self.change(|members| members.policy = policy);
     }
 
     /// Has the workload keep its endpoint until it has not used it for so long, or not.
     pub(crate) fn set_affinity(&self, timeout: Option<Duration>) {
-        let now = self.members.load();
-        if now.affinity.as_ref().map(|affinity| affinity.timeout) == timeout {
-            return;
+        if self.members.load().affinity.as_ref().map(|affinity| affinity.timeout) != timeout {
+            self.change(|members| members.affinity = timeout.map(|timeout| Arc::new(Affinity::new(timeout))));
         }
-        let (endpoints, policy) = (now.endpoints.clone(), now.policy.clone());
-        let affinity = timeout.map(|timeout| Arc::new(Affinity::new(timeout)));
-        self.members.store(Arc::new(Members { endpoints, policy, affinity }));
+    }
+
+    /// Puts something else in force, together with all that stays. One thread changes, all others read.
+    fn change(&self, change: impl FnOnce(&mut Members)) {
+        let mut members = Members::clone(&self.members.load());
+        change(&mut members);
+        self.members.store(Arc::new(members));
     }
 
     pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
@@ -158,12 +158,12 @@ impl Backend {
                 let detail = format!("no endpoint for {}: 0 known", self.name);
                 return Err(ProxyError::new(ErrorCode::DestinationUnavailable, detail));
             }
-            [only] => only,
-            many => match &members.affinity {
+            all => match &members.affinity {
+                // The only one is kept as well: others may come.
                 Some(affinity) if !members.policy.as_ref().is_some_and(|policy| policy.choice.is_by_hash()) => {
-                    affinity.pick(many, avoid, || members.choose(many, avoid, request))
+                    affinity.pick(all, avoid, || members.choose(all, avoid, request))
                 }
-                _ => members.choose(many, avoid, request),
+                _ => members.choose(all, avoid, request),
             },
         };
         Ok(Picked { endpoint: endpoint.clone(), policy: members.policy.clone() })
@@ -214,16 +214,17 @@ impl Backend {
 }
 
 impl Members {
-    /// Chooses among at least two.
+    /// Chooses among at least one.
     fn choose<'e>(
         &self,
-        many: &'e [Arc<Endpoint>],
+        all: &'e [Arc<Endpoint>],
         avoid: Option<&Arc<Endpoint>>,
         request: Option<&request::Parts>,
     ) -> &'e Arc<Endpoint> {
-        match &self.policy {
-            Some(policy) => policy.choice.pick(many, avoid, request),
-            None => choice::least_request(many, avoid),
+        match (all, &self.policy) {
+            ([only], _) => only,
+            (many, Some(policy)) => policy.choice.pick(many, avoid, request),
+            (many, None) => choice::least_request(many, avoid),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who sent a request, for an application that cannot see it: every connection comes from its own pod's sidecar. The headers are the mesh's own
-//! (`outrigger-…`), which [`super::asserted`] takes out of every request first. What comes as bytes is not looked at: a client that has its request passed on so
-//! can write them (docs/reference/security.md).
+//! (`outrigger-…`), which [`super::asserted`] takes out of every request first. Requests that come as bytes are found
+//! ([`crate::detect::watch`]), except on ports that are declared to carry something else (docs/reference/security.md).
 
 use std::sync::Arc;
 

@@ -96,7 +96,8 @@ pub(crate) const DOTS: Difference = Difference {
 pub(crate) const ANSWERS: Difference = Difference {
     name: "Answers of the mesh",
     what: "Where an HTTP client's connection would be refused or would break off before an answer, it gets an answer of 502, 503 or 504 with a \
-           [code](errors.md) and a `Proxy-Status` field. A client of HTTP/2 gets a gRPC status if it speaks gRPC. A connection that is not HTTP ends \
+           [code](errors.md) and a `Proxy-Status` field. A client of HTTP/2 gets a gRPC status if it speaks gRPC. A request that \
+           two servers could read differently, such as one with tabs in its first line, is answered with 400. A connection that is not HTTP ends \
            as it would without the mesh.",
     without: |_| String::new(),
 };
