@@ -1,6 +1,8 @@
 //! An orderly end: everyone who must know hears about it, and everyone who is at work is waited for.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,7 +13,12 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// One drain of one process (or of one side of it). Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Drain {
+pub struct Drain(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// The same as `started` says, for those who ask with each request.
+    is_started: AtomicBool,
     started: CancellationToken,
     tracker: TaskTracker,
 }
@@ -25,19 +32,20 @@ impl Drain {
 
     /// Starts it. Nothing is cut: tasks learn of it through [`Drain::started`].
     pub fn start(&self) {
-        self.started.cancel();
-        self.tracker.close();
+        self.0.is_started.store(true, Ordering::Release);
+        self.0.started.cancel();
+        self.0.tracker.close();
     }
 
     /// Completes when the drain has started.
     pub fn started(&self) -> WaitForCancellationFuture<'_> {
-        self.started.cancelled()
+        self.0.started.cancelled()
     }
 
     /// Says whether the drain has started.
     #[must_use]
     pub fn is_started(&self) -> bool {
-        self.started.is_cancelled()
+        self.0.is_started.load(Ordering::Acquire)
     }
 
     /// Runs a task that the drain waits for.
@@ -45,7 +53,7 @@ impl Drain {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.tracker.spawn(task);
+        self.0.tracker.spawn(task);
     }
 
     /// As [`Drain::spawn`]; the answer can end the task before it is done.
@@ -53,24 +61,24 @@ impl Drain {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.tracker.spawn(task).abort_handle()
+        self.0.tracker.spawn(task).abort_handle()
     }
 
     /// Returns a guard that the drain waits for; drop it when the work is done.
     pub fn guard(&self) -> TaskTrackerToken {
-        self.tracker.token()
+        self.0.tracker.token()
     }
 
     /// Returns how many tasks and guards there are.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.tracker.len()
+        self.0.tracker.len()
     }
 
     /// Waits until all work is done; `false` when `limit` came first.
     pub async fn finished(&self, limit: Duration) -> bool {
-        self.tracker.close();
-        tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
+        self.0.tracker.close();
+        tokio::time::timeout(limit, self.0.tracker.wait()).await.is_ok()
     }
 }
 

@@ -8,17 +8,18 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use outrigger_daemon::{Admin, Drain, Metrics, give_back_memory, logging, shutdown_signal};
+use outrigger_daemon::{Admin, Metrics, give_back_memory, logging, shutdown_signal};
 use outrigger_identity::{Identity, TrustBundle};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::interval;
 
 use crate::admin;
 use crate::admission::Admission;
 use crate::certificate::Certificate;
 use crate::config::{Explicit, RunArgs};
 use crate::connect::Connector;
+use crate::drains::Drains;
 use crate::http::Direction;
 use crate::limits::{Limits, raise_descriptors};
 use crate::listen::{self, Acceptor};
@@ -28,10 +29,6 @@ use crate::telemetry::{Telemetry, TelemetryConfig};
 use crate::tls::TlsState;
 use crate::worker::Worker;
 use crate::{inbound, outbound};
-
-/// After SIGTERM, no request for so long means that everyone has heard and left. Not waited for where the end began before, with
-/// `leave`: then the application has ended when SIGTERM comes, and nobody is served any more.
-const QUIET: Duration = Duration::from_millis(500);
 
 /// How often idle connections are looked through.
 const REAP: Duration = Duration::from_secs(1);
@@ -77,7 +74,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
     if certificate.restore() {
         client.restore();
     }
-    let drain = Drain::new();
+    let drains = Drains::default();
     let listeners = Listeners::bind(args, workers)?;
     let failed = Arc::new(AtomicBool::new(false));
     for (id, sockets) in listeners.into_iter().enumerate() {
@@ -89,7 +86,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
             to_endpoints: connector(Direction::Outbound),
             to_app: connector(Direction::Inbound),
             telemetry: telemetry.clone(),
-            drain: drain.clone(),
+            drains: drains.clone(),
             wire: args.wire,
             client_cert_headers: args.client_cert_headers,
             client_headers: args.client_headers,
@@ -106,17 +103,17 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
         move || tls.get().is_some() && store.workload().is_some() && !failed.load(Ordering::Relaxed)
     };
     let config_page = admin::page(store.clone(), tls.clone(), status, telemetry.clone(), admission.clone());
-    let leave = drain.clone();
+    let leave = drains.inbound.clone();
     let admin = Admin::new(metrics)
         .ready(ready)
         .page("/config", "application/json", config_page)
         .action("/leave", move || leave.start());
     match args.health_port {
-        None => drop(tokio::spawn(admin.serve(admin_listener, drain.clone()))),
+        None => drop(tokio::spawn(admin.serve(admin_listener, drains.inbound.clone()))),
         Some(port) => {
             let health = listen::bind_inbound(port).and_then(TcpListener::from_std);
             let health = health.with_context(|| format!("listen on port {port} for health checks"))?;
-            tokio::spawn(admin.serve_with_health(admin_listener, health, drain.clone()));
+            tokio::spawn(admin.serve_with_health(admin_listener, health, drains.inbound.clone()));
         }
     }
     if let Some(probes) = args.probes.clone() {
@@ -129,7 +126,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
     tokio::spawn(reap(store));
     let limits = *admission.limits();
     tokio::spawn(overload::watch(admission));
-    tokio::spawn(give_back_memory(drain.clone()));
+    tokio::spawn(give_back_memory(drains.outbound.clone()));
     log_limits(&limits);
     tracing::info!(workload = %args.workload, workers, "sidecar is up");
 
@@ -139,9 +136,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
         in_flight = telemetry.in_flight(),
         "draining: peers are told to leave, requests in flight end"
     );
-    let still = if drain.is_started() { Duration::ZERO } else { QUIET };
-    drain.start();
-    let drained = quiet(&telemetry, still, args.drain_timeout).await;
+    let drained = drains.finish(&telemetry, args.drain_timeout).await;
     telemetry.flush().await;
     tracing::info!(drained, "sidecar ends");
     Ok(())
@@ -200,21 +195,6 @@ fn anchors(args: &RunArgs) -> anyhow::Result<Vec<u8>> {
     }
 }
 
-/// Waits until nothing has been in flight for as long as `still`; `false` when `limit` came first.
-async fn quiet(telemetry: &Telemetry, still: Duration, limit: Duration) -> bool {
-    let start = Instant::now();
-    let mut quiet_since = None;
-    while start.elapsed() < limit {
-        if telemetry.in_flight() > 0 {
-            quiet_since = None;
-        } else if quiet_since.get_or_insert_with(Instant::now).elapsed() >= still {
-            return true;
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-    false
-}
-
 /// Closes what has been idle for long.
 async fn reap(store: Arc<Store>) {
     let mut every = interval(REAP);
@@ -261,7 +241,7 @@ fn work(worker: Arc<Worker>, sockets: Listeners, admission: &Arc<Admission>) -> 
         let acceptor = |direction| Acceptor {
             direction,
             telemetry: worker.telemetry.clone(),
-            drain: worker.drain.clone(),
+            drain: worker.drains.of(direction).clone(),
             admission: admission.clone(),
         };
         let mut accepting = tokio::task::JoinSet::new();

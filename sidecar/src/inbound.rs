@@ -156,7 +156,7 @@ where
     let client = ClientNames::of(worker.client_headers, &caller);
     let stack = ServiceBuilder::new()
         .layer_fn(|inner| Observe::new(inner, worker.telemetry.clone())) // sees the final answer, also of our errors
-        .layer(RespondLayer { drain: worker.drain.clone() }) //               ProxyError → status, gRPC status
+        .layer(RespondLayer { drain: worker.drains.inbound.clone() }) //       ProxyError → status, gRPC status
         .layer_fn(Admit::new) //                                              is there room for strangers?
         .layer(HygieneLayer { asserted, client }) //                          what may not pass a proxy
         .layer(RetryLayer) //                                             8   the app's idle connections may end

@@ -18,6 +18,7 @@ mod certificate;
 mod config;
 mod connect;
 mod detect;
+mod drains;
 mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -80,7 +80,7 @@ where
     let mirrors = Mirrors { worker: worker.clone(), version };
     let stack = ServiceBuilder::new()
         .layer_fn(|inner| Observe::new(inner, worker.telemetry.clone())) // sees the final answer, also of our errors
-        .layer(RespondLayer { drain: worker.drain.clone() }) //               ProxyError → status, gRPC status
+        .layer(RespondLayer { drain: worker.drains.outbound.clone() }) //      ProxyError → status, gRPC status
         .layer(HygieneLayer { asserted: Asserted::Own, client: None }) //     what may not pass a proxy
         .layer(RoutingLayer { mirrors }) //                               7   rule, filters, backend, copies
         .layer(TimeoutLayer) //                                           8   the rule's deadline, outside retry

@@ -4,9 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_daemon::Drain;
-
 use crate::connect::Connector;
+use crate::drains::Drains;
 use crate::http::{ClientCertHeaders, ClientHeaders, Direction, Wire};
 use crate::sync::Store;
 use crate::telemetry::Telemetry;
@@ -22,8 +21,7 @@ pub(crate) struct Worker {
     /// Dials the app for peers.
     pub(crate) to_app: Arc<Connector>,
     pub(crate) telemetry: Arc<Telemetry>,
-    /// Started on SIGTERM: peers are told to leave.
-    pub(crate) drain: Drain,
+    pub(crate) drains: Drains,
     pub(crate) wire: Wire,
     /// What other proxies assert of who sent a request.
     pub(crate) client_cert_headers: ClientCertHeaders,

@@ -17,6 +17,7 @@ pub mod attack;
 pub mod client;
 pub mod cluster;
 pub mod gateway;
+mod http2;
 mod mesh;
 pub mod page;
 pub mod peers;
@@ -27,6 +28,7 @@ pub mod yaml;
 
 pub use app::{App, Reply, Seen};
 pub use client::{Client, Response};
+pub use http2::Http2;
 pub use mesh::{Mesh, Options, binary, enter};
 pub use pod::Pod;
 pub use process::Process;

@@ -152,6 +152,14 @@ impl Pod {
         self.sidecar = None;
     }
 
+    /// Runs the pod's `preStop` hook: the sidecar's peers are told to leave.
+    ///
+    /// # Panics
+    /// When the sidecar does not answer.
+    pub fn leave(&self) {
+        self.run(&["sidecar", "leave", "--admin", ADMIN]);
+    }
+
     /// Reads a page of the sidecar's admin endpoints; `None` when it does not answer.
     #[must_use]
     pub fn admin(&self, path: &str) -> Option<Response> {

@@ -82,6 +82,7 @@ impl Server {
                 match served {
                     http1::Served::Ended => Ok(()),
                     http1::Served::Switched { io, read, mut extensions } => {
+                        let _in_flight = worker.telemetry.upgraded();
                         upgrade::join(io, read, &mut extensions).await;
                         Ok(())
                     }
@@ -101,7 +102,7 @@ impl Server {
                 let half = worker.request_head_timeout;
                 let settings = &http2::Settings { refusal, half, ..settings.clone() };
                 // A drain is told by GOAWAY: what is in flight ends, and what is not processed may go elsewhere.
-                http2::serve(io, settings, service, worker.drain.started()).await.map_err(|error| {
+                http2::serve(io, settings, service, worker.drains.of(direction).started()).await.map_err(|error| {
                     let code = if error.is_protocol() { ErrorCode::HttpProtocol } else { ErrorCode::ClientClosed };
                     failed(direction, code, &error)
                 })

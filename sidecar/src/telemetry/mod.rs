@@ -137,7 +137,13 @@ impl Telemetry {
         self.counters.mirrored(outcome);
     }
 
-    /// Returns how many requests and copied connections there are now.
+    /// A connection has left HTTP: it is in flight until the guard goes.
+    pub(crate) fn upgraded(&self) -> Upgraded {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Upgraded(self.in_flight.clone())
+    }
+
+    /// Returns how many requests, upgraded and copied connections there are now.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -148,6 +154,15 @@ impl Telemetry {
             tracer.flush().await;
         }
         self.access_log.flush(Duration::from_millis(500));
+    }
+}
+
+/// An upgraded connection, as long as it is open.
+pub(crate) struct Upgraded(Arc<AtomicUsize>);
+
+impl Drop for Upgraded {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod basics;
 mod cors;
+mod drains;
 mod ends;
 mod foreign;
 mod gateway;
