@@ -96,6 +96,7 @@ fn describe(backend: &Backend) -> Value {
             "workload": endpoint.workload.as_ref().map(ToString::to_string),
             "inFlight": endpoint.in_flight(),
             "ejected": endpoint.ejected(),
+            "leaving": endpoint.leaving().is_told(),
         })
     };
     let policy = backend.policy().map(|policy| policy.name.to_string());

@@ -62,7 +62,7 @@ pub(super) fn least_request<'e>(many: &'e [Arc<Endpoint>], avoid: Option<&Arc<En
         a = b;
     }
     // Two bad draws: look for a usable one, from a random place on. When all are ejected, use it.
-    if a.ejected() { find_usable(many, (random() % many.len() as u64) as usize, avoid).unwrap_or(a) } else { a }
+    if a.is_left_out() { find_usable(many, (random() % many.len() as u64) as usize, avoid).unwrap_or(a) } else { a }
 }
 
 /// The endpoint at a place, or the next one that is usable.
@@ -76,7 +76,7 @@ fn find_usable<'e>(many: &'e [Arc<Endpoint>], at: usize, avoid: Option<&Arc<Endp
 }
 
 pub(super) fn usable(endpoint: &Arc<Endpoint>, avoid: Option<&Arc<Endpoint>>) -> bool {
-    !endpoint.ejected() && !is(endpoint, avoid)
+    !endpoint.is_left_out() && !is(endpoint, avoid)
 }
 
 fn is(endpoint: &Arc<Endpoint>, avoid: Option<&Arc<Endpoint>>) -> bool {

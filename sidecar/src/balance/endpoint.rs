@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::balance::crowd::Crowd;
 use crate::balance::limit::Connections;
 use crate::balance::load::Load;
-use crate::balance::{Pool, hash};
+use crate::balance::{Leaving, Pool, hash};
 
 /// For connections to a sidecar, which does not close those of its peers.
 const IDLE_SIDECAR: Duration = Duration::from_secs(60);
@@ -37,6 +37,7 @@ pub(crate) struct Endpoint {
     /// What stands for it in consistent hashing.
     pub(super) seed: u64,
     connections: Arc<Connections>,
+    leaving: Arc<Leaving>,
     token: OnceLock<u128>,
     /// One for each worker: connections stay on the thread that drives them.
     pools: Box<[Pool]>,
@@ -53,6 +54,7 @@ impl Endpoint {
 
     /// An address without an identity: the own app, or one outside the mesh.
     pub(crate) fn local(address: SocketAddr, workers: usize) -> Self {
+        let leaving = Arc::<Leaving>::default();
         Self {
             address,
             identity: None,
@@ -67,7 +69,8 @@ impl Endpoint {
             seed: hash::seed(address),
             connections: Arc::default(),
             token: OnceLock::new(),
-            pools: (0..workers.max(1)).map(|_| Pool::default()).collect(),
+            pools: (0..workers.max(1)).map(|_| Pool::new(leaving.clone())).collect(),
+            leaving,
         }
     }
 
@@ -125,7 +128,7 @@ impl Endpoint {
     }
 
     pub(crate) fn better_than(&self, other: &Self) -> bool {
-        match (self.ejected(), other.ejected()) {
+        match (self.is_left_out(), other.is_left_out()) {
             (false, true) => true,
             (true, false) => false,
             // Near ties are left to the draw: equals share evenly.
@@ -135,6 +138,16 @@ impl Endpoint {
 
     pub(crate) fn in_flight(&self) -> u32 {
         self.load.in_flight()
+    }
+
+    /// What it has said of its end; heard only on connections to its sidecar.
+    pub(crate) fn leaving(&self) -> &Arc<Leaving> {
+        &self.leaving
+    }
+
+    /// Says whether others are to be preferred: it fails, or it ends.
+    pub(crate) fn is_left_out(&self) -> bool {
+        self.ejected() || self.leaving.is_told()
     }
 
     pub(crate) fn ejected(&self) -> bool {

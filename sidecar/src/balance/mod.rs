@@ -8,6 +8,7 @@ mod crowd;
 mod ejection;
 mod endpoint;
 mod hash;
+mod leaving;
 mod limit;
 mod load;
 mod pool;
@@ -25,6 +26,7 @@ pub(crate) use choice::Choice;
 pub(crate) use crowd::SMALL;
 pub(crate) use ejection::{Ejection, ejections};
 pub(crate) use endpoint::Endpoint;
+pub(crate) use leaving::{FAREWELL, Leaving, remove as remove_leaving, tell as tell_leaving};
 pub(crate) use limit::{Connection, Limits, Permit, reached};
 pub(crate) use pool::{Http1, Lease, Pool, Room, Sender};
 
@@ -209,7 +211,7 @@ impl Backend {
 
     /// Says whether there is an endpoint that is not left out.
     pub(crate) fn has_usable(&self) -> bool {
-        self.members.load().endpoints.iter().any(|endpoint| !endpoint.ejected())
+        self.members.load().endpoints.iter().any(|endpoint| !endpoint.is_left_out())
     }
 }
 
@@ -254,6 +256,8 @@ pub(crate) fn random() -> u64 {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use outrigger_proto::model::LoadBalancer;
+
     use super::*;
 
     pub(crate) fn endpoint(last: u8) -> Arc<Endpoint> {
@@ -299,6 +303,26 @@ pub(crate) mod tests {
         backend.refused(&endpoints[2]);
         assert!(!backend.has_usable());
         backend.pick(None, None).unwrap();
+    }
+
+    #[test]
+    fn endpoints_that_end_are_left_out_however_many_and_do_not_count_as_ejected() {
+        for choice in [LoadBalancer::LeastRequest, LoadBalancer::RoundRobin, LoadBalancer::Random] {
+            let backend = backend(4);
+            let own = WorkloadName { namespace: "shop".into(), name: "cart-1".into() };
+            let policy = TrafficPolicy { name: "shop/web".into(), load_balancer: choice, ..TrafficPolicy::default() };
+            backend.set_policy(Some(policy), &own);
+            let endpoints = backend.endpoints();
+            endpoints[1..].iter().for_each(|endpoint| endpoint.leaving().told());
+
+            for _ in 0..200 {
+                assert!(Arc::ptr_eq(&backend.pick(None, None).unwrap().endpoint, &endpoints[0]));
+            }
+            assert!(endpoints.iter().all(|endpoint| !endpoint.ejected()));
+            endpoints[0].leaving().told();
+            assert!(!backend.has_usable());
+            backend.pick(None, None).unwrap();
+        }
     }
 
     #[test]

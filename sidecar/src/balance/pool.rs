@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::balance::endpoint::InFlight;
-use crate::balance::{Connection, Permit};
+use crate::balance::{Connection, Leaving, Permit};
 use crate::connect::{Io, Reset};
 use crate::http::{Body, grants};
 
@@ -43,6 +43,7 @@ pub(crate) struct Pool {
     http2: Mutex<Vec<Kept>>,
     /// Held while an HTTP/2 connection is opened, so that a burst of requests opens one and not a hundred.
     pub(crate) opening: tokio::sync::Mutex<()>,
+    leaving: Arc<Leaving>,
 }
 
 struct Idle {
@@ -98,11 +99,25 @@ pub(crate) enum Sender {
 pub(crate) struct Stream(Arc<Shared>);
 
 impl Pool {
+    /// Makes an empty one. What is said unasked on its connections goes to `leaving`.
+    pub(crate) fn new(leaving: Arc<Leaving>) -> Self {
+        Self { leaving, ..Self::default() }
+    }
+
+    /// Says whether an idle connection can be used. What its peer has said unasked, 408 for instance (RFC 9110 section 15.5.9), has it closed.
+    fn is_open(&self, connection: &Http1) -> bool {
+        let open = connection.connection.is_open();
+        if !open && let Some(unasked) = connection.connection.unasked() {
+            self.leaving.heard_in(unasked.headers());
+        }
+        open
+    }
+
     /// Takes an idle HTTP/1 connection, the one used last: the others may age and be closed.
     pub(crate) fn take_http1(&self) -> Option<Sender> {
         let mut idle = self.http1.lock();
         while let Some(Idle { connection, .. }) = idle.pop() {
-            if connection.connection.is_open() {
+            if self.is_open(&connection) {
                 return Some(Sender::Http1(connection));
             }
         }
@@ -145,7 +160,7 @@ impl Pool {
     /// Closes what has been idle for `limit`.
     pub(crate) fn reap(&self, limit: Duration) {
         let mut idle = self.http1.lock();
-        idle.retain(|idle| idle.since.elapsed() < limit && idle.connection.connection.is_open());
+        idle.retain(|idle| idle.since.elapsed() < limit && self.is_open(&idle.connection));
         if idle.is_empty() {
             idle.shrink_to_fit();
         }

@@ -10,7 +10,9 @@ use outrigger_identity::Alpn;
 use outrigger_proto::ErrorCode;
 use outrigger_wire::{http1, http2};
 
-use crate::balance::{Backend, Connection, Endpoint, Http1, Lease, Limits, Picked, Policy, Pool, Room, SMALL, Sender};
+use crate::balance::{
+    Backend, Connection, Endpoint, FAREWELL, Http1, Lease, Limits, Picked, Policy, Pool, Room, SMALL, Sender,
+};
 
 use crate::connect::Connector;
 use crate::error::{Fate, ProxyError};
@@ -90,9 +92,12 @@ impl Dispatch {
             }
         };
         // The own app is the only one there is: nobody leaves it out.
-        let failed = || backend.iter().for_each(|backend| backend.failed(&endpoint));
+        // Nor is one that ends a failure.
+        let failed = || backend.iter().filter(|_| !endpoint.leaving().is_told()).for_each(|b| b.failed(&endpoint));
         let could_not = |error: &ProxyError| match (backend, error.code) {
-            (Some(backend), ErrorCode::ConnectionRefused) => backend.refused(&endpoint),
+            (Some(backend), ErrorCode::ConnectionRefused) if !endpoint.leaving().is_told() => {
+                backend.refused(&endpoint)
+            }
             _ => failed(),
         };
         let limited = backend.zip(policy.as_ref().map(|policy| &policy.limits));
@@ -151,7 +156,10 @@ impl Dispatch {
             }
         };
         lease.answered(response.body().size_hint().exact());
-        // Only who has proved to be of the mesh is believed.
+        // Only who has proved to be of the mesh is believed. In HTTP/2 an end is told by GOAWAY.
+        if endpoint.identity.is_some() && response.version() == HttpVersion::HTTP_11 {
+            endpoint.leaving().heard_in(response.headers());
+        }
         if let Some(error) = endpoint.identity.as_ref().and_then(|_| unprocessed(&response)) {
             could_not(&error);
             return Err(error);
@@ -273,7 +281,10 @@ impl Dispatch {
             _ if endpoint.has_sidecar() => &grants::TO_SIDECAR,
             _ => &grants::APP,
         };
-        let (sender, connection) = http2::connect(io, settings);
+        let leaving = endpoint.has_sidecar().then(|| endpoint.leaving().clone());
+        let (sender, connection) = http2::connect_told(io, settings, |debug| {
+            leaving.filter(|_| debug == FAREWELL).iter().for_each(|leaving| leaving.told());
+        });
         // Ends when the pool and the last request let go of the sender, or the peer closes.
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -15,6 +15,7 @@ use http_body::Body as _;
 use outrigger_proto::ErrorCode;
 use tower::{Layer, Service};
 
+use crate::balance::remove_leaving;
 use crate::error::ProxyError;
 use crate::http::call::Call;
 use crate::http::respond::UNPROCESSED;
@@ -130,6 +131,7 @@ fn clean_response(mut response: Response<Body>) -> Response<Body> {
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     remove_hop_by_hop(response.headers_mut(), switched);
     response.headers_mut().remove(UNPROCESSED);
+    remove_leaving(response.headers_mut());
     response
 }
 
@@ -262,6 +264,18 @@ mod tests {
         let mut names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["host", "te", "x-kept"]);
+    }
+
+    #[test]
+    fn what_sidecars_tell_each_other_does_not_pass() {
+        let mut response = Response::new(Body::empty());
+        for name in ["outrigger-unprocessed", "outrigger-leaving", "x-kept"] {
+            response.headers_mut().insert(name, HeaderValue::from_static("1"));
+        }
+
+        let response = clean_response(response);
+
+        assert_eq!(response.headers().keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
     }
 
     #[test]

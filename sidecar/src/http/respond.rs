@@ -15,6 +15,7 @@ use outrigger_wire::http1;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
+use crate::balance::tell_leaving;
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::http::call::{Call, Direction, Flow};
@@ -58,14 +59,20 @@ where
         let form = Form::of(&call);
         let http2 = call.request.version() == http::Version::HTTP_2;
         let flow = call.flow.clone();
-        let close = !http2 && (self.drain.is_started() || is_to_leave(&call.flow));
-        RespondFuture { inner: self.inner.call(call), form, flow, http2, close }
+        RespondFuture { inner: self.inner.call(call), form, flow, http2, drain: self.drain.clone() }
     }
 }
 
-/// Whether the caller has no identity, and connections or memory are short.
-fn is_to_leave(flow: &Flow) -> bool {
-    flow.caller.as_ref().is_some_and(|caller| caller.peer.is_none() && caller.place.is_tight())
+/// Has an answer of HTTP/1 end the connection when the workload ends, which another sidecar is told as such, or when connections or memory are
+/// short and the caller has no identity.
+fn close(headers: &mut HeaderMap, flow: &Flow, ends: bool) {
+    let meshed = flow.caller.as_ref().map(|caller| caller.peer.is_some());
+    if ends && meshed == Some(true) {
+        tell_leaving(headers);
+    }
+    if ends || meshed == Some(false) && flow.caller.as_ref().is_some_and(|caller| caller.place.is_tight()) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 /// What the caller understands.
@@ -94,7 +101,7 @@ pin_project! {
         form: Form,
         flow: Arc<Flow>,
         http2: bool,
-        close: bool,
+        drain: Drain,
     }
 }
 
@@ -119,8 +126,8 @@ where
                     (response, Some(error))
                 }
             };
-            if *this.close && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            if !*this.http2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                close(response.headers_mut(), this.flow, this.drain.is_started());
             }
             Ok((response, error))
         })
@@ -212,6 +219,19 @@ pub(crate) fn connection_ended(direction: Direction, detail: &str) -> HeaderMap 
         trailers.insert(PROXY_STATUS, value);
     }
     trailers
+}
+
+/// Tells another sidecar on an idle connection that the workload ends: 408, which is what a server says unasked (RFC 9110 section 15.5.9). A request
+/// that crosses it has not been read.
+pub(crate) fn farewell() -> Response<Bytes> {
+    let code = ErrorCode::ConnectionTerminated;
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
+    let headers = response.headers_mut();
+    headers.insert(UNPROCESSED, HeaderValue::from_static(code.info().code));
+    headers.extend(proxy_status(Direction::Inbound, code, "the workload ends").map(|value| (PROXY_STATUS, value)));
+    tell_leaving(headers);
+    response
 }
 
 /// Reads what a peer's sidecar says of a request that its app never got.

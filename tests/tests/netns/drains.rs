@@ -4,7 +4,7 @@
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use outrigger_tests::{App, Client, Http2, Mesh, enter, wait, yaml};
+use outrigger_tests::{App, Client, Http2, Mesh, Pod, enter, wait, yaml};
 
 const WEB: &str = "10.96.0.10";
 const OTHER: &str = "10.96.0.11";
@@ -98,5 +98,91 @@ fn an_upgraded_connection_and_one_of_bytes_are_in_flight_until_they_end() {
         drop(connection);
         assert!(web.sidecar().ended().success());
         assert!(ended.elapsed() < Duration::from_secs(20), "{what}: waits for what has ended");
+    }
+}
+
+/// How an endpoint stands with a client's sidecar.
+fn leaves(client: &Pod, workload: &str) -> bool {
+    let config = client.config();
+    let endpoints = config["backends"][0]["endpoints"].as_array().cloned().unwrap_or_default();
+    let named = format!("shop/{workload}");
+    endpoints.iter().any(|endpoint| endpoint["workload"] == *named && endpoint["leaving"] == true)
+}
+
+#[test]
+fn a_pod_that_leaves_is_avoided_before_the_control_plane_says_so() {
+    let Some(sandbox) = enter() else { return };
+    let mut mesh = Mesh::start(sandbox, &services());
+    let pods = ["web-1", "web-2"].map(|name| mesh.pod(name, "web"));
+    let apps = [App::echo(&pods[0], 8080, "web-1"), App::echo(&pods[1], 8080, "web-2")];
+    let clients =
+        ["http1", "http2"].map(|wire| mesh.pod_with(&format!("client-{wire}"), "client", "", &["--wire", wire]));
+    let answered = |client: &Pod, connection: &mut Client| {
+        let answer = connection.send("POST", "/", &[], b"not idempotent").unwrap();
+        assert_eq!((answer.status, answer.header("connection"), answer.header("outrigger-leaving")), (200, "", ""));
+        assert!(client.metric("outrigger_outbound_ejections_total", &[]) < 1.0);
+        answer.header("x-app").to_owned()
+    };
+    let mut connections = clients.iter().map(|client| client.connect(&format!("{WEB}:80"))).collect::<Vec<_>>();
+    for (client, connection) in clients.iter().zip(&mut connections) {
+        wait::until_true("the first serves", || answered(client, connection) == "web-1");
+        wait::until_true("the second serves", || answered(client, connection) == "web-2");
+    }
+
+    pods[0].leave();
+
+    // Nobody asks: it is told on connections that lie idle.
+    for (client, connection) in clients.iter().zip(&mut connections) {
+        wait::until_true("the sidecar has been told", || leaves(client, "web-1"));
+        assert!(!leaves(client, "web-2"));
+        for _ in 0..50 {
+            assert_eq!(answered(client, connection), "web-2");
+        }
+    }
+    // When all leave, all are used, and tell that they leave with each answer.
+    pods[1].leave();
+    for (client, connection) in clients.iter().zip(&mut connections) {
+        wait::until_true("the sidecar has been told", || leaves(client, "web-2"));
+        for _ in 0..20 {
+            answered(client, connection);
+        }
+        assert!(leaves(client, "web-1") && leaves(client, "web-2"));
+    }
+    drop(apps);
+}
+
+#[test]
+fn requests_that_cross_the_word_of_a_pod_that_leaves_are_answered_by_another() {
+    let Some(sandbox) = enter() else { return };
+    let mut mesh = Mesh::start(sandbox, &services());
+    let stays = mesh.pod("web-0", "web");
+    let _stays = App::echo(&stays, 8080, "web-0");
+    let client = mesh.pod_with("client-1", "client", "", &["--wire", "http1"]);
+    for n in 1..=5 {
+        let goes = mesh.pod(&format!("web-{n}"), "web");
+        let app = App::echo(&goes, 8080, "goes");
+        wait::until_true("it serves", || client.get(&format!("http://{WEB}/")).header("x-app") == "goes");
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let posting: Vec<_> = (0..8)
+                .map(|_| {
+                    let mut connection = client.connect(&format!("{WEB}:80"));
+                    let stop = &stop;
+                    scope.spawn(move || {
+                        while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                            let answer = connection.send("POST", "/", &[], b"not idempotent").unwrap();
+                            assert_eq!(answer.status, 200, "{}", answer.text());
+                        }
+                    })
+                })
+                .collect();
+            std::thread::sleep(Duration::from_millis(200));
+            goes.leave();
+            wait::until_true("the sidecar has been told", || leaves(&client, &format!("web-{n}")));
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            posting.into_iter().for_each(|one| one.join().unwrap());
+        });
+        mesh.remove(&format!("web-{n}.yaml"));
+        drop((goes, app));
     }
 }

@@ -56,6 +56,16 @@ where
         self.is_reusable() && self.0.lock().poll_read(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
+    /// Returns the head of a response that the server has sent unasked, as far as [`is_open`](Self::is_open) has read it.
+    #[must_use]
+    pub fn unasked(&self) -> Option<Response<()>> {
+        let state = self.0.lock();
+        match head::response(&state.read, &mut Progress::default(), &Method::GET) {
+            Ok(Some((Answer::Final(head), _))) if state.decoder.is_done() => Some(Response::from_parts(head.parts, ())),
+            _ => None,
+        }
+    }
+
     /// Sends a request, whose head may be used again, and returns its response, whose body is read from the connection. A body that is not sent when the response comes goes on
     /// beside it, and ends with it.
     ///

@@ -21,6 +21,8 @@ mod write;
 mod written;
 
 #[cfg(test)]
+mod farewell_tests;
+#[cfg(test)]
 mod smuggling_tests;
 #[cfg(test)]
 mod tests;
@@ -29,7 +31,7 @@ pub use body::Incoming;
 pub use client::Connection;
 pub use error::Error;
 pub use head::{RawTarget, Reason};
-pub use serve::{Options, Refusal, Served, serve};
+pub use serve::{Options, Refusal, Served, serve, serve_until};
 pub use write::may_be_trailer;
 
 /// The longest head of a request or response, bytes.

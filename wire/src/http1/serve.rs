@@ -1,7 +1,7 @@
 //! Serves one connection: reads a request, has it answered, writes the answer, and waits for the next. All of it is one task, and
 //! between requests it holds no buffer.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Extensions, Method, Request, Response, StatusCode, Version, request};
 use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
@@ -83,7 +84,28 @@ pub enum Served<I> {
 ///
 /// # Errors
 /// When the client breaks the protocol (it has been told), is too slow, or the connection fails.
-pub async fn serve<I, S, F, B>(io: I, options: &Options, mut service: S) -> Result<Served<I>, Error>
+pub async fn serve<I, S, F, B>(io: I, options: &Options, service: S) -> Result<Served<I>, Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: FnMut(Request<Incoming>) -> F,
+    F: Future<Output = Response<B>>,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    serve_until(io, options, service, pending()).await
+}
+
+/// As [`serve`]. Once `farewell` completes, the next answer says that the connection closes. With a response, a client that has been served and has
+/// not sent anything since is told by that one, unasked: a request that crosses it has not been read.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_until<I, S, F, B>(
+    io: I,
+    options: &Options,
+    mut service: S,
+    farewell: impl Future<Output = Option<Response<Bytes>>>,
+) -> Result<Served<I>, Error>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: FnMut(Request<Incoming>) -> F,
@@ -92,11 +114,17 @@ where
     B::Error: Into<BoxError>,
 {
     let shared = Arc::new(Shared::new(io));
+    let mut farewell = pin!(Farewell { coming: Some(farewell), unasked: None });
+    let mut served = false;
     loop {
-        let head = match next_head(&shared, options).await {
-            Ok(Some(head)) => head,
-            Ok(None) => {
+        let head = match next_head(&shared, options, served.then_some(farewell.as_mut())).await {
+            Ok(Next::Head(head)) => head,
+            Ok(Next::Ended) => {
                 close(&shared).await;
+                return Ok(Served::Ended);
+            }
+            Ok(Next::Unasked(response)) => {
+                say(&shared, response).await;
                 return Ok(Served::Ended);
             }
             Err(error) => {
@@ -137,7 +165,7 @@ where
             return Ok(Served::Switched { io, read, extensions: parts.extensions });
         }
         let keep_alive = {
-            if shared.lock().waits_to_send() {
+            if shared.lock().waits_to_send() || poll_fn(|cx| Poll::Ready(farewell.as_mut().has_come(cx))).await {
                 asked.keep_alive = false;
             }
             let (mut message, keep_alive) = Outgoing::response(&parts, body, &asked, aside.response.as_deref());
@@ -164,23 +192,68 @@ where
             }
             return fault.map_or(Ok(Served::Ended), |fault| Err(fault.into()));
         }
+        served = true;
     }
 }
 
-async fn next_head<I>(shared: &Shared<I>, options: &Options) -> Result<Option<Head<request::Parts>>, Error>
+/// What comes between two requests.
+enum Next {
+    Head(Head<request::Parts>),
+    /// The client has left, or has been silent for too long.
+    Ended,
+    /// The client is told this, unasked.
+    Unasked(Response<Bytes>),
+}
+
+pin_project! {
+    /// When the connection is to close, and what is said then.
+    struct Farewell<F> {
+        #[pin]
+        coming: Option<F>,
+        unasked: Option<Response<Bytes>>,
+    }
+}
+
+impl<F: Future<Output = Option<Response<Bytes>>>> Farewell<F> {
+    fn has_come(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+        let mut this = self.project();
+        let Some(coming) = this.coming.as_mut().as_pin_mut() else { return true };
+        let Poll::Ready(unasked) = coming.poll(cx) else { return false };
+        this.coming.set(None);
+        *this.unasked = unasked;
+        true
+    }
+
+    /// Returns what is to be said unasked.
+    fn unasked(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Response<Bytes>> {
+        if self.as_mut().has_come(cx) { self.project().unasked.take() } else { None }
+    }
+}
+
+async fn next_head<I, F>(
+    shared: &Shared<I>,
+    options: &Options,
+    mut farewell: Option<Pin<&mut Farewell<F>>>,
+) -> Result<Next, Error>
 where
     I: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = Option<Response<Bytes>>>,
 {
     let mut progress = Progress::default();
     let mut limit = pin!(Limit::default());
     poll_fn(|cx| {
         if let Poll::Ready(head) = poll_head(shared, cx, &mut progress) {
-            return Poll::Ready(head);
+            return Poll::Ready(head.map(|head| head.map_or(Next::Ended, Next::Head)));
         }
         let begun = head::has_begun(&shared.lock().read);
+        if let Some(farewell) = farewell.as_mut().filter(|_| !begun)
+            && let Some(response) = farewell.as_mut().unasked(cx)
+        {
+            return Poll::Ready(Ok(Next::Unasked(response)));
+        }
         let most = if begun { Some(options.head) } else { options.idle };
         let expired = ready!(limit.as_mut().poll_expired(cx, begun, most));
-        Poll::Ready(if begun { Err(Error::HeadTimeout(expired)) } else { Ok(None) })
+        Poll::Ready(if begun { Err(Error::HeadTimeout(expired)) } else { Ok(Next::Ended) })
     })
     .await
 }
@@ -369,7 +442,12 @@ async fn refuse<I: AsyncRead + AsyncWrite + Unpin>(shared: &Shared<I>, options: 
             return;
         }
     };
-    let (parts, body) = (options.refusal)(error, status).into_parts();
+    say(shared, (options.refusal)(error, status)).await;
+}
+
+/// Says the last word of a connection.
+async fn say<I: AsyncRead + AsyncWrite + Unpin>(shared: &Shared<I>, response: Response<Bytes>) {
+    let (parts, body) = response.into_parts();
     let asked = Asked { method: Method::GET, version: Version::HTTP_11, keep_alive: false };
     let (mut message, _) = Outgoing::response(&parts, Full(body), &asked, None);
     let written = poll_fn(|cx| message.poll_send(cx, shared));

@@ -34,10 +34,25 @@ where
     B: Body<Data = Bytes> + Unpin + Send,
     B::Error: Into<BoxError>,
 {
+    connect_told(io, settings, |_: &[u8]| {})
+}
+
+/// As [`connect`]; `told` is given what the server says with its GOAWAY, as its debug data, as soon as that comes.
+pub fn connect_told<I, B, T>(
+    io: I,
+    settings: &Settings,
+    told: T,
+) -> (Sender<B>, impl Future<Output = Result<(), Error>> + Send + use<I, B, T>)
+where
+    T: FnOnce(&[u8]) + Send + 'static,
+    I: AsyncRead + AsyncWrite + Unpin + Send,
+    B: Body<Data = Bytes> + Unpin + Send,
+    B::Error: Into<BoxError>,
+{
     let shared = Shared::new(Role::Client, settings);
     let bodies = Arc::new(Handed(Mutex::new(Vec::new())));
     let sender = Sender { side: Arc::new(Side { shared: shared.clone(), bodies: bodies.clone() }) };
-    let pumps = Pumps { handed: bodies, slots: Vec::new(), wakers: Vec::new() };
+    let pumps = Pumps { handed: bodies, slots: Vec::new(), wakers: Vec::new(), told: Some(Box::new(told)) };
     let mut link = Link::new(io, shared, settings, pumps);
     (sender, async move { poll_fn(|cx| link.poll(cx)).await })
 }
@@ -223,7 +238,11 @@ struct Pumps<B> {
     handed: Arc<Handed<B>>,
     slots: Vec<Option<(Key, Pump<B>)>>,
     wakers: Vec<Option<Waker>>,
+    told: Option<Told>,
 }
+
+/// Hears what the server says with its GOAWAY.
+type Told = Box<dyn FnOnce(&[u8]) + Send>;
 
 impl<B: Body<Data = Bytes> + Unpin> Workers for Pumps<B>
 where
@@ -264,8 +283,14 @@ where
         }
     }
 
-    fn is_drained(&mut self) -> bool {
-        false
+    fn drained(&mut self) -> Option<&'static [u8]> {
+        None
+    }
+
+    fn told(&mut self, debug: &[u8]) {
+        if let Some(told) = self.told.take() {
+            told(debug);
+        }
     }
 
     fn rest(&mut self) {

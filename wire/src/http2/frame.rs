@@ -53,10 +53,11 @@ pub(super) fn ping(out: &mut Vec<u8>, flags: u8, payload: [u8; 8]) {
     out.extend_from_slice(&payload);
 }
 
-pub(super) fn go_away(out: &mut Vec<u8>, last: u32, reason: Reason) {
-    head(out, 8, GO_AWAY, 0, 0);
+pub(super) fn go_away(out: &mut Vec<u8>, last: u32, reason: Reason, debug: &[u8]) {
+    head(out, 8 + debug.len(), GO_AWAY, 0, 0);
     out.extend_from_slice(&last.to_be_bytes());
     out.extend_from_slice(&reason.0.to_be_bytes());
+    out.extend_from_slice(debug);
 }
 
 pub(super) fn reset(out: &mut Vec<u8>, id: u32, reason: Reason) {

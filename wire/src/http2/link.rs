@@ -26,8 +26,10 @@ pub(super) trait Workers {
     fn poll(&mut self, slot: u32, shared: &Arc<Shared>);
     /// The stream needs its worker no longer.
     fn abandon(&mut self, abandoned: Abandoned);
-    /// Whether the connection shall go away; asked once its bit is set.
-    fn is_drained(&mut self) -> bool;
+    /// What is said when the connection shall go away, if it shall; asked once its bit is set.
+    fn drained(&mut self) -> Option<&'static [u8]>;
+    /// The peer goes away, and says so with this.
+    fn told(&mut self, debug: &[u8]);
     /// Gives back what a quiet connection needs not.
     fn rest(&mut self);
 }
@@ -129,8 +131,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
                     WRITE => {}
                     TIMER => self.due = self.timer.is_due(),
                     DRAIN => {
-                        if self.workers.is_drained() {
-                            self.leave();
+                        if let Some(debug) = self.workers.drained() {
+                            self.leave(debug);
                         }
                     }
                     _ => self.work.poll.extend(u32::try_from(bit - FIRST_STREAM)),
@@ -142,9 +144,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
     }
 
     /// Begins to go away. A peer that has nothing under way is not waited for as long as one that has.
-    fn leave(&mut self) {
+    fn leave(&mut self, debug: &'static [u8]) {
         let mut state = self.shared.lock();
-        state.leave();
+        state.leave(debug);
         let idle = state.streams.open() == 0;
         drop(state);
         if idle && self.ending.is_none() {
@@ -191,6 +193,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
     fn run(&mut self) {
         let Self { work, workers, shared, .. } = self;
         work.wakes.drain(..).for_each(Waker::wake);
+        if let Some(debug) = work.told.take() {
+            workers.told(&debug);
+        }
         workers.collect(shared, &mut work.poll);
         for abandoned in work.abandon.drain(..) {
             workers.abandon(abandoned);
@@ -218,7 +223,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, W: Workers> Link<I, W> {
             state.add_work(&mut self.work);
             let over = state.is_over() && self.ending.is_none();
             if over && state.role == Role::Client {
-                frame::go_away(state.out.frames(), 0, Reason::NO_ERROR);
+                frame::go_away(state.out.frames(), 0, Reason::NO_ERROR, b"");
                 state.fail(&Error::Ended);
             }
             let awaited = state.streams.open() > 0 || state.input.half_since().is_some();

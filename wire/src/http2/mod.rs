@@ -34,10 +34,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 
-pub use client::{Sender, connect};
+pub use client::{Sender, connect, connect_told};
 pub use error::{Error, Reason};
 pub use incoming::Incoming;
-pub use server::serve;
+pub use server::{serve, serve_until};
 
 /// Words the answer, 431, to a request whose head is too large. What was read of its fields says what its sender understands.
 pub type Refusal = fn(&HeaderMap) -> Response<Bytes>;

@@ -478,7 +478,9 @@ impl State {
             return Err(Fatal::size("GOAWAY of a wrong size"));
         };
         let reason = Reason(code);
-        self.peer_leaving = Some(reason);
+        if self.peer_leaving.replace(reason).is_none() && self.role == Role::Client {
+            self.work.told = payload.get(8..8 + MOST_DEBUG.min(payload.len() - 8)).map(Box::from);
+        }
         if self.role == Role::Client {
             let mut left = Vec::new();
             left.extend(self.streams.iter_mut().map(|(key, _)| key).filter(|key| key.id > last & frame::MAX_ID));
@@ -537,6 +539,8 @@ fn unpad(payload: &[u8]) -> Result<&[u8], Fatal> {
     Ok(&rest[..end])
 }
 
+/// So much of GOAWAY's debug data is of use.
+const MOST_DEBUG: usize = 32;
 /// Larger frames gain nothing, and keep other streams waiting.
 const LARGEST_PAYLOAD: usize = 65_536;
 const MAX_UNSENT_ACKS: u32 = 1_000;

@@ -46,6 +46,33 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
+    let drain = async {
+        drain.await;
+        b"".as_slice()
+    };
+    serve_until(io, settings, service, drain).await
+}
+
+/// As [`serve`]; what `drain` yields is said with GOAWAY as its debug data.
+///
+/// # Errors
+/// As [`serve`].
+///
+/// # Cancel safety
+/// As [`serve`].
+pub async fn serve_until<I, S, F, B>(
+    io: I,
+    settings: &Settings,
+    service: S,
+    drain: impl Future<Output = &'static [u8]>,
+) -> Result<(), Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+    S: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<B>>,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
     let shared = Shared::new(Role::Server, settings);
     let drain = Some(pin!(drain));
     let services = Services { service, drain, drain_waker: ready::waker(&shared.ready, DRAIN), slots: Vec::new() };
@@ -84,7 +111,7 @@ where
     F: Future<Output = Response<B>>,
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
-    D: Future<Output = ()>,
+    D: Future<Output = &'static [u8]>,
 {
     fn start(&mut self, arrived: Arrived, shared: &Arc<Shared>) {
         let Arrived { key, request, has_body, length } = arrived;
@@ -123,14 +150,14 @@ where
         }
     }
 
-    fn is_drained(&mut self) -> bool {
-        let Some(drain) = &mut self.drain else { return false };
-        let drained = drain.as_mut().poll(&mut Context::from_waker(&self.drain_waker)).is_ready();
-        if drained {
-            self.drain = None;
-        }
-        drained
+    fn drained(&mut self) -> Option<&'static [u8]> {
+        let drain = self.drain.as_mut()?;
+        let Poll::Ready(debug) = drain.as_mut().poll(&mut Context::from_waker(&self.drain_waker)) else { return None };
+        self.drain = None;
+        Some(debug)
     }
+
+    fn told(&mut self, _: &[u8]) {}
 
     fn rest(&mut self) {
         while self.slots.pop_if(|slot| slot.as_ref().is_none_or(|slot| slot.key.is_none())).is_some() {}

@@ -77,11 +77,17 @@ pub(super) struct Work {
     pub(super) poll: Vec<u32>,
     pub(super) abandon: Vec<Abandoned>,
     pub(super) wakes: Vec<Waker>,
+    /// What the peer says with its GOAWAY.
+    pub(super) told: Option<Box<[u8]>>,
 }
 
 impl Work {
     pub(super) fn is_empty(&self) -> bool {
-        self.arrived.is_empty() && self.poll.is_empty() && self.abandon.is_empty() && self.wakes.is_empty()
+        self.arrived.is_empty()
+            && self.poll.is_empty()
+            && self.abandon.is_empty()
+            && self.wakes.is_empty()
+            && self.told.is_none()
     }
 
     /// Gives back what only much work at once needs.
@@ -97,6 +103,7 @@ impl Work {
         self.poll.append(&mut other.poll);
         self.abandon.append(&mut other.abandon);
         self.wakes.append(&mut other.wakes);
+        self.told = other.told.take().or_else(|| self.told.take());
     }
 }
 
@@ -588,15 +595,15 @@ impl State {
 
     /// The peer broke the connection: says so and fails.
     pub(super) fn offend(&mut self, fatal: Fatal) {
-        frame::go_away(self.out.frames(), self.last_peer, fatal.reason);
+        frame::go_away(self.out.frames(), self.last_peer, fatal.reason, b"");
         self.fail(&fatal.into());
     }
 
     /// Begins to go away: the peer is told, and asked to say that it has heard.
-    pub(super) fn leave(&mut self) {
+    pub(super) fn leave(&mut self, debug: &'static [u8]) {
         if self.leaving == Leaving::No {
             self.leaving = Leaving::Announced;
-            frame::go_away(self.out.frames(), frame::MAX_ID, Reason::NO_ERROR);
+            frame::go_away(self.out.frames(), frame::MAX_ID, Reason::NO_ERROR, debug);
             frame::ping(self.out.frames(), 0, DRAIN_PING);
         }
     }
@@ -604,7 +611,7 @@ impl State {
     pub(super) fn leave_for_good(&mut self) {
         if self.leaving == Leaving::Announced {
             self.leaving = Leaving::Final;
-            frame::go_away(self.out.frames(), self.last_peer, Reason::NO_ERROR);
+            frame::go_away(self.out.frames(), self.last_peer, Reason::NO_ERROR, b"");
         }
     }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::frame::{self, DATA, END_HEADERS, GO_AWAY, HEADERS, PING};
 use super::super::state::{Role, Shared};
-use super::super::{Error, Incoming, Reason, Settings, connect, serve};
+use super::super::{Error, Incoming, Reason, Settings, connect, connect_told, serve, serve_until};
 use super::raw::{END_BOTH, Raw};
 use super::{AnyBody, channel, client, echo, empty, frames, full, grpc_trailers, pipe, post, soon, text};
 
@@ -327,6 +327,30 @@ async fn draining_serves_what_is_in_flight_and_closes() {
     assert_eq!(call.await.unwrap(), "late");
     server.await.unwrap().unwrap();
     driver.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_hears_at_once_what_the_server_says_when_it_goes() {
+    let (near, far) = pipe();
+    let (drain, drained) = oneshot::channel::<()>();
+    let farewell = async {
+        drop(drained.await);
+        b"why".as_slice()
+    };
+    let never = |_: Request<Incoming>| pending::<Response<Empty<Bytes>>>();
+    tokio::spawn(async move { serve_until(far, &Settings::default(), never, farewell).await });
+    let (tell, told) = oneshot::channel();
+    let (sender, driver) = connect_told(near, &Settings::default(), |debug: &[u8]| drop(tell.send(debug.to_vec())));
+    tokio::spawn(driver);
+    // It stays open.
+    let _call = tokio::spawn({
+        let sender = sender.clone();
+        async move { sender.ask(post(full("late"))).await.map(drop) }
+    });
+
+    drain.send(()).unwrap();
+    assert_eq!(told.await.unwrap(), b"why");
+    assert!(sender.is_closed());
 }
 
 #[tokio::test]
