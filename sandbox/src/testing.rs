@@ -68,10 +68,12 @@ fn run_again(mut command: Command) -> Option<Sandbox> {
         skip(test, &error);
         return None;
     }
-    let stdout = String::from_utf8_lossy(&output.stdout);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     // A name that matches nothing would pass without having run.
     let passed = output.status.success() && stdout.contains("1 passed");
-    assert!(passed, "{test} in its sandbox: {}\n{stdout}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    assert!(passed, "{test} in its sandbox: {}\n{stdout}{stderr}", output.status);
+    // What it tells beside its result; libtest shows it to who asks (`--nocapture`).
+    eprint!("{stderr}");
     None
 }
 

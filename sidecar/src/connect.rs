@@ -1,5 +1,7 @@
 //! Opens connections to endpoints: TCP, and mesh TLS where the endpoint has an identity to prove.
 
+mod counted;
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -14,6 +16,8 @@ use rustls_pki_types::ServerName;
 use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
+
+use self::counted::Counted;
 
 use crate::admission::{Admission, Dialled};
 use crate::balance::Endpoint;
@@ -60,10 +64,10 @@ impl Connector {
         let (tcp, dialled) = self.tcp(endpoint.address).await?;
         if self.captured && reaches_own_workload(&tcp).unwrap_or(false) {
             endpoint.met_own_app();
-            return Ok(Io { stream: Stream::Plain(tcp), _dialled: dialled });
+            return Ok(Io { stream: Stream::Plain(Counted::new(tcp)), _dialled: dialled });
         }
         let name = ServerName::IpAddress(endpoint.address.ip().into());
-        let stream = tls::connect(Arc::new(config), name, tcp).await;
+        let stream = tls::connect(Arc::new(config), name, Counted::new(tcp)).await;
         let stream = stream.map_err(|error| ProxyError::handshake(endpoint.address, &error))?;
         if stream.alpn() != Some(alpn.id()) {
             let detail = format!("{} did not agree to carry {alpn:?}", endpoint.address);
@@ -78,7 +82,7 @@ impl Connector {
     /// E003, E004 when TCP fails; E010 when there are no descriptors for it.
     pub(crate) async fn plain(&self, address: SocketAddr) -> Result<Io, ProxyError> {
         let (tcp, dialled) = self.tcp(address).await?;
-        Ok(Io { stream: Stream::Plain(tcp), _dialled: dialled })
+        Ok(Io { stream: Stream::Plain(Counted::new(tcp)), _dialled: dialled })
     }
 
     /// Opens a TCP connection that the capture rules let through.
@@ -141,11 +145,28 @@ impl Io {
     pub(crate) fn is_plain(&self) -> bool {
         matches!(self.stream, Stream::Plain(_))
     }
+
+    /// Bytes written so far, as they are on the wire.
+    pub(crate) fn written(&self) -> u64 {
+        self.tcp().written()
+    }
+
+    /// Says whether the peer has ended its side and has provably taken nothing of what was written after the first `before` bytes.
+    pub(crate) fn took_nothing_after(&self, before: u64) -> bool {
+        self.tcp().took_nothing_after(before)
+    }
+
+    fn tcp(&self) -> &Counted {
+        match &self.stream {
+            Stream::Plain(io) => io,
+            Stream::Tls(io) => io.get_ref(),
+        }
+    }
 }
 
 enum Stream {
-    Plain(TcpStream),
-    Tls(TlsStream<TcpStream>),
+    Plain(Counted),
+    Tls(TlsStream<Counted>),
 }
 
 impl Reset for Io {

@@ -5,20 +5,19 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::{Response, Version};
 use outrigger_identity::Identity;
 use outrigger_proto::{WorkloadName, model};
 use tokio::time::Instant;
 
 use crate::balance::crowd::Crowd;
+use crate::balance::keep_alive::KeepAlive;
 use crate::balance::limit::Connections;
 use crate::balance::load::Load;
 use crate::balance::{Leaving, Pool, hash};
 
 /// For connections to a sidecar, which does not close those of its peers.
 const IDLE_SIDECAR: Duration = Duration::from_secs(60);
-
-/// For connections to an app: below the shortest idle limits of common servers, because who closes last loses the race.
-const IDLE_APP: Duration = Duration::from_secs(3);
 
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
@@ -38,6 +37,7 @@ pub(crate) struct Endpoint {
     pub(super) seed: u64,
     connections: Arc<Connections>,
     leaving: Arc<Leaving>,
+    keep_alive: Arc<KeepAlive>,
     token: OnceLock<u128>,
     /// One for each worker: connections stay on the thread that drives them.
     pools: Box<[Pool]>,
@@ -54,7 +54,7 @@ impl Endpoint {
 
     /// An address without an identity: the own app, or one outside the mesh.
     pub(crate) fn local(address: SocketAddr, workers: usize) -> Self {
-        let leaving = Arc::<Leaving>::default();
+        let (leaving, keep_alive) = (Arc::<Leaving>::default(), Arc::<KeepAlive>::default());
         Self {
             address,
             identity: None,
@@ -69,8 +69,9 @@ impl Endpoint {
             seed: hash::seed(address),
             connections: Arc::default(),
             token: OnceLock::new(),
-            pools: (0..workers.max(1)).map(|_| Pool::new(leaving.clone())).collect(),
+            pools: (0..workers.max(1)).map(|_| Pool::new(&leaving, &keep_alive)).collect(),
             leaving,
+            keep_alive,
         }
     }
 
@@ -93,7 +94,7 @@ impl Endpoint {
 
     /// How long its connections may lie idle.
     pub(crate) fn idle(&self) -> Duration {
-        if self.has_sidecar() { IDLE_SIDECAR } else { IDLE_APP }
+        if self.has_sidecar() { IDLE_SIDECAR } else { self.keep_alive.limit() }
     }
 
     pub(crate) fn pool(&self, worker: usize) -> &Pool {
@@ -138,6 +139,17 @@ impl Endpoint {
 
     pub(crate) fn in_flight(&self) -> u32 {
         self.load.in_flight()
+    }
+
+    /// Learns what an answer says of its connection, and of the endpoint's end.
+    pub(crate) fn heard_in<B>(&self, response: &Response<B>) {
+        if response.version() != Version::HTTP_11 {
+            // GOAWAY says it there.
+        } else if self.has_sidecar() {
+            self.leaving.heard_in(response.headers());
+        } else {
+            self.keep_alive.heard_in(response.headers());
+        }
     }
 
     /// What it has said of its end; heard only on connections to its sidecar.

@@ -8,6 +8,7 @@ mod crowd;
 mod ejection;
 mod endpoint;
 mod hash;
+mod keep_alive;
 mod leaving;
 mod limit;
 mod load;

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::balance::endpoint::InFlight;
+use crate::balance::keep_alive::KeepAlive;
 use crate::balance::{Connection, Leaving, Permit};
 use crate::connect::{Io, Reset};
 use crate::http::{Body, grants};
@@ -44,6 +45,7 @@ pub(crate) struct Pool {
     /// Held while an HTTP/2 connection is opened, so that a burst of requests opens one and not a hundred.
     pub(crate) opening: tokio::sync::Mutex<()>,
     leaving: Arc<Leaving>,
+    keep_alive: Arc<KeepAlive>,
 }
 
 struct Idle {
@@ -99,25 +101,29 @@ pub(crate) enum Sender {
 pub(crate) struct Stream(Arc<Shared>);
 
 impl Pool {
-    /// Makes an empty one. What is said unasked on its connections goes to `leaving`.
-    pub(crate) fn new(leaving: Arc<Leaving>) -> Self {
-        Self { leaving, ..Self::default() }
+    /// Makes an empty one. What is said unasked on its connections goes to `leaving`, and when they are closed to `keep_alive`.
+    pub(super) fn new(leaving: &Arc<Leaving>, keep_alive: &Arc<KeepAlive>) -> Self {
+        Self { leaving: leaving.clone(), keep_alive: keep_alive.clone(), ..Self::default() }
     }
 
     /// Says whether an idle connection can be used. What its peer has said unasked, 408 for instance (RFC 9110 section 15.5.9), has it closed.
-    fn is_open(&self, connection: &Http1) -> bool {
-        let open = connection.connection.is_open();
-        if !open && let Some(unasked) = connection.connection.unasked() {
-            self.leaving.heard_in(unasked.headers());
+    fn is_open(&self, Idle { connection, since }: &Idle) -> bool {
+        if connection.connection.is_open() {
+            return true;
         }
-        open
+        match connection.connection.unasked() {
+            Some(unasked) => self.leaving.heard_in(unasked.headers()),
+            None => self.keep_alive.closed_after(since.elapsed()),
+        }
+        false
     }
 
-    /// Takes an idle HTTP/1 connection, the one used last: the others may age and be closed.
-    pub(crate) fn take_http1(&self) -> Option<Sender> {
+    /// Takes an idle HTTP/1 connection, the one used last: the others may age and be closed. One that has been idle for `limit` is not used again.
+    pub(crate) fn take_http1(&self, limit: Duration) -> Option<Sender> {
         let mut idle = self.http1.lock();
-        while let Some(Idle { connection, .. }) = idle.pop() {
-            if self.is_open(&connection) {
+        while let Some(kept) = idle.pop() {
+            if self.is_open(&kept) && kept.since.elapsed() < limit {
+                let Idle { connection, .. } = kept;
                 return Some(Sender::Http1(connection));
             }
         }
@@ -160,7 +166,7 @@ impl Pool {
     /// Closes what has been idle for `limit`.
     pub(crate) fn reap(&self, limit: Duration) {
         let mut idle = self.http1.lock();
-        idle.retain(|idle| idle.since.elapsed() < limit && self.is_open(&idle.connection));
+        idle.retain(|idle| self.is_open(idle) && idle.since.elapsed() < limit);
         if idle.is_empty() {
             idle.shrink_to_fit();
         }

@@ -14,7 +14,7 @@ use crate::balance::{
     Backend, Connection, Endpoint, FAREWELL, Http1, Lease, Limits, Picked, Policy, Pool, Room, SMALL, Sender,
 };
 
-use crate::connect::Connector;
+use crate::connect::{Connector, Io};
 use crate::error::{Fate, ProxyError};
 use crate::http::call::{Direction, Flow, To};
 use crate::http::respond::unprocessed;
@@ -131,9 +131,19 @@ impl Dispatch {
         let sent = match lease.sender() {
             Some(Sender::Http1(http1)) => {
                 to_http1(head)?;
+                let before = http1.connection.with_io(Io::written);
                 match http1.connection.send(head, body).await {
                     Ok(response) => Ok(response.map(Body::http1)),
-                    Err(error) => Err(ProxyError::http1(endpoint.address, &error, reused)),
+                    Err(error) => {
+                        let untaken = || http1.connection.with_io(|io| io.took_nothing_after(before));
+                        let ended = reused && matches!(error, http1::Error::Closed);
+                        let fate = (ended && untaken()).then_some(Fate::NotProcessed);
+                        let error = ProxyError::http1(endpoint.address, &error, reused);
+                        Err(match fate {
+                            Some(fate) => error.fate(fate),
+                            None => error,
+                        })
+                    }
                 }
             }
             Some(Sender::Http2 { sender, .. }) => {
@@ -156,10 +166,8 @@ impl Dispatch {
             }
         };
         lease.answered(response.body().size_hint().exact());
-        // Only who has proved to be of the mesh is believed. In HTTP/2 an end is told by GOAWAY.
-        if endpoint.identity.is_some() && response.version() == HttpVersion::HTTP_11 {
-            endpoint.leaving().heard_in(response.headers());
-        }
+        // Only who has proved to be of the mesh is believed.
+        endpoint.heard_in(&response);
         if let Some(error) = endpoint.identity.as_ref().and_then(|_| unprocessed(&response)) {
             could_not(&error);
             return Err(error);
@@ -237,7 +245,7 @@ impl Dispatch {
         let open = || endpoint.connections().open(limits.max_connections);
         match alpn {
             Alpn::Http1 | Alpn::Opaque => {
-                if let Some(sender) = pool.take_http1() {
+                if let Some(sender) = pool.take_http1(endpoint.idle()) {
                     return Ok(Some((sender, true)));
                 }
                 let Some(connection) = open() else { return Ok(None) };
