@@ -90,6 +90,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
             wire: args.wire,
             client_cert_headers: args.client_cert_headers,
             client_headers: args.client_headers,
+            max_connection_age: args.max_connection_age,
             request_head_timeout: args.request_head_timeout,
         });
         spawn(worker, sockets, admission.clone(), failed.clone())?;

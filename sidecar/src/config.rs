@@ -156,6 +156,11 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "OUTRIGGER_MAX_CONNECTIONS", default_value_t = 20_000)]
     pub(crate) max_connections: u32,
 
+    /// Age at which an inbound HTTP connection is to be replaced, give or take a tenth: its client is told by GOAWAY or `Connection: close`, and what is
+    /// in flight ends; none: never
+    #[arg(long, env = "OUTRIGGER_MAX_CONNECTION_AGE", value_parser = duration)]
+    pub(crate) max_connection_age: Option<Duration>,
+
     /// Longest wait for requests in flight after SIGTERM
     #[arg(long, env = "OUTRIGGER_DRAIN_TIMEOUT", default_value = "30s", value_parser = duration)]
     pub(crate) drain_timeout: Duration,

@@ -27,6 +27,8 @@ pub(crate) struct Worker {
     pub(crate) client_cert_headers: ClientCertHeaders,
     /// Whether requests to the workload say who sent them.
     pub(crate) client_headers: ClientHeaders,
+    /// Age at which an inbound HTTP connection is to be replaced.
+    pub(crate) max_connection_age: Option<Duration>,
     /// How long a request's head may take to come whole, and a frame or a header block of HTTP/2.
     pub(crate) request_head_timeout: Duration,
 }

@@ -19,6 +19,7 @@ pub(super) struct Wishes<'a> {
     pub(super) otlp: Option<&'a str>,
     pub(super) trace_ratio: Option<&'a str>,
     pub(super) drain_timeout: Option<&'a str>,
+    pub(super) max_connection_age: Option<&'a str>,
     /// The control plane reads it from the pod, or from the pod's namespace: nothing of it is in the patch.
     inbound: Option<&'a str>,
     pub(super) client_cert_headers: Option<&'a str>,
@@ -69,6 +70,7 @@ impl<'a> Wishes<'a> {
             "otlp" => (&mut self.otlp, is_url, "an address such as http://collector.tracing:4317"),
             "trace-ratio" => (&mut self.trace_ratio, is_ratio, "a number from 0 to 1"),
             "drain-timeout" => (&mut self.drain_timeout, is_duration, "a duration such as 30s"),
+            "max-connection-age" => (&mut self.max_connection_age, is_duration, "a duration such as 60m"),
             "inbound" => (&mut self.inbound, is_inbound, "permissive or strict"),
             "client-cert-headers" => (&mut self.client_cert_headers, is_keep_or_remove, "keep or remove"),
             "client-headers" => (&mut self.client_headers, is_none_or_add, "none or add"),
@@ -208,7 +210,7 @@ const LEAST_MEMORY: f64 = 32.0 * 1024.0 * 1024.0;
 const PREFIX: &str = "config.outrigger.io/";
 
 /// The annotations under `config.outrigger.io/` and what each is for.
-pub const ANNOTATIONS: [(&str, &str); 15] = [
+pub const ANNOTATIONS: [(&str, &str); 16] = [
     ("cpu-request", "CPU that the sidecar asks for"),
     ("cpu-limit", "CPU that the sidecar may use at most; none by default"),
     ("memory-request", "memory that the sidecar asks for"),
@@ -221,6 +223,7 @@ pub const ANNOTATIONS: [(&str, &str); 15] = [
     ("otlp", "where its traces go, OTLP over gRPC"),
     ("trace-ratio", "share of the traces that the sidecar starts itself, 0 to 1"),
     ("drain-timeout", "longest wait for requests in flight when the pod ends"),
+    ("max-connection-age", "age at which an inbound HTTP connection is to be replaced"),
     ("inbound", "permissive: mutual TLS and plaintext are accepted; strict: mutual TLS only"),
     ("client-cert-headers", "whether x-forwarded-client-cert and l5d-client-id reach the application: keep or remove"),
     (
@@ -254,6 +257,7 @@ mod tests {
             ("otlp", &["http://collector.tracing:4317"], &["collector:4317", "https://x", "http://", "http://@:4317"]),
             ("trace-ratio", &["0", "0.1", "1"], &["1.1", "-0.1", "NaN"]),
             ("drain-timeout", &["30s", "500ms", "2m"], &["30", "s", "1h", "-1s"]),
+            ("max-connection-age", &["30s", "60m"], &["30", "m", "1h", "-1s"]),
             ("client-cert-headers", &["keep", "remove"], &["", "true", "Keep"]),
             ("client-headers", &["none", "add"], &["", "true", "Add"]),
         ] {

@@ -125,6 +125,7 @@ fn environment(settings: &Settings, wishes: &Wishes<'_>) -> Vec<Value> {
         ("OUTRIGGER_OTLP", wishes.otlp.or(settings.otlp.as_deref())),
         ("OUTRIGGER_TRACE_RATIO", wishes.trace_ratio),
         ("OUTRIGGER_DRAIN_TIMEOUT", wishes.drain_timeout),
+        ("OUTRIGGER_MAX_CONNECTION_AGE", wishes.max_connection_age),
         ("OUTRIGGER_CLIENT_CERT_HEADERS", wishes.client_cert_headers),
         ("OUTRIGGER_CLIENT_HEADERS", wishes.client_headers),
     ] {

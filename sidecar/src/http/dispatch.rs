@@ -1,5 +1,6 @@
 //! The innermost layer: picks an endpoint, takes or opens a connection to it, and exchanges one request.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
@@ -131,20 +132,7 @@ impl Dispatch {
         let sent = match lease.sender() {
             Some(Sender::Http1(http1)) => {
                 to_http1(head)?;
-                let before = http1.connection.with_io(Io::written);
-                match http1.connection.send(head, body).await {
-                    Ok(response) => Ok(response.map(Body::http1)),
-                    Err(error) => {
-                        let untaken = || http1.connection.with_io(|io| io.took_nothing_after(before));
-                        let ended = reused && matches!(error, http1::Error::Closed);
-                        let fate = (ended && untaken()).then_some(Fate::NotProcessed);
-                        let error = ProxyError::http1(endpoint.address, &error, reused);
-                        Err(match fate {
-                            Some(fate) => error.fate(fate),
-                            None => error,
-                        })
-                    }
-                }
+                send_http1(http1, head, body, (endpoint.address, reused)).await
             }
             Some(Sender::Http2 { sender, .. }) => {
                 to_http2(head)?;
@@ -312,6 +300,24 @@ impl Dispatch {
         }
         Ok(endpoint.pool(self.worker).add_http2(sender, counted, alpn == Alpn::Http1InHttp2))
     }
+}
+
+/// Sends a request over HTTP/1; when the connection ends without an answer, looks whether the peer has got the request.
+async fn send_http1(
+    http1: &mut Http1,
+    head: &request::Parts,
+    body: Body,
+    (address, reused): (SocketAddr, bool),
+) -> Result<Response<Body>, ProxyError> {
+    let before = http1.connection.with_io(Io::written);
+    let error = match http1.connection.send(head, body).await {
+        Ok(response) => return Ok(response.map(Body::http1)),
+        Err(error) => error,
+    };
+    let untaken = || http1.connection.with_io(|io| io.took_nothing_after(before));
+    let is_unprocessed = reused && matches!(error, http1::Error::Closed) && untaken();
+    let error = ProxyError::http1(address, &error, reused);
+    Err(if is_unprocessed { error.fate(Fate::NotProcessed) } else { error })
 }
 
 /// What holds where no policy says otherwise.

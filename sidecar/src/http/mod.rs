@@ -6,6 +6,7 @@ mod body;
 mod call;
 mod client_headers;
 mod dispatch;
+mod farewell;
 mod fault;
 pub(crate) mod grants;
 mod host;

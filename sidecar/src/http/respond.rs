@@ -221,16 +221,19 @@ pub(crate) fn connection_ended(direction: Direction, detail: &str) -> HeaderMap 
     trailers
 }
 
-/// Tells another sidecar on an idle connection that the workload ends: 408, which is what a server says unasked (RFC 9110 section 15.5.9). A request
+/// Tells another sidecar on an idle connection that it closes, and whether the workload ends: 408, which is what a server says unasked (RFC 9110 section 15.5.9). A request
 /// that crosses it has not been read.
-pub(crate) fn farewell() -> Response<Bytes> {
+pub(crate) fn last_word(ends: bool) -> Response<Bytes> {
     let code = ErrorCode::ConnectionTerminated;
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
     let headers = response.headers_mut();
     headers.insert(UNPROCESSED, HeaderValue::from_static(code.info().code));
-    headers.extend(proxy_status(Direction::Inbound, code, "the workload ends").map(|value| (PROXY_STATUS, value)));
-    tell_leaving(headers);
+    let detail = if ends { "the workload ends" } else { "the connection has come to its age" };
+    headers.extend(proxy_status(Direction::Inbound, code, detail).map(|value| (PROXY_STATUS, value)));
+    if ends {
+        tell_leaving(headers);
+    }
     response
 }
 

@@ -1,15 +1,11 @@
 //! Serves HTTP on one accepted connection: decodes requests, gives each to the stack, encodes the answers.
 
 use std::convert::Infallible;
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::{Request, Response};
-use outrigger_daemon::Drain;
 use outrigger_proto::ErrorCode;
 use outrigger_wire::{http1, http2};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,7 +16,8 @@ use crate::connect::Reset;
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::http::call::{Call, Direction, Flow, To};
-use crate::http::respond::{farewell, is_grpc, too_large, unreadable};
+use crate::http::farewell::{Farewell, farewell};
+use crate::http::respond::{is_grpc, last_word, too_large, unreadable};
 use crate::http::upgrade;
 use crate::inbound::Caller;
 use crate::worker::Worker;
@@ -58,6 +55,8 @@ impl Server {
     {
         let Self { worker, direction, to, caller, version, settings } = self;
         let drain = worker.drains.of(direction);
+        // The application keeps its own connections for as long as it likes.
+        let max_age = worker.max_connection_age.filter(|_| direction == Direction::Inbound);
         let meshed = caller.as_ref().is_some_and(|caller| caller.peer.is_some());
         let unmeshed = caller.as_ref().is_some_and(|caller| caller.peer.is_none());
         let call = move |request: Request<Body>| {
@@ -79,7 +78,7 @@ impl Server {
                 };
                 let service =
                     |request: Request<http1::Incoming>| call(request.map(Body::http1)).map(|Ok(response)| response);
-                let farewell = started(drain).map(|()| meshed.then(farewell));
+                let farewell = farewell(drain, max_age).map(|why| meshed.then(|| last_word(why == Farewell::Drain)));
                 let served = http1::serve_until(io, &options, service, farewell).await.map_err(|error| {
                     if matches!(error, http1::Error::HeadTimeout(_)) {
                         worker.telemetry.head_timed_out(direction);
@@ -110,7 +109,8 @@ impl Server {
                 let half = worker.request_head_timeout;
                 let settings = &http2::Settings { refusal, half, ..settings.clone() };
                 // A drain is told by GOAWAY: what is in flight ends, and what is not processed may go elsewhere.
-                let drain = drain.started().map(|()| if meshed { FAREWELL } else { b"" });
+                let told = |why| if meshed && why == Farewell::Drain { FAREWELL } else { b"" };
+                let drain = farewell(drain, max_age).map(told);
                 http2::serve_until(io, settings, service, drain).await.map_err(|error| {
                     let code = if error.is_protocol() { ErrorCode::HttpProtocol } else { ErrorCode::ClientClosed };
                     failed(direction, code, &error)
@@ -118,21 +118,6 @@ impl Server {
             }
         }
     }
-}
-
-/// Completes when the drain has started. It is asked with each request and before it, and registers once for each task.
-async fn started(drain: &Drain) {
-    let mut started = pin!(drain.started());
-    let mut registered: Option<Waker> = None;
-    poll_fn(|cx| match &registered {
-        _ if drain.is_started() => Poll::Ready(()),
-        Some(waker) if waker.will_wake(cx.waker()) => Poll::Pending,
-        _ => {
-            registered = Some(cx.waker().clone());
-            started.as_mut().poll(cx)
-        }
-    })
-    .await;
 }
 
 fn failed(direction: Direction, code: ErrorCode, error: &dyn std::error::Error) -> ProxyError {

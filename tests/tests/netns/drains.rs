@@ -4,7 +4,7 @@
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use outrigger_tests::{App, Client, Http2, Mesh, Pod, enter, wait, yaml};
+use outrigger_tests::{App, Client, Http2, Mesh, Pod, Reply, enter, wait, yaml};
 
 const WEB: &str = "10.96.0.10";
 const OTHER: &str = "10.96.0.11";
@@ -185,4 +185,39 @@ fn requests_that_cross_the_word_of_a_pod_that_leaves_are_answered_by_another() {
         mesh.remove(&format!("web-{n}.yaml"));
         drop((goes, app));
     }
+}
+
+#[test]
+fn connections_that_come_to_their_age_are_replaced_and_cost_nothing() {
+    let Some(sandbox) = enter() else { return };
+    let mut mesh = Mesh::start(sandbox, &services());
+    let web = mesh.pod_with("web-1", "web", "", &["--max-connection-age", "1s"]);
+    let app = App::http(&web, 8080, |seen| match seen.path.as_str() {
+        "/slow" => Reply::ok("whole").after(Duration::from_secs(3)),
+        _ => Reply::ok("quick"),
+    });
+    let (outside, address) = (mesh.bare("outside"), format!("{}:8080", web.ip()));
+    let mut old = outside.run(|| Client::connect(&address)).unwrap().unwrap();
+    let old2 = Http2::connect(&outside, &address).unwrap();
+    let young = |client: &mut Client| client.get("/").unwrap().header("connection") != "close";
+    assert!(young(&mut old));
+    assert_eq!(old2.get("/").unwrap().0, 200);
+    let clients =
+        ["http1", "http2"].map(|wire| mesh.pod_with(&format!("client-{wire}"), "client", "", &["--wire", wire]));
+    let mut connections = clients.iter().map(|client| client.connect(&format!("{WEB}:80"))).collect::<Vec<_>>();
+
+    assert_eq!(old2.get("/slow").unwrap().1, "whole", "what is in flight ends");
+    wait::until_true("it is told in HTTP/2", || old2.is_closed());
+    assert!(!young(&mut old), "it is told in HTTP/1");
+    // Sidecars replace them, their applications see nothing of it, and nobody takes it for the pod's end.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        for connection in &mut connections {
+            let answer = connection.send("POST", "/", &[], b"not idempotent").unwrap();
+            assert_eq!((answer.status, answer.header("connection")), (200, ""));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(clients.iter().all(|client| !leaves(client, "web-1")));
+    drop(app);
 }

@@ -100,7 +100,7 @@ fn a_post_that_crosses_a_fin_is_processed_once() {
 
     record.over.store(true, Ordering::Relaxed);
     let _ = web.run_in(|| TcpStream::connect("127.0.0.1:8080"));
-    server.join().unwrap();
+    server.join().unwrap().unwrap();
     let processed = record.processed.lock().unwrap().clone();
     let twice: Vec<_> = processed.iter().filter(|(_, times)| **times != 1).collect();
     assert!(twice.is_empty(), "processed more than once: {twice:?}");
