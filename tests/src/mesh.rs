@@ -58,7 +58,7 @@ pub struct Mesh {
     network: Network,
     folder: Folder,
     options: Options,
-    pods: u8,
+    pods: u16,
     _sandbox: Sandbox,
 }
 
@@ -185,8 +185,8 @@ impl Mesh {
     /// When the kernel refuses.
     pub fn bare(&mut self, name: &str) -> Namespace {
         self.pods += 1;
-        let last = self.pods;
-        self.network.namespace(name, Ipv4Addr::new(10, 77, 0, last), v6(last)).expect("a namespace")
+        let [third, last] = self.pods.to_be_bytes();
+        self.network.namespace(name, Ipv4Addr::new(10, 77, third, last), v6(self.pods)).expect("a namespace")
     }
 
     /// Makes a pod with a sidecar that is ready: the workload `shop/<name>` with label `app: <app>` and the service
@@ -233,8 +233,8 @@ impl Mesh {
     }
 }
 
-fn v6(last: u8) -> Ipv6Addr {
-    Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(last))
+fn v6(last: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, last)
 }
 
 /// A folder in memory, so that a sidecar may keep its key there; it goes with the value.

@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             suites.iter().filter(|suite| wanted(suite)).partition(|suite| IN_CLUSTER.contains(&suite.as_str()));
         let filter = args.filter.as_deref();
         let alone = alone.into_iter().filter(|suite| *suite != SOAK.0);
-        let long = if args.long { vec![("OUTRIGGER_LONG", PathBuf::from("1"))] } else { Vec::new() };
+        let long = if args.long { vec![(LONG, PathBuf::from("1"))] } else { Vec::new() };
         alone.for_each(|suite| run_suite(&mut steps, &root, suite, filter, &long));
         if !in_cluster.is_empty()
             && let Some(Cluster { env: cluster, was_down }) = prepare_cluster(&mut steps)
@@ -128,6 +128,10 @@ fn run_part(steps: &mut Steps, root: &Path, part: &Part<'_>, env: &[(&str, PathB
     command.envs(env.iter().map(|(name, value)| (name, value))).args(only);
     if suite == SOAK.1 {
         command.args(["--skip", SOAK.2]);
+    }
+    if !only.is_empty() && env.iter().any(|(name, _)| *name == LONG) {
+        // Who asks for a long form wants its figures.
+        command.arg("--nocapture");
     }
     steps.test_step(name, at_once, &mut command);
 }
@@ -258,6 +262,9 @@ fn prepare_cluster(steps: &mut Steps) -> Option<Cluster> {
     }
     ready.then_some(cluster)
 }
+
+/// Tells tests to take their long form.
+const LONG: &str = "OUTRIGGER_LONG";
 
 /// The suites that run in Kubernetes, after all others.
 const IN_CLUSTER: [&str; 3] = ["kubernetes", CLUSTER, CONFORMANCE];
