@@ -147,7 +147,7 @@ impl Flow {
     /// Returns the endpoint of the request's session, unless it fails.
     pub(crate) fn pinned(&self, avoid: Option<&Arc<Endpoint>>) -> Option<&Arc<Endpoint>> {
         let usable =
-            |endpoint: &&Arc<Endpoint>| !endpoint.ejected() && !avoid.is_some_and(|a| Arc::ptr_eq(a, endpoint));
+            |endpoint: &&Arc<Endpoint>| !endpoint.is_left_out() && !avoid.is_some_and(|a| Arc::ptr_eq(a, endpoint));
         self.pinned.get().filter(usable)
     }
 

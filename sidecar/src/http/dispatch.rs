@@ -315,7 +315,7 @@ async fn send_http1(
         Err(error) => error,
     };
     let untaken = || http1.connection.with_io(|io| io.took_nothing_after(before));
-    let is_unprocessed = reused && matches!(error, http1::Error::Closed) && untaken();
+    let is_unprocessed = matches!(error, http1::Error::Closed) && untaken();
     let error = ProxyError::http1(address, &error, reused);
     Err(if is_unprocessed { error.fate(Fate::NotProcessed) } else { error })
 }

@@ -14,7 +14,7 @@ use outrigger_proto::ErrorCode;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::balance::random;
+use crate::balance::{Endpoint, random};
 use crate::error::{Fate, ProxyError};
 use crate::http::call::{Call, Flow, To};
 use crate::http::fault::Drawn;
@@ -202,8 +202,9 @@ fn draw(rule: &Rule, flow: &Arc<Flow>, headers: &HeaderMap) -> (u64, Option<Box<
     let presented = session.presented(headers, now());
     let endpoint =
         |token| rule.backends.services().find_map(|(number, backend)| Some((number, backend.with_token(token)?)));
-    // An endpoint that is gone or keeps failing, and a backend whose weight has become 0, end the session.
-    let found = presented.and_then(|presented| endpoint(presented.token)).filter(|(_, endpoint)| !endpoint.ejected());
+    // An endpoint that is gone, ends or keeps failing, and a backend whose weight has become 0, end the session.
+    let stays = |(_, endpoint): &(_, Arc<Endpoint>)| !endpoint.is_left_out();
+    let found = presented.and_then(|presented| endpoint(presented.token)).filter(stays);
     let number = match found {
         Some((number, endpoint)) => {
             flow.pin(endpoint);

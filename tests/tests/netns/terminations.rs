@@ -32,6 +32,21 @@ fn knows(client: &Pod, workload: &str) -> (usize, bool) {
     (if fewest == usize::MAX { 0 } else { fewest }, named)
 }
 
+/// Waits until the clients' sidecars have been told, those that have connections to the pod; a client that has none is not.
+fn told(clients: &[Pod], workload: &str) {
+    let begun = Instant::now();
+    let is_told = |client: &Pod| {
+        let config = client.config();
+        let backends = config["backends"].as_array().cloned().unwrap_or_default();
+        let mut all = backends.iter().filter_map(|backend| backend["endpoints"].as_array()).flatten();
+        all.any(|endpoint| endpoint["workload"] == *format!("shop/{workload}") && endpoint["leaving"] == true)
+    };
+    while begun.elapsed() < Duration::from_secs(1) && !clients.iter().all(is_told) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(50));
+}
+
 #[test]
 fn pods_that_end_under_load_cost_nothing() {
     let Some(sandbox) = enter() else { return };
@@ -80,7 +95,7 @@ fn pods_that_end_under_load_cost_nothing() {
         } else {
             // The application ends before anybody but the peers of its sidecar knows.
             let refusing = tally.refusing.blocking_write();
-            std::thread::sleep(Duration::from_millis(20));
+            told(&clients, &name);
             app.terminate();
             gone();
             drop(refusing);
