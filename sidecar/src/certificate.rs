@@ -57,12 +57,11 @@ impl Certificate {
             match self.certify().await {
                 Ok(()) => failures = 0,
                 Err(error) => {
-                    let pause = BACKOFF.saturating_mul(1 << failures.min(10)).min(MAX_BACKOFF);
-                    let pause = pause.mul_f64(0.5 + (random() % 1000) as f64 / 1000.0);
-                    failures += 1;
                     let valid = self.tls.get().map(|tls| tls.credentials.not_after());
-                    let left =
-                        valid.and_then(|end| end.duration_since(SystemTime::now()).ok()).map(|left| left.as_secs());
+                    let left = valid.and_then(|end| end.duration_since(SystemTime::now()).ok());
+                    let pause = until_retry(failures, left);
+                    failures += 1;
+                    let left = left.map(|left| left.as_secs());
                     tracing::warn!(
                         error,
                         retry_ms = pause.as_millis() as u64,
@@ -112,6 +111,14 @@ impl Certificate {
     }
 }
 
+/// The wait after so many failures: longer each time, but short enough that a leaf with so much life left is renewed within it; spread, so
+/// that a control plane that returns does not meet all sidecars at once.
+fn until_retry(failures: u32, left: Option<Duration>) -> Duration {
+    let most = left.map_or(MAX_BACKOFF, |left| (left / 8).clamp(Duration::from_secs(1), MAX_BACKOFF));
+    let pause = BACKOFF.saturating_mul(1 << failures.min(10)).min(most);
+    pause.mul_f64(0.5 + (random() % 1000) as f64 / 1000.0)
+}
+
 /// A random point near half of what is left of the leaf's life, so that sidecars that started together do not renew
 /// together. Counted from now: the leaf's own start is back-dated.
 fn until_renewal(not_after: SystemTime) -> Duration {
@@ -122,6 +129,15 @@ fn until_renewal(not_after: SystemTime) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retries_often_enough_for_what_is_left_of_a_life() {
+        let most = |left| (0..100).map(|_| until_retry(20, left)).max().unwrap();
+        assert!(most(None) > Duration::from_secs(30) && most(None) <= Duration::from_secs(45));
+        assert!(most(Some(Duration::from_secs(40))) <= Duration::from_millis(7500));
+        assert!(most(Some(Duration::ZERO)) <= Duration::from_millis(1500));
+        assert!(until_retry(0, Some(Duration::from_secs(3600))) < Duration::from_secs(1));
+    }
 
     #[test]
     fn renews_near_half_life_and_never_in_a_tight_loop() {

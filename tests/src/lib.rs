@@ -16,6 +16,7 @@ mod app;
 pub mod attack;
 pub mod client;
 pub mod cluster;
+pub mod faults;
 pub mod gateway;
 mod http2;
 mod mesh;

@@ -6,6 +6,7 @@
 
 mod build;
 pub mod calls;
+pub mod faults;
 pub mod gateway_api;
 pub mod grpc;
 pub mod h2spec;

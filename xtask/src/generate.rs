@@ -1,6 +1,6 @@
 //! `cargo xtask gen`: files that are made from other files, committed, and checked to be up to date.
 //!
-//! Code of the protocols (so that building needs no protoc) and `docs/reference` (so that it can be read on the web).
+//! Code of the protocols (so that building needs no protoc), `docs/reference` and `docs/reliability.md` (so that they can be read on the web).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,6 +47,9 @@ const PROTOCOLS: &[Protocol] = &[
 
 const REFERENCE: &str = "docs/reference";
 
+/// What the program for the reference writes beside its folder.
+const PAGES: &[&str] = &["docs/reliability.md"];
+
 /// Writes the generated files, or checks them.
 ///
 /// # Errors
@@ -69,7 +72,11 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         std::fs::remove_dir_all(&fresh)?;
     }
     generate(root, &fresh)?;
-    let mut stale = Vec::new();
+    let mut stale: Vec<String> = Vec::new();
+    for page in PAGES {
+        let difference = first_difference(&root.join(page), &fresh.join(page));
+        stale.extend(difference.map(|difference| format!("{page}{difference}")));
+    }
     for folder in PROTOCOLS.iter().map(|protocol| protocol.code).chain([REFERENCE]) {
         for file in files(&root.join(folder))?.into_iter().chain(files(&fresh.join(folder))?) {
             let file = Path::new(folder).join(file);

@@ -16,6 +16,7 @@ mod generate;
 mod links;
 mod shipped;
 mod sizes;
+mod soak;
 mod step;
 mod test;
 mod times;
@@ -54,6 +55,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Attacks the mesh and other proxies with the same inputs, and writes the comparison into docs/security.
     Attack(attack::Args),
+    /// The mesh under load while its parts fail: each message that fails must match a fault and the table of what it may cost.
+    Soak(soak::Args),
     /// Measures the shipped sidecar: size, idle memory, time to ready.
     Sizes(sizes::Args),
 }
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Attack(args) => attack::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Sizes(args) => sizes::run(&args),
     };
     match result {

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// Lists the suites, and runs none.
     #[arg(long)]
     list: bool,
-    /// Runs the long forms too: what is silent for minutes, and the soak for an hour instead of ten minutes.
+    /// Runs the long forms too: what is silent for minutes, the soak for an hour instead of ten minutes, and each soak with faults for twenty.
     #[arg(long)]
     long: bool,
     /// Installs no packages.
@@ -137,7 +137,7 @@ fn run_part(steps: &mut Steps, root: &Path, part: &Part<'_>, env: &[(&str, PathB
 }
 
 /// What runs a suite, with so many tests at once.
-fn test_command(root: &Path, suite: &str, at_once: usize) -> Command {
+pub(crate) fn test_command(root: &Path, suite: &str, at_once: usize) -> Command {
     let mut command = workspace::cargo(root);
     command.args(["test", "--quiet", "--no-fail-fast", "--workspace", "--all-features"]);
     match suite {
@@ -158,7 +158,7 @@ fn test_command(root: &Path, suite: &str, at_once: usize) -> Command {
     command
 }
 
-/// The test that runs alongside the others: it takes ten minutes, and most of the time it waits.
+/// The tests that run alongside the others: they take ten minutes, and most of the time they wait.
 struct Soak {
     child: Child,
     log: PathBuf,
@@ -170,8 +170,12 @@ impl Soak {
         let (_, suite, tests) = SOAK;
         let log = workspace::target_dir(root).join("soak.log");
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
-        let mut command = test_command(root, suite, 1);
+        // Two at once: the ordinary for all the time, and one after another those in which something fails.
+        let mut command = test_command(root, suite, 2);
         command.env("OUTRIGGER_SOAK_SECONDS", if long { "3600" } else { "600" }).args([tests, "--nocapture"]);
+        if long {
+            command.env("OUTRIGGER_FAULTS_SECONDS", "1200");
+        }
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         Ok(Self { child: command.spawn().context("cannot start cargo")?, log })
     }

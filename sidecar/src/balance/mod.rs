@@ -29,7 +29,7 @@ pub(crate) use ejection::{Ejection, ejections};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use leaving::{FAREWELL, Leaving, remove as remove_leaving, tell as tell_leaving};
 pub(crate) use limit::{Connection, Limits, Permit, reached};
-pub(crate) use pool::{Http1, Lease, Pool, Room, Sender};
+pub(crate) use pool::{Http1, Lease, NotOpened, Pool, Room, Sender};
 
 use crate::error::ProxyError;
 use crate::http::Budget;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use outrigger_proto::ErrorCode;
 use outrigger_wire::{http1, http2};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ use crate::balance::endpoint::InFlight;
 use crate::balance::keep_alive::KeepAlive;
 use crate::balance::{Connection, Leaving, Permit};
 use crate::connect::{Io, Reset};
+use crate::error::ProxyError;
 use crate::http::{Body, grants};
 
 /// HTTP/1 connections kept idle at most; more are closed when their request is done.
@@ -42,10 +44,31 @@ impl Room {
 pub(crate) struct Pool {
     http1: Mutex<Vec<Idle>>,
     http2: Mutex<Vec<Kept>>,
-    /// Held while an HTTP/2 connection is opened, so that a burst of requests opens one and not a hundred.
-    pub(crate) opening: tokio::sync::Mutex<()>,
+    /// Held while an HTTP/2 connection is opened, so that a burst of requests opens one and not a hundred. It has the last failure: those that
+    /// waited for that connection share it. Else each in turn would wait for an endpoint that does not answer.
+    pub(crate) opening: tokio::sync::Mutex<Option<NotOpened>>,
     leaving: Arc<Leaving>,
     keep_alive: Arc<KeepAlive>,
+}
+
+/// Why a connection could not be opened, and when.
+pub(crate) struct NotOpened {
+    at: Instant,
+    code: ErrorCode,
+    detail: String,
+}
+
+impl NotOpened {
+    /// Remembers that nobody answered: that does not depend on what the connection was to carry.
+    pub(crate) fn new(error: &ProxyError) -> Option<Self> {
+        let share = matches!(error.code, ErrorCode::ConnectionRefused | ErrorCode::ConnectionTimeout);
+        share.then(|| Self { at: Instant::now(), code: error.code, detail: error.detail.clone() })
+    }
+
+    /// The error for a request that has waited since then.
+    pub(crate) fn for_who_waited(&self, since: Instant) -> Option<ProxyError> {
+        (self.at >= since).then(|| ProxyError::new(self.code, self.detail.clone()))
+    }
 }
 
 struct Idle {
@@ -353,5 +376,18 @@ mod tests {
         drop((first, rest));
         assert!(pool.join_http2(true, Some(101), Room::SHARED).is_some());
         assert!(pool.join_http2(true, Some(101), Room::SHARED).is_none(), "is spent");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waited_for_a_connection_that_nobody_accepted_does_not_dial_again() {
+        let (early, wait) = (Instant::now(), Duration::from_secs(5));
+        tokio::time::advance(wait).await;
+        let failed = NotOpened::new(&ProxyError::new(ErrorCode::ConnectionTimeout, "nobody answers")).unwrap();
+        tokio::time::advance(wait).await;
+        let shared = failed.for_who_waited(early).unwrap();
+        assert_eq!((shared.code, shared.fate), (ErrorCode::ConnectionTimeout, crate::error::Fate::NotProcessed));
+        assert!(failed.for_who_waited(Instant::now()).is_none(), "a later request tries anew");
+        let tls = ProxyError::new(ErrorCode::TlsProtocol, "did not agree to carry Http2");
+        assert!(NotOpened::new(&tls).is_none(), "another protocol may be agreed to");
     }
 }

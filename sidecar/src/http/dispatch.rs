@@ -10,9 +10,10 @@ use http_body::Body as _;
 use outrigger_identity::Alpn;
 use outrigger_proto::ErrorCode;
 use outrigger_wire::{http1, http2};
+use tokio::time::Instant;
 
 use crate::balance::{
-    Backend, Connection, Endpoint, FAREWELL, Http1, Lease, Limits, Picked, Policy, Pool, Room, SMALL, Sender,
+    Backend, Connection, Endpoint, FAREWELL, Http1, Lease, Limits, NotOpened, Picked, Policy, Pool, Room, SMALL, Sender,
 };
 
 use crate::connect::{Connector, Io};
@@ -250,13 +251,19 @@ impl Dispatch {
                 if let Some(sender) = join() {
                     return Ok(Some((sender, true)));
                 }
-                let _opening = Box::pin(pool.opening.lock()).await;
-                // Somebody else may have opened one meanwhile.
+                let since = Instant::now();
+                let mut opening = Box::pin(pool.opening.lock()).await;
+                // Somebody else may have opened one meanwhile, or have failed to.
                 if let Some(sender) = join() {
                     return Ok(Some((sender, true)));
                 }
+                if let Some(error) = opening.as_ref().and_then(|failed| failed.for_who_waited(since)) {
+                    return Err(error);
+                }
                 let Some(connection) = open() else { return Ok(None) };
-                Ok(Some((Box::pin(self.open_http2(endpoint, connection, alpn)).await?, false)))
+                let opened = Box::pin(self.open_http2(endpoint, connection, alpn)).await;
+                *opening = opened.as_ref().err().and_then(NotOpened::new);
+                Ok(Some((opened?, false)))
             }
         }
     }

@@ -26,6 +26,7 @@ pub(super) struct GoProgram {
 /// Everything that is built.
 pub(super) const ALL: &[&GoProgram] = &[
     &super::calls::PROGRAM,
+    &super::faults::PROGRAM,
     &super::grpc::CLIENT,
     &super::grpc::SERVER,
     &super::h2spec::PROGRAM,

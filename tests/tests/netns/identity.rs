@@ -297,26 +297,3 @@ fn a_token_is_good_once_and_only_from_its_workloads_address() {
     let forged = refusal(&mut mesh, &thief, "thief-1", "ojt1.e30.AAAA");
     assert!(forged.contains("token"), "{forged}");
 }
-
-#[test]
-fn certificates_renew_under_load_without_a_failed_request() {
-    let Some(sandbox) = enter() else { return };
-    let options = outrigger_tests::Options {
-        control_plane: vec!["--leaf-lifetime".to_owned(), "10s".to_owned()],
-        ..Default::default()
-    };
-    let mut mesh = Mesh::start_with(sandbox, &web(), options);
-    let web = mesh.pod("web-1", "web");
-    let _app = App::echo(&web, 8080, "web-1");
-    let client = mesh.pod("client-1", "client");
-    let issued = |pod: &Pod| pod.log().matches("certificate in force").count();
-
-    let mut requests = 0;
-    wait::until_true("both certificates were renewed twice", || {
-        // A new connection each time, so that handshakes with every generation happen.
-        let response = client.connect(&format!("{WEB}:80")).get("/").unwrap();
-        assert_eq!(response.status, 200, "after {requests} requests: {}", response.text());
-        requests += 1;
-        issued(&web) >= 3 && issued(&client) >= 3
-    });
-}

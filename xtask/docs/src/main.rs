@@ -1,4 +1,5 @@
-//! Writes `docs/reference` from the code: what the product says about itself is what the pages say. `cargo xtask gen` runs it.
+//! Writes `docs/reference` and `docs/reliability.md` from the code: what the product says about itself, and what its tests hold it to, is what
+//! the pages say. `cargo xtask gen` runs it.
 
 mod checks;
 mod command_lines;
@@ -22,6 +23,7 @@ fn main() -> Result<()> {
         ("gateway-api.md", gateway_api::page()?),
         ("settings.md", command_lines::settings()),
         ("traffic-policy.md", traffic_policy::page()?),
+        ("../reliability.md", format!("{GENERATED}\n\n{}", outrigger_tests::faults::page())),
     ];
     for (name, page) in pages {
         let path = folder.join(name);
