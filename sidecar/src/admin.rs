@@ -97,6 +97,8 @@ fn describe(backend: &Backend) -> Value {
             "inFlight": endpoint.in_flight(),
             "ejected": endpoint.ejected(),
             "leaving": endpoint.leaving().is_told(),
+            "leftOutForMs": endpoint.circuit().map(|open| open.age.as_millis() as u64),
+            "nextProbeInMs": endpoint.circuit().map(|open| open.next_probe.as_millis() as u64),
         })
     };
     let policy = backend.policy().map(|policy| policy.name.to_string());

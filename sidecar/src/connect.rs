@@ -36,9 +36,16 @@ pub(crate) struct Connector {
     pub(crate) mark: Option<u32>,
     /// Whether traffic is captured, so that a connection to the own workload meets the app itself.
     pub(crate) captured: bool,
-    /// For TCP and TLS together.
+    /// For TCP and TLS together, to endpoints and the app.
     pub(crate) timeout: Duration,
 }
+
+/// For TCP alone, where another endpoint can be asked instead: within a cluster an answer takes milliseconds, and a packet that was lost is sent
+/// again after a second.
+const WITH_OTHERS: Duration = Duration::from_secs(1);
+
+/// For destinations outside of the mesh, which are dialled as the app would have: the kernel gives up first.
+const OUTSIDE: Duration = Duration::from_secs(180);
 
 impl Connector {
     /// Opens a connection that carries `alpn`: inside mesh TLS when the endpoint is meshed, else in the clear.
@@ -46,12 +53,8 @@ impl Connector {
     /// # Errors
     /// E003, E004 when TCP fails; E005, E006, E007 when TLS does. Nothing was sent to the app in any case.
     pub(crate) async fn open(&self, endpoint: &Endpoint, alpn: Alpn) -> Result<Io, ProxyError> {
-        let opened = tokio::time::timeout(self.timeout, self.open_untimed(endpoint, alpn)).await;
-        opened.unwrap_or_else(|_| {
-            let detail =
-                format!("{} did not accept the connection within {} ms", endpoint.address, self.timeout.as_millis());
-            Err(ProxyError::new(ErrorCode::ConnectionTimeout, detail))
-        })
+        let limit = if self.direction == Direction::Outbound && endpoint.is_outside() { OUTSIDE } else { self.timeout };
+        in_time(limit, endpoint.address, self.open_untimed(endpoint, alpn)).await
     }
 
     async fn open_untimed(&self, endpoint: &Endpoint, alpn: Alpn) -> Result<Io, ProxyError> {
@@ -61,7 +64,8 @@ impl Connector {
         let own = self.tls.ready().await?;
         let config = client_config(&own.credentials, &own.bundle, identity, alpn)
             .map_err(|error| ProxyError::new(ErrorCode::Internal, error.to_string()))?;
-        let (tcp, dialled) = self.tcp(endpoint.address).await?;
+        let limit = if endpoint.has_others() { WITH_OTHERS } else { self.timeout };
+        let (tcp, dialled) = in_time(limit, endpoint.address, self.tcp(endpoint.address)).await?;
         if self.captured && reaches_own_workload(&tcp).unwrap_or(false) {
             endpoint.met_own_app();
             return Ok(Io { stream: Stream::Plain(Counted::new(tcp)), _dialled: dialled });
@@ -101,6 +105,17 @@ impl Connector {
         tune(&SockRef::from(&stream));
         Ok((stream, dialled))
     }
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    address: SocketAddr,
+    work: impl Future<Output = Result<T, ProxyError>>,
+) -> Result<T, ProxyError> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        let detail = format!("{address} did not accept the connection within {} ms", limit.as_millis());
+        Err(ProxyError::new(ErrorCode::ConnectionTimeout, detail))
+    })
 }
 
 /// Sets what every connection of the data path has: no waiting for more to send, and a look at peers that are silent for a minute. What a

@@ -23,7 +23,7 @@ use tower::ServiceBuilder;
 
 pub(crate) use target::{Rule, Target, TargetKind};
 
-use crate::balance::{Backend, Connection, Endpoint, Picked, random, reached};
+use crate::balance::{Backend, Connection, Endpoint, InFlight, Outcome, Picked, random, reached};
 use crate::connect::{Io, Reset};
 use crate::detect::{self, Detected, Prefixed, Sides};
 use crate::error::ProxyError;
@@ -106,6 +106,8 @@ pub(crate) struct Via {
     pub(crate) endpoint: Arc<Endpoint>,
     /// Its place under a limit, until it ends.
     _counted: Connection,
+    /// Connections are balanced by how many are open.
+    _in_flight: InFlight,
 }
 
 /// Opens a connection for bytes to one of the target's backends, and says to which in `via`.
@@ -121,14 +123,15 @@ async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> 
             failed = Some(endpoint);
             continue;
         };
+        let mut in_flight = InFlight::new(&endpoint, Some(&backend));
         match worker.to_endpoints.open(&endpoint, Alpn::Opaque).await {
             Ok(io) => {
-                endpoint.succeeded();
-                *via = Some(Via { rule, backend, endpoint, _counted: counted });
+                in_flight.opened();
+                *via = Some(Via { rule, backend, endpoint, _counted: counted, _in_flight: in_flight });
                 return Ok(io);
             }
             Err(error) => {
-                backend.failed(&endpoint);
+                in_flight.ended(Outcome::of_error(&error));
                 failed = Some(endpoint);
                 last = error;
             }

@@ -103,7 +103,7 @@ mod tests {
 
         let third = backend.pick(Some(&second), None).unwrap().endpoint;
         assert!(!Arc::ptr_eq(&third, &second), "not where the last attempt failed");
-        third.eject(TIMEOUT, TIMEOUT);
+        third.health.open(TIMEOUT, TIMEOUT);
         assert!(!Arc::ptr_eq(&picked(&backend), &third));
         assert_eq!(changes(&backend, Duration::ZERO).await, 0);
     }

@@ -57,12 +57,23 @@ impl Choice {
 /// The better of two that are drawn.
 pub(super) fn least_request<'e>(many: &'e [Arc<Endpoint>], avoid: Option<&Arc<Endpoint>>) -> &'e Arc<Endpoint> {
     let (a, b) = two_of(many.len());
-    let (mut a, b) = (&many[a], &many[b]);
-    if is(a, avoid) || (!is(b, avoid) && b.better_than(a)) {
-        a = b;
+    let (a, b) = (&many[a], &many[b]);
+    match (usable(a, avoid), usable(b, avoid)) {
+        (true, true) => {
+            if b.better_than(a) {
+                b
+            } else {
+                a
+            }
+        }
+        (true, false) => a,
+        (false, true) => b,
+        // Two bad draws: look for a usable one, from a random place on. When all are left out, use one of these.
+        (false, false) => {
+            let at = (random() % many.len() as u64) as usize;
+            find_usable(many, at, avoid).unwrap_or(if is(a, avoid) { b } else { a })
+        }
     }
-    // Two bad draws: look for a usable one, from a random place on. When all are ejected, use it.
-    if a.is_left_out() { find_usable(many, (random() % many.len() as u64) as usize, avoid).unwrap_or(a) } else { a }
 }
 
 /// The endpoint at a place, or the next one that is usable.
@@ -76,7 +87,7 @@ fn find_usable<'e>(many: &'e [Arc<Endpoint>], at: usize, avoid: Option<&Arc<Endp
 }
 
 pub(super) fn usable(endpoint: &Arc<Endpoint>, avoid: Option<&Arc<Endpoint>>) -> bool {
-    !endpoint.is_left_out() && !is(endpoint, avoid)
+    endpoint.is_available() && !is(endpoint, avoid)
 }
 
 fn is(endpoint: &Arc<Endpoint>, avoid: Option<&Arc<Endpoint>>) -> bool {
@@ -95,6 +106,7 @@ fn two_of(n: usize) -> (usize, usize) {
 mod tests {
     use std::time::Duration;
 
+    use super::super::InFlight;
     use super::super::tests::endpoint;
     use super::*;
 
@@ -120,11 +132,11 @@ mod tests {
     fn leaves_out_what_is_ejected_until_all_are() {
         for choice in choices() {
             let many = many(4);
-            many[..3].iter().for_each(|bad| bad.eject(Duration::from_secs(60), Duration::from_secs(60)));
+            many[..3].iter().for_each(|bad| bad.health.open(Duration::from_secs(60), Duration::from_secs(60)));
             for _ in 0..200 {
                 assert!(Arc::ptr_eq(choice.pick(&many, None, None), &many[3]));
             }
-            many[3].eject(Duration::from_secs(60), Duration::from_secs(60));
+            many[3].health.open(Duration::from_secs(60), Duration::from_secs(60));
             choice.pick(&many, None, None);
         }
     }
@@ -152,7 +164,7 @@ mod tests {
     #[test]
     fn a_busy_endpoint_gets_fewer_requests() {
         let many = many(3);
-        let _in_flight: Vec<_> = (0..50).map(|_| many[0].begin()).collect();
+        let _in_flight: Vec<_> = (0..50).map(|_| InFlight::new(&many[0], None)).collect();
 
         let picks = (0..1000).filter(|_| Arc::ptr_eq(least_request(&many, None), &many[0])).count();
 

@@ -1,7 +1,7 @@
 //! One address of a backend: who it must be, how it has behaved, and the connections to it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use outrigger_proto::{WorkloadName, model};
 use tokio::time::Instant;
 
 use crate::balance::crowd::Crowd;
+use crate::balance::health::{Health, OpenCircuit};
 use crate::balance::keep_alive::KeepAlive;
 use crate::balance::limit::Connections;
 use crate::balance::load::Load;
@@ -26,13 +27,10 @@ pub(crate) struct Endpoint {
     pub(crate) workload: Option<WorkloadName>,
     /// A connection to it has met the own app, and no sidecar: the pod called itself.
     is_own_app: AtomicBool,
-    load: Load,
-    crowd: Crowd,
-    failures: AtomicU32,
-    ejections: AtomicU32,
-    /// Milliseconds since `created`; 0: not ejected.
-    ejected_until: AtomicU64,
-    created: Instant,
+    has_others: AtomicBool,
+    pub(super) load: Load,
+    pub(super) crowd: Crowd,
+    pub(super) health: Health,
     /// What stands for it in consistent hashing.
     pub(super) seed: u64,
     connections: Arc<Connections>,
@@ -60,12 +58,10 @@ impl Endpoint {
             identity: None,
             workload: None,
             is_own_app: AtomicBool::new(false),
+            has_others: AtomicBool::new(false),
             load: Load::new(),
             crowd: Crowd::default(),
-            failures: AtomicU32::new(0),
-            ejections: AtomicU32::new(0),
-            ejected_until: AtomicU64::new(0),
-            created: Instant::now(),
+            health: Health::new(),
             seed: hash::seed(address),
             connections: Arc::default(),
             token: OnceLock::new(),
@@ -90,6 +86,21 @@ impl Endpoint {
     /// A connection to it has met the own app.
     pub(crate) fn met_own_app(&self) {
         self.is_own_app.store(true, Ordering::Relaxed);
+    }
+
+    /// Says whether it is no endpoint of the mesh's, and not the own app's when it is dialled for the app.
+    pub(crate) fn is_outside(&self) -> bool {
+        self.workload.is_none()
+    }
+
+    /// Another endpoint can be asked in its place, or not.
+    pub(crate) fn set_has_others(&self, has_others: bool) {
+        self.has_others.store(has_others, Ordering::Relaxed);
+    }
+
+    /// Says whether another endpoint can be asked in its place.
+    pub(crate) fn has_others(&self) -> bool {
+        self.has_others.load(Ordering::Relaxed)
     }
 
     /// How long its connections may lie idle.
@@ -121,20 +132,15 @@ impl Endpoint {
         })
     }
 
-    /// Counts a request until the guard goes.
-    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
-        let started = Instant::now();
-        self.load.begin(started);
-        InFlight { endpoint: self.clone(), started }
+    /// Says whether it serves requests in less time than another one; near ties are left to the draw: equals share evenly.
+    pub(super) fn better_than(&self, other: &Self) -> bool {
+        let now = Instant::now();
+        self.cost(now) * 1.25 < other.cost(now)
     }
 
-    pub(crate) fn better_than(&self, other: &Self) -> bool {
-        match (self.is_left_out(), other.is_left_out()) {
-            (false, true) => true,
-            (true, false) => false,
-            // Near ties are left to the draw: equals share evenly.
-            _ => self.load.cost() * 1.25 < other.load.cost(),
-        }
+    fn cost(&self, now: Instant) -> f64 {
+        // Who is back is found out by the next request.
+        if self.health.wants_probe() { 0.0 } else { self.load.cost(now) }
     }
 
     pub(crate) fn in_flight(&self) -> u32 {
@@ -162,67 +168,18 @@ impl Endpoint {
         self.ejected() || self.leaving.is_told()
     }
 
+    /// Says whether the next one may go there.
+    pub(super) fn is_available(&self) -> bool {
+        self.health.is_available() && !self.leaving.is_told()
+    }
+
+    /// Says whether it is left out because it failed.
     pub(crate) fn ejected(&self) -> bool {
-        let until = self.ejected_until.load(Ordering::Relaxed);
-        until != 0 && self.millis() < until
+        self.health.is_open()
     }
 
-    /// The endpoint answered.
-    pub(crate) fn succeeded(&self) {
-        if self.failures.load(Ordering::Relaxed) != 0 {
-            self.failures.store(0, Ordering::Relaxed);
-            self.ejections.store(0, Ordering::Relaxed);
-            self.ejected_until.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts a failure; returns how many there are in a row.
-    pub(super) fn failed(&self) -> u32 {
-        self.failures.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Leaves the endpoint out: for `base` the first time, then twice as long each time in a row, up to `max`.
-    pub(super) fn eject(&self, base: Duration, max: Duration) {
-        let before = self.ejections.fetch_add(1, Ordering::Relaxed);
-        let time = base.saturating_mul(1 << before.min(20)).min(max);
-        self.ejected_until.store(self.millis() + time.as_millis() as u64, Ordering::Relaxed);
-    }
-
-    fn millis(&self) -> u64 {
-        self.created.elapsed().as_millis() as u64 + 1
-    }
-}
-
-/// A request in flight at an endpoint.
-pub(crate) struct InFlight {
-    endpoint: Arc<Endpoint>,
-    started: Instant,
-}
-
-impl InFlight {
-    /// The connection is there only now: dialling it says nothing about the endpoint's answers.
-    pub(crate) fn connected(&mut self) {
-        self.started = Instant::now();
-    }
-
-    /// Says whether it is one of many small requests to the endpoint; to be asked once.
-    pub(crate) fn is_in_a_crowd(&self) -> bool {
-        self.endpoint.crowd.joined(self.endpoint.in_flight())
-    }
-
-    /// The response's head is here, and says how long the body is, or not.
-    pub(crate) fn answered(&self, bytes: Option<u64>) {
-        self.endpoint.load.observe(self.started.elapsed());
-        self.endpoint.crowd.answered(bytes);
-    }
-
-    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.endpoint.load.end();
+    /// Describes it when it is left out because it failed.
+    pub(crate) fn circuit(&self) -> Option<OpenCircuit> {
+        self.health.circuit()
     }
 }

@@ -1,5 +1,6 @@
 //! How long an endpoint makes one wait: a moving average of latency that jumps up at once and comes down slowly
-//! (peak EWMA), times the requests in flight. All of it in atomics: nothing waits for a lock.
+//! (peak EWMA), or the age of what waits there unanswered if that is more, times the requests in flight. All of it in
+//! atomics: nothing waits for a lock.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,18 +17,26 @@ const DEFAULT: Duration = Duration::from_millis(30);
 /// one slow answer, a first one for instance, would keep a fast endpoint without requests for longer than a minute.
 const STALE_NANOS: u64 = 5_000_000_000;
 
-/// No answer yet.
+/// As long as no answer comes, the next try waits twice as long each time, so often at most.
+const MAX_DOUBLINGS: u32 = 4;
+
+/// No answer yet; nothing waits.
 const NEVER: u64 = 0;
 
 #[derive(Debug)]
 pub(crate) struct Load {
     in_flight: AtomicU32,
+    /// Tries since the last answer.
+    tries: AtomicU32,
     /// Nanoseconds, as the bits of an `f64`.
     latency: AtomicU64,
-    /// When `latency` was set: nanoseconds since `start`.
+    /// When `latency` was set: nanoseconds since `start`, as all that follows.
     at: AtomicU64,
-    /// For which `at`, gone stale, a request has been sent to find out anew.
+    /// When a request was sent to find out anew.
     tried: AtomicU64,
+    /// When the oldest request began that waits and was sent after the last answer had come. What is older may be meant to take long, like a
+    /// watch: others that came later were answered.
+    waiting: AtomicU64,
     start: Instant,
 }
 
@@ -35,36 +44,46 @@ impl Load {
     pub(crate) fn new() -> Self {
         Self {
             in_flight: AtomicU32::new(0),
+            tries: AtomicU32::new(0),
             latency: AtomicU64::new((DEFAULT.as_nanos() as f64).to_bits()),
             at: AtomicU64::new(NEVER),
-            tried: AtomicU64::new(u64::MAX),
+            tried: AtomicU64::new(NEVER),
+            waiting: AtomicU64::new(NEVER),
             start: Instant::now(),
         }
     }
 
     pub(crate) fn begin(&self, now: Instant) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let at = self.at.load(Ordering::Relaxed);
-        if is_stale(at, self.nanos(now)) {
-            self.tried.store(at, Ordering::Relaxed);
+        let now = self.nanos(now);
+        if self.waiting.load(Ordering::Relaxed) == NEVER {
+            self.waiting.store(now, Ordering::Relaxed);
+        }
+        if self.is_due(self.at.load(Ordering::Relaxed), now) {
+            self.tried.store(now, Ordering::Relaxed);
+            self.tries.fetch_add(1, Ordering::Relaxed);
         }
     }
 
+    /// A request is over, answered or not.
     pub(crate) fn end(&self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.waiting.store(NEVER, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Takes a measured latency into the average.
+    /// Takes the latency of an answer into the average.
     pub(crate) fn observe(&self, latency: Duration) {
         let now = self.nanos(Instant::now());
         let before = self.at.swap(now, Ordering::Relaxed);
         let old = f64::from_bits(self.latency.load(Ordering::Relaxed));
         let seen = latency.as_nanos() as f64;
-        let new = if is_stale(before, now) || seen > old {
+        let tries = self.tries.load(Ordering::Relaxed);
+        let new = if is_stale(before, now) || tries != 0 || seen > old {
             seen
         } else {
             let weight = weight(before, now);
@@ -72,16 +91,51 @@ impl Load {
         };
         // A lost update of a concurrent writer costs one sample.
         self.latency.store(new.to_bits(), Ordering::Relaxed);
+        self.waiting.store(NEVER, Ordering::Relaxed);
+        if tries != 0 {
+            self.tries.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// A request had no answer for so long, and nobody waits for it any more.
+    pub(crate) fn unanswered(&self, waited: Duration) {
+        let old = f64::from_bits(self.latency.load(Ordering::Relaxed));
+        self.latency.store(old.max(waited.as_nanos() as f64).to_bits(), Ordering::Relaxed);
+        self.at.store(self.nanos(Instant::now()), Ordering::Relaxed);
+        self.tries.fetch_max(1, Ordering::Relaxed);
+    }
+
+    /// Returns the latency that is usual, if any answer has come.
+    pub(crate) fn usual(&self) -> Option<Duration> {
+        let latency = f64::from_bits(self.latency.load(Ordering::Relaxed));
+        (self.at.load(Ordering::Relaxed) != NEVER).then(|| Duration::from_nanos(latency as u64))
+    }
+
+    /// Says whether an answer has come since then.
+    pub(crate) fn has_answered_since(&self, then: Instant) -> bool {
+        self.tries.load(Ordering::Relaxed) == 0 && self.at.load(Ordering::Relaxed) >= self.nanos(then)
     }
 
     /// Returns the expected wait; comparable only with that of other endpoints.
-    pub(crate) fn cost(&self) -> f64 {
-        let (at, now) = (self.at.load(Ordering::Relaxed), self.nanos(Instant::now()));
-        if is_stale(at, now) && self.tried.load(Ordering::Relaxed) != at {
+    pub(crate) fn cost(&self, now: Instant) -> f64 {
+        let (at, now) = (self.at.load(Ordering::Relaxed), self.nanos(now));
+        if self.is_due(at, now) {
             return 0.0;
         }
         let latency = f64::from_bits(self.latency.load(Ordering::Relaxed));
-        latency * weight(at, now) * (f64::from(self.in_flight()) + 1.0)
+        let latency = match self.waiting.load(Ordering::Relaxed) {
+            NEVER => latency * weight(at, now),
+            // What waits says nothing of a past that is better forgotten.
+            since => latency.max(now.saturating_sub(since) as f64),
+        };
+        latency * (f64::from(self.in_flight()) + 1.0)
+    }
+
+    /// Whether the next request is to find out what the endpoint takes now.
+    fn is_due(&self, at: u64, now: u64) -> bool {
+        let last = at.max(self.tried.load(Ordering::Relaxed));
+        let doublings = self.tries.load(Ordering::Relaxed).min(MAX_DOUBLINGS);
+        last == NEVER || now.saturating_sub(last) > STALE_NANOS << doublings
     }
 
     /// Nanoseconds since the start; never [`NEVER`].
@@ -106,19 +160,19 @@ mod tests {
     async fn jumps_up_and_comes_down_slowly() {
         let load = Load::new();
         load.observe(Duration::from_millis(1));
-        let fast = load.cost();
+        let fast = load.cost(Instant::now());
         load.observe(Duration::from_millis(100));
-        assert!(load.cost() >= fast * 99.0);
+        assert!(load.cost(Instant::now()) >= fast * 99.0);
 
         tokio::time::advance(Duration::from_secs(5)).await;
         load.observe(Duration::from_millis(1));
-        let half = load.cost();
+        let half = load.cost(Instant::now());
         assert!(half > fast * 30.0 && half < fast * 90.0, "{half} {fast}");
         for _ in 0..15 {
             tokio::time::advance(Duration::from_secs(4)).await;
             load.observe(Duration::from_millis(1));
         }
-        assert!(load.cost() < fast * 2.0);
+        assert!(load.cost(Instant::now()) < fast * 2.0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -126,9 +180,9 @@ mod tests {
         let (known, new) = (Load::new(), Load::new());
         known.observe(Duration::from_millis(1));
 
-        assert!(new.cost() < known.cost());
+        assert!(new.cost(Instant::now()) < known.cost(Instant::now()));
         new.begin(Instant::now());
-        assert!(new.cost() > known.cost());
+        assert!(new.cost(Instant::now()) > known.cost(Instant::now()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -138,12 +192,58 @@ mod tests {
         tokio::time::advance(Duration::from_secs(6)).await;
         fast.observe(Duration::from_millis(1));
 
-        assert!(once_slow.cost() < fast.cost(), "tried");
+        assert!(once_slow.cost(Instant::now()) < fast.cost(Instant::now()), "tried");
         once_slow.begin(Instant::now());
-        assert!(once_slow.cost() > fast.cost(), "by one");
+        assert!(once_slow.cost(Instant::now()) > fast.cost(Instant::now()), "by one");
         once_slow.observe(Duration::from_millis(1));
         once_slow.end();
-        assert!(once_slow.cost() < fast.cost() * 1.1, "as fast as the other");
+        assert!(once_slow.cost(Instant::now()) < fast.cost(Instant::now()) * 1.1, "as fast as the other");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_unanswered_costs_its_age_and_the_past_is_not_forgotten() {
+        let (hangs, busy) = (Load::new(), Load::new());
+        hangs.observe(Duration::from_millis(1));
+        hangs.begin(Instant::now());
+        for _ in 0..60 {
+            tokio::time::advance(Duration::from_millis(50)).await;
+            busy.observe(Duration::from_millis(20));
+            assert!(hangs.cost(Instant::now()) > busy.cost(Instant::now()), "the age of the oldest");
+        }
+        hangs.observe(Duration::from_millis(1));
+        hangs.end();
+        assert!(hangs.cost(Instant::now()) < busy.cost(Instant::now()), "it answers");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_takes_long_while_later_ones_are_answered_costs_one_place_and_not_its_age() {
+        let (watched, other) = (Load::new(), Load::new());
+        watched.begin(Instant::now());
+        for load in [&watched, &other] {
+            load.observe(Duration::from_millis(1));
+        }
+        tokio::time::advance(Duration::from_secs(3)).await;
+        watched.begin(Instant::now());
+        watched.observe(Duration::from_millis(1));
+        watched.end();
+        other.observe(Duration::from_millis(1));
+
+        assert!(watched.cost(Instant::now()) < other.cost(Instant::now()) * 2.5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_is_tried_ever_less_often_and_never_given_up() {
+        let (hangs, fast) = (Load::new(), Load::new());
+        let mut tries = Vec::new();
+        for second in 0..600 {
+            fast.observe(Duration::from_millis(1));
+            if hangs.cost(Instant::now()) < fast.cost(Instant::now()) {
+                tries.push(second);
+                hangs.begin(Instant::now());
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(tries[..4] == [0, 11, 32, 73] && (9..12).contains(&tries.len()), "{tries:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -152,7 +252,7 @@ mod tests {
         let mut tries = 0;
         for _ in 0..200 {
             fast.observe(Duration::from_millis(1));
-            if slow.cost() < fast.cost() {
+            if slow.cost(Instant::now()) < fast.cost(Instant::now()) {
                 tries += 1;
                 slow.begin(Instant::now());
                 slow.observe(Duration::from_secs(1));

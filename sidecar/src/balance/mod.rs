@@ -8,11 +8,15 @@ mod crowd;
 mod ejection;
 mod endpoint;
 mod hash;
+mod health;
+mod in_flight;
 mod keep_alive;
 mod leaving;
 mod limit;
 mod load;
+mod outcome;
 mod pool;
+mod stall;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -27,14 +31,17 @@ pub(crate) use choice::Choice;
 pub(crate) use crowd::SMALL;
 pub(crate) use ejection::{Ejection, ejections};
 pub(crate) use endpoint::Endpoint;
+pub(crate) use in_flight::InFlight;
 pub(crate) use leaving::{FAREWELL, Leaving, remove as remove_leaving, tell as tell_leaving};
 pub(crate) use limit::{Connection, Limits, Permit, reached};
+pub(crate) use outcome::Outcome;
 pub(crate) use pool::{Http1, Lease, NotOpened, Pool, Room, Sender};
 
 use crate::error::ProxyError;
 use crate::http::Budget;
 use affinity::Affinity;
 use limit::Counts;
+use stall::Stall;
 
 /// The endpoints of one service's port (or one workload's), with what is known of them.
 pub(crate) struct Backend {
@@ -44,11 +51,8 @@ pub(crate) struct Backend {
     pub(crate) mirrored: AtomicU32,
     members: ArcSwap<Members>,
     counts: Arc<Counts>,
+    stall: Stall,
 }
-
-/// How long an endpoint that refuses is left out, at first and at most. All may be: then they are tried none the less.
-const REFUSED: Duration = Duration::from_millis(250);
-const MAX_REFUSED: Duration = Duration::from_secs(2);
 
 /// What comes into force together.
 #[derive(Clone)]
@@ -99,6 +103,7 @@ impl Backend {
             mirrored: AtomicU32::new(0),
             members: ArcSwap::from_pointee(Members { endpoints, policy: None, affinity: None }),
             counts: Arc::default(),
+            stall: Stall::new(),
         }
     }
 
@@ -149,13 +154,16 @@ impl Backend {
     /// is what consistent hashing looks at; bytes have none.
     ///
     /// # Errors
-    /// E002 when there is no endpoint.
+    /// E002 when there is no endpoint, E011 when none of them has answered in time of late.
     pub(crate) fn pick(
         &self,
         avoid: Option<&Arc<Endpoint>>,
         request: Option<&request::Parts>,
     ) -> Result<Picked, ProxyError> {
         let members = self.members.load();
+        if self.stall.is_on() {
+            self.stall.admit().map_err(|(age, next)| self.hangs(members.endpoints.len(), age, next))?;
+        }
         let endpoint = match &members.endpoints[..] {
             [] => {
                 let detail = format!("no endpoint for {}: 0 known", self.name);
@@ -195,19 +203,39 @@ impl Backend {
         self.counts.waiting()
     }
 
-    /// The endpoint could not be reached, broke off, or answered that it cannot serve.
-    pub(crate) fn failed(&self, endpoint: &Endpoint) {
-        let members = self.members.load();
-        let ejection = members.policy.as_ref().and_then(|policy| policy.ejection.as_ref());
-        ejection.unwrap_or(&Ejection::DEFAULT).failed(endpoint, &members.endpoints);
+    /// The endpoint has answered, whatever it said.
+    pub(crate) fn answered(&self, endpoint: &Endpoint) {
+        endpoint.health.is_alive();
+        if self.stall.is_on() {
+            self.stall.end();
+            self.members.load().endpoints.iter().for_each(|endpoint| endpoint.health.probe_now());
+        }
     }
 
-    /// Nobody listens there. One such answer is enough: pods that end say so a moment before the control plane does.
-    pub(crate) fn refused(&self, endpoint: &Endpoint) {
-        self.failed(endpoint);
-        if !endpoint.ejected() {
-            endpoint.eject(REFUSED, MAX_REFUSED);
+    /// Takes note of how an exchange with the endpoint ended.
+    pub(crate) fn record(&self, endpoint: &Endpoint, outcome: Outcome, is_probe: bool) {
+        let outcome = match outcome {
+            Outcome::Answered => return endpoint.health.succeeded(),
+            Outcome::Unknown if !is_probe => return,
+            // To end is no failure.
+            _ if endpoint.leaving().is_told() => Outcome::Unknown,
+            outcome => outcome,
+        };
+        let members = self.members.load();
+        let ejection =
+            members.policy.as_ref().and_then(|policy| policy.ejection.as_ref()).unwrap_or(&Ejection::DEFAULT);
+        ejection.record(endpoint, outcome, is_probe, &members.endpoints);
+        if outcome == Outcome::TimedOut && ejection.all_hang(&members.endpoints) {
+            self.stall.begin();
         }
+    }
+
+    fn hangs(&self, count: usize, age: Duration, next: Duration) -> ProxyError {
+        let (name, age, next) = (&self.name, age.as_secs_f64(), next.as_secs_f64());
+        let detail = format!(
+            "none of the endpoints of {name} ({count}) has answered in time for {age:.1} s; the next request is let through in {next:.1} s"
+        );
+        ProxyError::new(ErrorCode::CircuitOpen, detail)
     }
 
     /// Says whether there is an endpoint that is not left out.
@@ -233,12 +261,9 @@ impl Members {
 }
 
 impl Policy {
-    /// Says what an answer tells about the endpoint that gave it.
-    pub(crate) fn is_failure<B>(policy: Option<&Arc<Self>>, response: &http::Response<B>) -> bool {
-        match policy.and_then(|policy| policy.ejection.as_ref()) {
-            Some(_) => ejection::is_error(response),
-            None => ejection::cannot_serve(response),
-        }
+    /// Says whether every error of an endpoint's counts against it.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.ejection.is_some()
     }
 }
 
@@ -254,6 +279,9 @@ pub(crate) fn random() -> u64 {
     }
     hash::mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15))
 }
+
+#[cfg(test)]
+mod fleet_tests;
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -281,7 +309,7 @@ pub(crate) mod tests {
         let backend = backend(4);
         let endpoints = backend.endpoints();
         for bad in &endpoints {
-            (0..5).for_each(|_| backend.failed(bad));
+            (0..5).for_each(|_| backend.record(bad, Outcome::Failed { retry_after: None }, false));
         }
 
         assert_eq!(endpoints.iter().map(|endpoint| endpoint.ejected()).collect::<Vec<_>>(), [true, true, false, false]);
@@ -294,14 +322,14 @@ pub(crate) mod tests {
     fn one_refusal_is_enough_and_all_may_refuse() {
         let backend = backend(3);
         let endpoints = backend.endpoints();
-        backend.refused(&endpoints[0]);
-        backend.refused(&endpoints[1]);
+        backend.record(&endpoints[0], Outcome::Refused, false);
+        backend.record(&endpoints[1], Outcome::Refused, false);
 
         for _ in 0..200 {
             assert!(Arc::ptr_eq(&backend.pick(None, None).unwrap().endpoint, &endpoints[2]));
         }
         assert!(backend.has_usable());
-        backend.refused(&endpoints[2]);
+        backend.record(&endpoints[2], Outcome::Refused, false);
         assert!(!backend.has_usable());
         backend.pick(None, None).unwrap();
     }

@@ -10,9 +10,8 @@ use outrigger_wire::{http1, http2};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::balance::endpoint::InFlight;
 use crate::balance::keep_alive::KeepAlive;
-use crate::balance::{Connection, Leaving, Permit};
+use crate::balance::{Connection, InFlight, Leaving, Outcome, Permit};
 use crate::connect::{Io, Reset};
 use crate::error::ProxyError;
 use crate::http::{Body, grants};
@@ -281,8 +280,14 @@ impl Lease {
         }
     }
 
-    pub(crate) fn answered(&self, bytes: Option<u64>) {
-        self.in_flight.answered(bytes);
+    /// The exchange that the connection is used for.
+    pub(crate) fn in_flight(&mut self) -> &mut InFlight {
+        &mut self.in_flight
+    }
+
+    /// The answer ended before its end.
+    pub(crate) fn broke_off(mut self) {
+        self.in_flight.ended(Outcome::Failed { retry_after: None });
     }
 
     /// The response has ended in good order: an HTTP/1 connection can serve the next request.

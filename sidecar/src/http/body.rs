@@ -94,7 +94,9 @@ impl Body {
     }
 
     fn fail(&mut self, error: &BodyError) {
-        self.lease = None;
+        if let Some(lease) = self.lease.take() {
+            lease.broke_off();
+        }
         if let Some(record) = self.record.take() {
             record.broken(error);
         }
@@ -126,6 +128,9 @@ impl http_body::Body for Body {
         };
         match &frame {
             Some(Ok(frame)) => {
+                if let (Some(lease), Some(trailers)) = (&mut this.lease, frame.trailers_ref()) {
+                    lease.in_flight().trailers(trailers);
+                }
                 if let Some(record) = &mut this.record {
                     record.frame(frame);
                 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -13,7 +14,8 @@ use outrigger_wire::{http1, http2};
 use tokio::time::Instant;
 
 use crate::balance::{
-    Backend, Connection, Endpoint, FAREWELL, Http1, Lease, Limits, NotOpened, Picked, Policy, Pool, Room, SMALL, Sender,
+    Backend, Connection, Endpoint, FAREWELL, Http1, InFlight, Lease, Limits, NotOpened, Outcome, Picked, Pool, Room,
+    SMALL, Sender,
 };
 
 use crate::connect::{Connector, Io};
@@ -93,21 +95,13 @@ impl Dispatch {
                 return Err(ProxyError::new(ErrorCode::Internal, "a request was sent before it was routed"));
             }
         };
-        // The own app is the only one there is: nobody leaves it out.
-        // Nor is one that ends a failure.
-        let failed = || backend.iter().filter(|_| !endpoint.leaving().is_told()).for_each(|b| b.failed(&endpoint));
-        let could_not = |error: &ProxyError| match (backend, error.code) {
-            (Some(backend), ErrorCode::ConnectionRefused) if !endpoint.leaving().is_told() => {
-                backend.refused(&endpoint)
-            }
-            _ => failed(),
-        };
         let limited = backend.zip(policy.as_ref().map(|policy| &policy.limits));
         let permit = limited.map(|(backend, limits)| backend.admit(limits)).transpose()?.flatten();
         flow.attempt(&endpoint, &mut head.headers);
         let upgrade = upgrade::is_upgrade(&head.method, head.version, &head.headers);
         // From here on it counts: requests that come while this one dials go elsewhere.
-        let mut in_flight = endpoint.begin();
+        let strict = policy.as_ref().is_some_and(|policy| policy.is_strict());
+        let mut in_flight = InFlight::new(&endpoint, backend).judged(time_limit(to, flow), strict);
         let alpn = match self.wire {
             Wire::Http2 => self.alpn(&endpoint, !upgrade && fits_http2(head)),
             Wire::Http1 => self.alpn(&endpoint, false),
@@ -119,9 +113,7 @@ impl Dispatch {
         let (sender, reused) = match self.connection(&endpoint, alpn, limited).await {
             Ok(connection) => connection,
             Err(error) => {
-                if error.fate != Fate::Withheld {
-                    could_not(&error);
-                }
+                in_flight.ended(Outcome::of_error(&error));
                 return Err(error);
             }
         };
@@ -147,24 +139,16 @@ impl Dispatch {
         let response = match sent {
             Ok(response) => response,
             Err(error) => {
-                // An idle connection that the peer had closed says nothing against the peer.
-                if error.fate == Fate::MayHaveBeenProcessed {
-                    failed();
-                }
+                lease.in_flight().ended(Outcome::of_error(&error));
                 return Err(error);
             }
         };
-        lease.answered(response.body().size_hint().exact());
+        lease.in_flight().answered(&response, response.body().size_hint().exact());
         // Only who has proved to be of the mesh is believed.
         endpoint.heard_in(&response);
         if let Some(error) = endpoint.identity.as_ref().and_then(|_| unprocessed(&response)) {
-            could_not(&error);
+            lease.in_flight().ended(Outcome::of_error(&error));
             return Err(error);
-        }
-        if Policy::is_failure(policy.as_ref(), &response) {
-            failed();
-        } else {
-            endpoint.succeeded();
         }
         // A stream of HTTP/2 that carries a tunnel is a stream like all others (RFC 9113 section 8.5).
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS
@@ -307,6 +291,13 @@ impl Dispatch {
         }
         Ok(endpoint.pool(self.worker).add_http2(sender, counted, alpn == Alpn::Http1InHttp2))
     }
+}
+
+/// The time that the rule gives this attempt: its own, or what is left of the request's.
+fn time_limit(to: &To, flow: &Flow) -> Option<Duration> {
+    let To::Backend(_, Some(rule)) = to else { return None };
+    let left = rule.request_timeout.map(|limit| limit.saturating_sub(flow.start.elapsed()));
+    rule.attempt_timeout.into_iter().chain(left).min()
 }
 
 /// Sends a request over HTTP/1; when the connection ends without an answer, looks whether the peer has got the request.

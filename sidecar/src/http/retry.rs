@@ -201,7 +201,9 @@ fn limit(policy: Option<&model::Retry>, error: &ProxyError) -> u32 {
 fn repeats_error(policy: Option<&model::Retry>, attempt: u32, error: &ProxyError, method: &Method) -> bool {
     match error.fate {
         // A peer that fails to prove its identity will not prove it the next moment, but another endpoint may.
-        Fate::NotProcessed => error.code != ErrorCode::DestinationUnavailable && error.code != ErrorCode::Internal,
+        Fate::NotProcessed => {
+            !matches!(error.code, ErrorCode::DestinationUnavailable | ErrorCode::CircuitOpen | ErrorCode::Internal)
+        }
         Fate::Unknown => method.is_idempotent(),
         Fate::Withheld => false,
         // A timeout of one attempt counts as the status that it would be answered with.

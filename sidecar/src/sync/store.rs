@@ -220,6 +220,7 @@ impl Store {
             same.unwrap_or_else(|| Arc::new(Endpoint::new(endpoint, self.workers)))
         };
         let new: Vec<_> = endpoints.iter().map(keep).collect();
+        new.iter().for_each(|endpoint| endpoint.set_has_others(new.len() > 1));
         for gone in old.iter().filter(|old| !new.iter().any(|new| Arc::ptr_eq(old, new))) {
             gone.pools().iter().for_each(crate::balance::Pool::clear);
         }

@@ -1,0 +1,133 @@
+//! One exchange with an endpoint, from the choice of the endpoint until it is over, in whatever way: how it ended is recorded when this goes,
+//! so that an exchange which nobody waits for any more counts as well.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use super::{Backend, Endpoint, Outcome};
+
+/// Shorter than this, nobody who gives up says anything about the endpoint.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Nor before so many times the usual latency.
+const LATE_FACTOR: u32 = 8;
+
+/// Timers fire a little before or after their time.
+const TIMER: Duration = Duration::from_millis(5);
+
+/// An exchange in flight at an endpoint.
+pub(crate) struct InFlight {
+    endpoint: Arc<Endpoint>,
+    /// Who learns how it ended; the own app has nobody to be left out for.
+    backend: Option<Arc<Backend>>,
+    began: Instant,
+    /// When it could be sent: dialling says nothing about the endpoint's answers.
+    sent: Instant,
+    /// The time that the route gives it.
+    limit: Option<Duration>,
+    is_probe: bool,
+    /// Every error of the endpoint's counts.
+    is_strict: bool,
+    /// What the answer's head says. It may yet break off, and a call's status comes last.
+    outcome: Option<Outcome>,
+}
+
+impl InFlight {
+    /// An exchange begins; it counts from now on: others that come while this one dials go elsewhere.
+    pub(crate) fn new(endpoint: &Arc<Endpoint>, backend: Option<&Arc<Backend>>) -> Self {
+        let now = Instant::now();
+        endpoint.load.begin(now);
+        let is_probe = backend.is_some() && endpoint.health.take_probe();
+        let (endpoint, backend) = (endpoint.clone(), backend.cloned());
+        Self { endpoint, backend, began: now, sent: now, limit: None, is_probe, is_strict: false, outcome: None }
+    }
+
+    /// Keeps to a route's time and to a policy, under which every error of the endpoint's counts.
+    #[must_use]
+    pub(crate) fn judged(mut self, limit: Option<Duration>, is_strict: bool) -> Self {
+        self.limit = limit;
+        self.is_strict = is_strict;
+        self
+    }
+
+    /// The connection is there only now.
+    pub(crate) fn connected(&mut self) {
+        self.sent = Instant::now();
+    }
+
+    /// Says whether it is one of many small requests to the endpoint; to be asked once.
+    pub(crate) fn is_in_a_crowd(&self) -> bool {
+        self.endpoint.crowd.joined(self.endpoint.in_flight())
+    }
+
+    /// The answer's head is here, and says how long the body is, or not.
+    pub(crate) fn answered<B>(&mut self, response: &http::Response<B>, bytes: Option<u64>) {
+        self.endpoint.load.observe(self.sent.elapsed());
+        self.endpoint.crowd.answered(bytes);
+        let Some(backend) = &self.backend else { return };
+        let outcome = Outcome::of_response(response, self.is_strict);
+        backend.answered(&self.endpoint);
+        if outcome == Outcome::Answered && self.is_probe {
+            // What it is to find out is known. The body may take hours.
+            self.is_probe = false;
+            backend.record(&self.endpoint, outcome, true);
+        }
+        self.outcome = Some(outcome);
+    }
+
+    /// It is a connection for bytes, which is open.
+    pub(crate) fn opened(&mut self) {
+        self.endpoint.load.observe(self.began.elapsed());
+        if let Some(backend) = &self.backend {
+            backend.answered(&self.endpoint);
+            backend.record(&self.endpoint, Outcome::Answered, self.is_probe);
+        }
+        self.is_probe = false;
+        self.outcome = Some(Outcome::Unknown);
+    }
+
+    /// What has been learnt about the endpoint, before the exchange is over or in place of an answer.
+    pub(crate) fn ended(&mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+    }
+
+    /// The answer's trailers are here.
+    pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
+        if self.outcome == Some(Outcome::Answered) {
+            self.outcome = Some(Outcome::of_grpc(trailers, self.is_strict));
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// What it means that nobody waits for the answer any more.
+    fn given_up(&self) -> Outcome {
+        let waited = self.began.elapsed();
+        if self.limit.is_some_and(|limit| waited + TIMER >= limit) {
+            self.endpoint.load.unanswered(waited);
+            return Outcome::TimedOut;
+        }
+        let usual = self.endpoint.load.usual().unwrap_or_default().saturating_mul(LATE_FACTOR);
+        // One that was meant to take long, while others are answered, is no sign of anything.
+        if waited < usual.max(LATE) || self.endpoint.load.has_answered_since(self.began) {
+            return Outcome::Unknown;
+        }
+        self.endpoint.load.unanswered(waited);
+        Outcome::Late
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if let Some(backend) = &self.backend {
+            let outcome = self.outcome.unwrap_or_else(|| self.given_up());
+            backend.record(&self.endpoint, outcome, self.is_probe);
+        }
+        self.endpoint.load.end();
+    }
+}
