@@ -22,11 +22,13 @@ pub enum Alpn {
     Http1InHttp2,
     /// Bytes.
     Opaque,
+    /// Bytes, once the accepting side has said in one byte whether the app took the connection.
+    OpaqueWithStatus,
 }
 
 impl Alpn {
-    /// All protocols, in no order of preference: the client names exactly one.
-    pub const ALL: [Self; 4] = [Self::Http1, Self::Http2, Self::Http1InHttp2, Self::Opaque];
+    /// All protocols. A client names exactly one, and for bytes the older form as well: the first in this order is agreed on.
+    pub const ALL: [Self; 5] = [Self::Http1, Self::Http2, Self::Http1InHttp2, Self::OpaqueWithStatus, Self::Opaque];
 
     /// Returns the protocol id as it appears in the ClientHello (RFC 7301).
     #[must_use]
@@ -36,6 +38,7 @@ impl Alpn {
             Self::Http2 => b"outrigger/http2",
             Self::Http1InHttp2 => b"outrigger/http1-in-http2",
             Self::Opaque => b"outrigger/opaque",
+            Self::OpaqueWithStatus => b"outrigger/opaque2",
         }
     }
 
@@ -62,6 +65,10 @@ pub fn client_config(
         .with_custom_certificate_verifier(Arc::new(ExactServer::new(expected.clone(), bundle.clone())))
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.certified().clone())));
     config.alpn_protocols = vec![alpn.id().to_vec()];
+    if alpn == Alpn::OpaqueWithStatus {
+        // A sidecar of an older version knows this one alone.
+        config.alpn_protocols.push(Alpn::Opaque.id().to_vec());
+    }
     // A resumed session skips the verifier, so it could outlive a change of trust.
     config.resumption = Resumption::disabled();
     Ok(config)

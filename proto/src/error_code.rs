@@ -35,6 +35,18 @@ macro_rules! errors {
             /// All codes, in order.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
+            /// Returns the number in the code: 3 for `E003`.
+            #[must_use]
+            pub fn number(self) -> u8 {
+                self.info().code[1..].parse().unwrap_or_default()
+            }
+
+            /// Finds the code with a number.
+            #[must_use]
+            pub fn from_number(number: u8) -> Option<Self> {
+                Self::ALL.iter().copied().find(|code| code.number() == number)
+            }
+
             /// Returns the row of the table.
             #[must_use]
             pub fn info(self) -> &'static ErrorInfo {
@@ -91,9 +103,9 @@ errors! {
         "More load than the limit allows, or requests that never end.",
         "The message names the limit and its value.";
     CircuitOpen "E011" "circuit_open" Some(503), 14,
-        "The endpoint was taken out after repeated failures.",
-        "Consecutive failures of the endpoint.",
-        "The message says since when, and when the next probe goes out.";
+        "No endpoint of the backend has answered in time of late.",
+        "Every endpoint hangs or is overloaded: several requests in a row to each had no answer within the route's timeout.",
+        "Look at the apps behind the backend. The message says since when they hang, and when the next request is let through; the first answer ends it.";
     RequestDenied "E012" "http_request_denied" Some(403), 7,
         "A policy denied the request.",
         "No policy allows the caller's identity to do this.",

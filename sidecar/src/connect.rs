@@ -1,6 +1,7 @@
 //! Opens connections to endpoints: TCP, and mesh TLS where the endpoint has an identity to prove.
 
 mod counted;
+mod status;
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +17,8 @@ use rustls_pki_types::ServerName;
 use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
+
+pub(crate) use status::tell_status;
 
 use self::counted::Counted;
 
@@ -51,7 +54,8 @@ impl Connector {
     /// Opens a connection that carries `alpn`: inside mesh TLS when the endpoint is meshed, else in the clear.
     ///
     /// # Errors
-    /// E003, E004 when TCP fails; E005, E006, E007 when TLS does. Nothing was sent to the app in any case.
+    /// E003, E004 when TCP fails; E005, E006, E007 when TLS does; what the endpoint's sidecar says where bytes are carried. Nothing was sent to the
+    /// app in any case.
     pub(crate) async fn open(&self, endpoint: &Endpoint, alpn: Alpn) -> Result<Io, ProxyError> {
         let limit = if self.direction == Direction::Outbound && endpoint.is_outside() { OUTSIDE } else { self.timeout };
         in_time(limit, endpoint.address, self.open_untimed(endpoint, alpn)).await
@@ -72,10 +76,16 @@ impl Connector {
         }
         let name = ServerName::IpAddress(endpoint.address.ip().into());
         let stream = tls::connect(Arc::new(config), name, Counted::new(tcp)).await;
-        let stream = stream.map_err(|error| ProxyError::handshake(endpoint.address, &error))?;
-        if stream.alpn() != Some(alpn.id()) {
-            let detail = format!("{} did not agree to carry {alpn:?}", endpoint.address);
-            return Err(ProxyError::new(ErrorCode::TlsProtocol, detail));
+        let mut stream = stream.map_err(|error| ProxyError::handshake(endpoint.address, &error))?;
+        match stream.alpn().and_then(Alpn::from_id) {
+            Some(Alpn::OpaqueWithStatus) => status::hear_status(&mut stream, endpoint.address).await?,
+            // An older sidecar, which says nothing.
+            Some(Alpn::Opaque) if alpn == Alpn::OpaqueWithStatus => {}
+            Some(agreed) if agreed == alpn => {}
+            _ => {
+                let detail = format!("{} did not agree to carry {alpn:?}", endpoint.address);
+                return Err(ProxyError::new(ErrorCode::TlsProtocol, detail));
+            }
         }
         Ok(Io { stream: Stream::Tls(stream), _dialled: dialled })
     }

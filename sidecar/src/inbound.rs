@@ -16,14 +16,14 @@ use outrigger_identity::{Alpn, Peer, peer_of};
 use outrigger_proto::ErrorCode;
 use outrigger_proto::model::{InboundMode, Protocol};
 use outrigger_wire::tls::{self, TlsStream};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::ServiceBuilder;
 
 use crate::admission::Place;
 use crate::balance::Endpoint;
-use crate::connect::{Io, Reset};
+use crate::connect::{Io, Reset, tell_status};
 use crate::detect::{self, Detected, Late, Learned, Passed, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{
@@ -107,7 +107,7 @@ async fn serve_meshed(
     let io = Prefixed::new(io);
     place.meshed();
     let caller = Arc::new(Caller { peer: Some(peer), address, place });
-    if alpn != Alpn::Opaque {
+    if !matches!(alpn, Alpn::Opaque | Alpn::OpaqueWithStatus) {
         policy.learned.http();
     }
     match alpn {
@@ -115,6 +115,21 @@ async fn serve_meshed(
         Alpn::Http2 => serve_http(worker, io, app, caller, Version::Http2, Version::Http2).await,
         Alpn::Http1InHttp2 => serve_http(worker, io, app, caller, Version::Http2, Version::Http1).await,
         Alpn::Opaque => serve_bytes(worker, io, app, None, caller, policy).await,
+        Alpn::OpaqueWithStatus => {
+            let mut io = io;
+            let opened = worker.to_app.plain(app).await;
+            let told = tell_status(&mut io, opened.as_ref().err()).await;
+            let dialled = match opened {
+                Ok(dialled) => Some(Prefixed::new(dialled)),
+                Err(error) => {
+                    // In good order: a reset would take the word with it.
+                    let _ = io.shutdown().await;
+                    return Err(error);
+                }
+            };
+            told.map_err(|error| ProxyError::new(ErrorCode::ClientClosed, error.to_string()))?;
+            serve_bytes(worker, io, app, dialled, caller, policy).await
+        }
     }
 }
 

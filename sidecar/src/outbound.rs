@@ -26,7 +26,7 @@ pub(crate) use target::{Rule, Target, TargetKind};
 use crate::balance::{Backend, Connection, Endpoint, InFlight, Outcome, Picked, random, reached};
 use crate::connect::{Io, Reset};
 use crate::detect::{self, Detected, Prefixed, Sides};
-use crate::error::ProxyError;
+use crate::error::{Fate, ProxyError};
 use crate::http::{
     Asserted, Direction, Dispatch, HygieneLayer, Mirrors, Observe, RespondLayer, RetryLayer, RoutingLayer, Server,
     TimeoutLayer, To, Version, grants,
@@ -38,6 +38,9 @@ use crate::worker::Worker;
 
 /// Attempts to open a connection for bytes: nothing was sent, so another endpoint is always safe.
 const TCP_ATTEMPTS: u32 = 3;
+
+/// The same as long as each is refused and there is an endpoint that has not refused.
+const REFUSED_ATTEMPTS: u32 = 9;
 
 /// Serves one connection of the workload. `explicit` is the destination where there is no capture.
 pub(crate) async fn serve(worker: Arc<Worker>, io: TcpStream, explicit: Option<SocketAddr>) -> Result<(), ProxyError> {
@@ -110,12 +113,18 @@ pub(crate) struct Via {
     _in_flight: InFlight,
 }
 
-/// Opens a connection for bytes to one of the target's backends, and says to which in `via`.
+/// Opens a connection for bytes to one of the target's backends, and says to which in `via`. The app behind the endpoint has taken it, as far as
+/// the endpoint's sidecar says so.
 async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> Result<Io, ProxyError> {
     let (backend, rule) = tcp_backend(target)?;
     let mut failed = None;
     let mut last = ProxyError::new(ErrorCode::Internal, "no attempt was made");
-    for _ in 0..TCP_ATTEMPTS {
+    for attempt in 0..REFUSED_ATTEMPTS {
+        // Of many that end together the next one may have ended, too: the one that stays is to be found.
+        let is_elsewhere = last.code == ErrorCode::ConnectionRefused && backend.has_usable();
+        if attempt >= TCP_ATTEMPTS && !is_elsewhere {
+            break;
+        }
         let Picked { endpoint, policy } = backend.pick(failed.as_ref(), None)?;
         let max = policy.and_then(|policy| policy.limits.max_connections);
         let Some(counted) = endpoint.connections().open(max) else {
@@ -124,7 +133,7 @@ async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> 
             continue;
         };
         let mut in_flight = InFlight::new(&endpoint, Some(&backend));
-        match worker.to_endpoints.open(&endpoint, Alpn::Opaque).await {
+        match worker.to_endpoints.open(&endpoint, Alpn::OpaqueWithStatus).await {
             Ok(io) => {
                 in_flight.opened();
                 *via = Some(Via { rule, backend, endpoint, _counted: counted, _in_flight: in_flight });
@@ -132,6 +141,9 @@ async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> 
             }
             Err(error) => {
                 in_flight.ended(Outcome::of_error(&error));
+                if error.fate == Fate::Withheld {
+                    return Err(error);
+                }
                 failed = Some(endpoint);
                 last = error;
             }

@@ -43,6 +43,7 @@ impl Choice {
         request: Option<&request::Parts>,
     ) -> &'e Arc<Endpoint> {
         match self {
+            Self::LeastRequest if request.is_none() => least_open(many, avoid),
             Self::LeastRequest => least_request(many, avoid),
             Self::RoundRobin(next) => first_usable(many, next.fetch_add(1, Ordering::Relaxed) % many.len(), avoid),
             Self::Random => first_usable(many, (random() % many.len() as u64) as usize, avoid),
@@ -56,11 +57,24 @@ impl Choice {
 
 /// The better of two that are drawn.
 pub(super) fn least_request<'e>(many: &'e [Arc<Endpoint>], avoid: Option<&Arc<Endpoint>>) -> &'e Arc<Endpoint> {
+    best_of_two(many, avoid, Endpoint::better_than)
+}
+
+/// Of two that are drawn, the one with fewer connections for bytes: how long one stays open has nothing to do with what it took to open others.
+pub(super) fn least_open<'e>(many: &'e [Arc<Endpoint>], avoid: Option<&Arc<Endpoint>>) -> &'e Arc<Endpoint> {
+    best_of_two(many, avoid, |one, other| one.health.wants_probe() || one.in_flight() < other.in_flight())
+}
+
+fn best_of_two<'e>(
+    many: &'e [Arc<Endpoint>],
+    avoid: Option<&Arc<Endpoint>>,
+    is_better: impl FnOnce(&Endpoint, &Endpoint) -> bool,
+) -> &'e Arc<Endpoint> {
     let (a, b) = two_of(many.len());
     let (a, b) = (&many[a], &many[b]);
     match (usable(a, avoid), usable(b, avoid)) {
         (true, true) => {
-            if b.better_than(a) {
+            if is_better(b, a) {
                 b
             } else {
                 a
@@ -169,6 +183,20 @@ mod tests {
         let picks = (0..1000).filter(|_| Arc::ptr_eq(least_request(&many, None), &many[0])).count();
 
         assert_eq!(picks, 0, "with two others free, the busy one never wins a comparison");
+    }
+
+    #[test]
+    fn connections_for_bytes_go_where_fewest_are_open_however_long_they_took_to_open() {
+        let many = many(4);
+        many[0].load.observe(Duration::from_millis(1));
+        many[1..].iter().for_each(|slow| slow.load.observe(Duration::from_millis(40)));
+
+        let open: Vec<_> =
+            (0..400).map(|_| InFlight::new(Choice::LeastRequest.pick(&many, None, None), None)).collect();
+
+        let counts: Vec<_> = many.iter().map(|endpoint| endpoint.in_flight()).collect();
+        assert!(counts.iter().all(|count| (90..=110).contains(count)), "{counts:?}");
+        drop(open);
     }
 
     #[test]

@@ -77,10 +77,11 @@ impl Fleet {
     }
 
     async fn request(&self, clients: Clients) -> Result<(), ErrorCode> {
+        let (head, ()) = http::Request::new(()).into_parts();
         let mut avoid = None;
         let mut last = ErrorCode::Internal;
         for _ in 0..3 {
-            let Picked { endpoint, .. } = self.backend.pick(avoid.as_ref(), None).map_err(|error| error.code)?;
+            let Picked { endpoint, .. } = self.backend.pick(avoid.as_ref(), Some(&head)).map_err(|error| error.code)?;
             last = match self.attempt(&endpoint, clients).await {
                 Ok(()) => return Ok(()),
                 Err(ErrorCode::ResponseTimeout) if !clients.retries => return Err(ErrorCode::ResponseTimeout),

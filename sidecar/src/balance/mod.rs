@@ -255,7 +255,7 @@ impl Members {
         match (all, &self.policy) {
             ([only], _) => only,
             (many, Some(policy)) => policy.choice.pick(many, avoid, request),
-            (many, None) => choice::least_request(many, avoid),
+            (many, None) => Choice::LeastRequest.pick(many, avoid, request),
         }
     }
 }

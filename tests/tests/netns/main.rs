@@ -9,6 +9,7 @@ mod ends;
 mod foreign;
 mod gateway;
 mod harmless;
+mod health;
 mod hostile;
 mod identity;
 mod idle_race;

@@ -172,7 +172,6 @@ fn an_endpoint_that_answers_500_is_left_out_and_comes_back() {
     sick.store(false, Ordering::Relaxed);
     wait::until_true("it is asked again", || client.get(URL).header("x-app").is_empty());
     let own = || (0..20).filter(|_| client.get(URL).header("x-app").is_empty()).count();
-    assert!(own() < 10, "a part of its share at first");
     wait::until_true("one after the other again", || own() == 10);
 }
 
