@@ -85,7 +85,7 @@ fn best_of_two<'e>(
         // Two bad draws: look for a usable one, from a random place on. When all are left out, use one of these.
         (false, false) => {
             let at = (random() % many.len() as u64) as usize;
-            find_usable(many, at, avoid).unwrap_or(if is(a, avoid) { b } else { a })
+            find_usable(many, at, avoid).unwrap_or_else(|| if is(a, avoid) { b } else { a })
         }
     }
 }
