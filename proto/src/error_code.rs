@@ -68,8 +68,8 @@ errors! {
         "Compare the request's path, headers and method with the rules of the routes whose parent is the service; add a rule without matches as a default.";
     DestinationUnavailable "E002" "destination_unavailable" Some(503), 14,
         "The backend has no usable endpoint.",
-        "No workload matches the service's selector, none is ready, or all were ejected.",
-        "Look at the service's selector and at its workloads' readiness; the message counts total, ready and ejected endpoints.";
+        "No workload matches the service's selector, or none is ready. Endpoints that fail are never all left out.",
+        "Look at the service's selector and at its workloads' readiness; the message says how many endpoints there are, if any, that are not ready.";
     ConnectionRefused "E003" "connection_refused" Some(502), 14,
         "The endpoint refused the connection.",
         "The app does not listen on its port, listens on another address, or has crashed.",

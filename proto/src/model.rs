@@ -66,6 +66,10 @@ pub struct Endpoint {
     pub protocol: Protocol,
     /// When not empty, only clients on this node may dial it (`internalTrafficPolicy: Local`).
     pub only_node: Arc<str>,
+    /// Clients in these zones are to prefer it.
+    pub for_zones: Box<[Arc<str>]>,
+    /// Clients on these nodes are to prefer it.
+    pub for_nodes: Box<[Arc<str>]>,
 }
 
 /// A service's port with its routes.
@@ -321,6 +325,8 @@ pub struct Workload {
     pub ports: Vec<(NonZeroU16, Protocol)>,
     /// The node it runs on, empty outside of Kubernetes.
     pub node: Arc<str>,
+    /// The zone of its node, empty when unknown.
+    pub zone: Arc<str>,
 }
 
 /// Who may dial a workload.
@@ -442,6 +448,8 @@ impl TryFrom<wire::Endpoint> for Endpoint {
             zone: w.zone.into(),
             protocol: protocol(w.protocol),
             only_node: w.only_node.into(),
+            for_zones: w.for_zones.into_iter().map(Arc::from).collect(),
+            for_nodes: w.for_nodes.into_iter().map(Arc::from).collect(),
         })
     }
 }
@@ -455,6 +463,8 @@ pub struct Endpoints {
     pub policy: Option<TrafficPolicy>,
     /// How long a client keeps its endpoint after it last used it (a Service's `sessionAffinity: ClientIP`); only the first shard says.
     pub affinity: Option<Duration>,
+    /// How many endpoints are not ready, when none is; only the first shard says.
+    pub not_ready: u32,
 }
 
 impl TryFrom<wire::Endpoints> for Endpoints {
@@ -463,7 +473,7 @@ impl TryFrom<wire::Endpoints> for Endpoints {
     fn try_from(w: wire::Endpoints) -> Result<Self, Invalid> {
         let policy = w.policy.map(TrafficPolicy::try_from).transpose().map_err(|e| e.within("policy"))?;
         let affinity = (w.affinity_seconds > 0).then(|| Duration::from_secs(w.affinity_seconds.into()));
-        Ok(Self { endpoints: each("endpoints", w.endpoints)?, policy, affinity })
+        Ok(Self { endpoints: each("endpoints", w.endpoints)?, policy, affinity, not_ready: w.not_ready })
     }
 }
 
@@ -693,6 +703,7 @@ impl TryFrom<wire::Workload> for Workload {
             mode,
             ports: w.ports.into_iter().map(|p| Ok((port(p.port)?, protocol(p.protocol)))).collect::<Result<_, _>>()?,
             node: w.node.into(),
+            zone: w.zone.into(),
         })
     }
 }

@@ -78,6 +78,10 @@ pub struct SliceEndpoint {
     pub zone: Arc<str>,
     /// Its node, empty when unknown.
     pub node: Arc<str>,
+    /// Clients in these zones are to prefer it.
+    pub for_zones: Box<[Arc<str>]>,
+    /// Clients on these nodes are to prefer it.
+    pub for_nodes: Box<[Arc<str>]>,
 }
 
 /// The object as written.
@@ -115,6 +119,22 @@ struct WrittenEndpoint {
     zone: String,
     #[serde(default, deserialize_with = "null_is_default")]
     node_name: String,
+    #[serde(default, deserialize_with = "null_is_default")]
+    hints: Hints,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Hints {
+    #[serde(default, deserialize_with = "null_is_default")]
+    for_zones: Vec<Named>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    for_nodes: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -164,6 +184,8 @@ impl WrittenEndpoint {
             terminating: terminating.unwrap_or(false),
             zone: shared.text(self.zone),
             node: shared.text(self.node_name),
+            for_zones: shared.names(self.hints.for_zones),
+            for_nodes: shared.names(self.hints.for_nodes),
         })
     }
 }
@@ -173,6 +195,11 @@ impl WrittenEndpoint {
 struct Shared(std::collections::BTreeSet<Arc<str>>);
 
 impl Shared {
+    /// As many as Kubernetes allows (discovery.k8s.io/v1).
+    fn names(&mut self, names: Vec<Named>) -> Box<[Arc<str>]> {
+        names.into_iter().take(8).map(|Named { name }| self.text(name)).collect()
+    }
+
     fn text(&mut self, text: String) -> Arc<str> {
         if let Some(known) = self.0.get(text.as_str()) {
             return known.clone();

@@ -24,6 +24,8 @@ pub struct Service {
     pub family: Option<Family>,
     /// Whether clients may dial only endpoints on their own node (`internalTrafficPolicy: Local`).
     pub node_local: bool,
+    /// Whether clients are to prefer endpoints that are near (`trafficDistribution`).
+    pub prefers_near: bool,
     /// How long a client keeps its endpoint after it last used it, seconds (`sessionAffinity: ClientIP`); 0: it does not.
     pub affinity_seconds: u32,
     /// Its ports.
@@ -93,6 +95,7 @@ struct Spec {
     #[serde(default, deserialize_with = "null_is_default")]
     ip_families: Vec<String>,
     internal_traffic_policy: Option<String>,
+    traffic_distribution: Option<String>,
     session_affinity: Option<String>,
     #[serde(default, deserialize_with = "null_is_default")]
     session_affinity_config: AffinityConfig,
@@ -120,6 +123,8 @@ impl From<Written> for Service {
     fn from(written: Written) -> Self {
         let Spec { selector, cluster_ip, cluster_ips, kind, ip_families, mut ports, .. } = written.spec;
         let node_local = written.spec.internal_traffic_policy.as_deref() == Some("Local");
+        let distribution = written.spec.traffic_distribution.as_deref();
+        let prefers_near = matches!(distribution, Some("PreferClose" | "PreferSameZone" | "PreferSameNode"));
         let affinity_seconds = match written.spec.session_affinity.as_deref() {
             Some("ClientIP") => {
                 written.spec.session_affinity_config.client_ip.timeout_seconds.unwrap_or(AFFINITY_SECONDS)
@@ -142,7 +147,17 @@ impl From<Written> for Service {
         };
         let family = ip_families.first().and_then(|family| Family::parse(family));
         let family = family.or_else(|| addresses.first().copied().map(Family::of));
-        Self { meta: written.metadata, selector, addresses, kind, family, node_local, affinity_seconds, ports }
+        Self {
+            meta: written.metadata,
+            selector,
+            addresses,
+            kind,
+            family,
+            node_local,
+            prefers_near,
+            affinity_seconds,
+            ports,
+        }
     }
 }
 

@@ -24,8 +24,12 @@ pub(super) fn shards(snapshot: &Snapshot, port: &ServicePort) -> Option<Arc<[Res
         endpoints.extend(of_workloads(snapshot, service, service_port));
         endpoints.sort_by(|a, b| (&a.address, &a.workload).cmp(&(&b.address, &b.workload)));
         endpoints.dedup_by(|a, b| a.address == b.address && a.workload == b.workload);
+        endpoints.iter_mut().for_each(|endpoint| prefer(service, endpoint));
+        // Counted only when it is told: it changes more often than what is ready.
+        let not_ready = if endpoints.is_empty() { choose::not_ready(snapshot, service, service_port) } else { 0 };
         let mut shards = split(endpoints);
         if let Some(first) = shards.first_mut() {
+            first.not_ready = not_ready;
             first.policy = policy::of_backend(snapshot, service, service_port);
             first.affinity_seconds = service.affinity_seconds;
         }
@@ -77,6 +81,8 @@ fn of_slice(
 ) -> Option<wire::Endpoint> {
     let namespace = &service.meta.namespace;
     let only_node = if service.node_local { endpoint.node.to_string() } else { String::new() };
+    let names = |names: &[Arc<str>]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (for_zones, for_nodes) = (names(&endpoint.for_zones), names(&endpoint.for_nodes));
     let workload = match &endpoint.pod {
         // A pod that is not here, or has another address, is told of a moment later. Until then nobody knows whether it
         // is meshed, and to dial it in plaintext would be a guess.
@@ -95,6 +101,8 @@ fn of_slice(
                     zone: endpoint.zone.to_string(),
                     protocol: protocol.into(),
                     only_node,
+                    for_zones,
+                    for_nodes,
                 });
             }
         },
@@ -105,7 +113,15 @@ fn of_slice(
     };
     let known = workload::endpoint(snapshot, workload, address, protocol)?;
     let zone = if endpoint.zone.is_empty() { known.zone } else { endpoint.zone.to_string() };
-    Some(wire::Endpoint { zone, only_node, ..known })
+    Some(wire::Endpoint { zone, only_node, for_zones, for_nodes, ..known })
+}
+
+/// Has clients of the same zone prefer an endpoint, where the Service asks for that and Kubernetes has given no hints: for endpoints that it does
+/// not manage.
+fn prefer(service: &Service, endpoint: &mut wire::Endpoint) {
+    if service.prefers_near && endpoint.for_zones.is_empty() && !endpoint.zone.is_empty() {
+        endpoint.for_zones.push(endpoint.zone.clone());
+    }
 }
 
 /// Splits by a hash of the address, into as few shards (a power of two) as hold at most [`MAX_SHARD`] each.

@@ -87,7 +87,7 @@ fn endpoints_are_the_selected_workloads_at_their_target_ports() {
         workload: "web-2".to_owned(),
         zone: "z1".to_owned(),
         protocol: wire::Protocol::Http2.into(),
-        only_node: String::new(),
+        ..wire::Endpoint::default()
     };
     assert_eq!(endpoints.endpoints, [golden], "web-1 has no port of that name");
     let admin: wire::Endpoints = get(&snapshot, "endpoints/shop/web/9000/0");

@@ -23,6 +23,7 @@ pub(super) fn workload(snapshot: &Snapshot, workload: &Workload) -> wire::Worklo
         },
         ports: ports(snapshot, workload),
         node: workload.node.to_string(),
+        zone: snapshot.state.zone_of(workload).to_string(),
     }
 }
 
@@ -48,6 +49,8 @@ pub(super) fn endpoint(
         zone: snapshot.state.zone_of(workload).to_string(),
         protocol: protocol.into(),
         only_node: String::new(),
+        for_zones: Vec::new(),
+        for_nodes: Vec::new(),
     })
 }
 

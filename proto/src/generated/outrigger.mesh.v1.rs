@@ -504,6 +504,9 @@ pub struct Endpoints {
     /// in shard 0 only; what counts where an endpoint is picked: all but `fault`
     #[prost(message, optional, tag = "2")]
     pub policy: ::core::option::Option<TrafficPolicy>,
+    /// In shard 0 only, when no endpoint is ready: how many there are that are not.
+    #[prost(uint32, tag = "4")]
+    pub not_ready: u32,
     /// in shard 0 only; how long a client keeps its endpoint after it last used it (sessionAffinity: ClientIP); 0: it does not
     #[prost(uint32, tag = "3")]
     pub affinity_seconds: u32,
@@ -665,6 +668,12 @@ pub struct Endpoint {
     pub zone: ::prost::alloc::string::String,
     #[prost(enumeration = "Protocol", tag = "6")]
     pub protocol: i32,
+    /// Clients in these zones are to prefer it (hints of EndpointSlices, trafficDistribution of the Service); they are in force where all have some.
+    #[prost(string, repeated, tag = "8")]
+    pub for_zones: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// the same for nodes; they come before zones
+    #[prost(string, repeated, tag = "9")]
+    pub for_nodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// when set, only clients on this node may dial it (internalTrafficPolicy: Local)
     #[prost(string, tag = "7")]
     pub only_node: ::prost::alloc::string::String,
@@ -688,6 +697,9 @@ pub struct Workload {
     /// where it runs; empty outside of Kubernetes
     #[prost(string, tag = "7")]
     pub node: ::prost::alloc::string::String,
+    /// of its node; empty when unknown
+    #[prost(string, tag = "8")]
+    pub zone: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WorkloadPort {

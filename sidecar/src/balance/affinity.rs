@@ -92,12 +92,12 @@ mod tests {
         let first = picked(&backend);
         let mut endpoints = backend.endpoints();
         endpoints.push(endpoint(9));
-        backend.replace(endpoints.clone());
+        backend.replace(endpoints.clone(), None);
         backend.set_affinity(Some(TIMEOUT));
         assert!(Arc::ptr_eq(&picked(&backend), &first));
 
         endpoints.retain(|endpoint| !Arc::ptr_eq(endpoint, &first));
-        backend.replace(endpoints);
+        backend.replace(endpoints, None);
         let second = picked(&backend);
         assert_eq!(changes(&backend, Duration::ZERO).await, 0);
 
@@ -115,7 +115,7 @@ mod tests {
             backend.set_affinity(Some(TIMEOUT));
             let only = picked(&backend);
             let all: Vec<_> = (20..28).map(endpoint).chain([only.clone()]).collect();
-            backend.replace(all);
+            backend.replace(all, None);
             assert!(Arc::ptr_eq(&picked(&backend), &only));
         }
     }

@@ -217,6 +217,26 @@ async fn when_all_hang_requests_fail_at_once_with_the_cause_and_the_first_answer
 }
 
 #[tokio::test(start_paused = true)]
+async fn endpoints_that_are_near_get_all_unless_they_fail_or_are_slow() {
+    let (slow, fast) = (Does::Answers(60 * MILLI), FAST);
+    // The first three are near; beside what they do, the least and the most that they are to get.
+    for (what, near, least, most) in [
+        ("all well", [fast; 3], 0.98, 1.0),
+        ("a little slower than the others", [Does::Answers(6 * MILLI); 3], 0.95, 1.0),
+        ("one hangs", [Does::Hangs, fast, fast], 0.98, 1.0),
+        ("all hang", [Does::Hangs; 3], 0.0, 0.02),
+        ("all vanished", [Does::Vanished; 3], 0.0, 0.02),
+        ("much slower than the others", [slow; 3], 0.0, 0.3),
+    ] {
+        let fleet = Fleet::new(ten_but(&near));
+        fleet.backend.replace(fleet.endpoints.clone(), Some(fleet.endpoints[..3].to_vec()));
+        fleet.run(Clients { per_second: 1000, ..ROUTE }, 20).await;
+        let share: f64 = (0..3).map(|index| fleet.share(index, 3)).sum();
+        assert!((least..=most).contains(&share), "{what}: {share}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn clients_that_leave_early_or_watch_for_long_are_no_fault_of_the_endpoint() {
     let fleet = Fleet::new(vec![Does::Answers(Duration::from_millis(700)); 4]);
     fleet.run(Clients { patience: Some(Duration::from_millis(400)), per_second: 40, ..PLAIN }, 20).await;

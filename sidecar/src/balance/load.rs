@@ -118,17 +118,21 @@ impl Load {
 
     /// Returns the expected wait; comparable only with that of other endpoints.
     pub(crate) fn cost(&self, now: Instant) -> f64 {
+        self.latency(now).map_or(0.0, |latency| latency * (f64::from(self.in_flight()) + 1.0))
+    }
+
+    /// Returns the nanoseconds that an answer takes; `None` when the next request is to find out.
+    pub(crate) fn latency(&self, now: Instant) -> Option<f64> {
         let (at, now) = (self.at.load(Ordering::Relaxed), self.nanos(now));
         if self.is_due(at, now) {
-            return 0.0;
+            return None;
         }
         let latency = f64::from_bits(self.latency.load(Ordering::Relaxed));
-        let latency = match self.waiting.load(Ordering::Relaxed) {
+        Some(match self.waiting.load(Ordering::Relaxed) {
             NEVER => latency * weight(at, now),
             // What waits says nothing of a past that is better forgotten.
             since => latency.max(now.saturating_sub(since) as f64),
-        };
-        latency * (f64::from(self.in_flight()) + 1.0)
+        })
     }
 
     /// Whether the next request is to find out what the endpoint takes now.

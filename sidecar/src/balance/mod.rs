@@ -14,6 +14,7 @@ mod keep_alive;
 mod leaving;
 mod limit;
 mod load;
+mod near;
 mod outcome;
 mod pool;
 mod stall;
@@ -41,6 +42,7 @@ use crate::error::ProxyError;
 use crate::http::Budget;
 use affinity::Affinity;
 use limit::Counts;
+use near::Near;
 use stall::Stall;
 
 /// The endpoints of one service's port (or one workload's), with what is known of them.
@@ -52,12 +54,15 @@ pub(crate) struct Backend {
     members: ArcSwap<Members>,
     counts: Arc<Counts>,
     stall: Stall,
+    /// Endpoints that the control plane knows and that are not ready, when none is.
+    not_ready: AtomicU32,
 }
 
 /// What comes into force together.
 #[derive(Clone)]
 struct Members {
     endpoints: Vec<Arc<Endpoint>>,
+    near: Option<Near>,
     policy: Option<Arc<Policy>>,
     affinity: Option<Arc<Affinity>>,
 }
@@ -101,15 +106,25 @@ impl Backend {
             name,
             budget: Budget::default(),
             mirrored: AtomicU32::new(0),
-            members: ArcSwap::from_pointee(Members { endpoints, policy: None, affinity: None }),
+            members: ArcSwap::from_pointee(Members { endpoints, near: None, policy: None, affinity: None }),
             counts: Arc::default(),
             stall: Stall::new(),
+            not_ready: AtomicU32::new(0),
         }
     }
 
-    /// Puts the new endpoints in force. The caller keeps the objects of those that stay, with their connections.
-    pub(crate) fn replace(&self, endpoints: Vec<Arc<Endpoint>>) {
-        self.change(|members| members.endpoints = endpoints);
+    /// Puts the new endpoints in force, and which of them are preferred. The caller keeps the objects of those that stay, with their connections.
+    pub(crate) fn replace(&self, endpoints: Vec<Arc<Endpoint>>, near: Option<Vec<Arc<Endpoint>>>) {
+        let near = near.filter(|near| near.len() < endpoints.len()).map(Near::new);
+        self.change(|members| {
+            members.endpoints = endpoints;
+            members.near = near;
+        });
+    }
+
+    /// Takes note of how many endpoints are not ready.
+    pub(crate) fn set_not_ready(&self, count: u32) {
+        self.not_ready.store(count, Ordering::Relaxed);
     }
 
     /// Puts a policy in force, or none; `own` is the workload that keeps to it.
@@ -166,12 +181,14 @@ impl Backend {
         }
         let endpoint = match &members.endpoints[..] {
             [] => {
-                let detail = format!("no endpoint for {}: 0 known", self.name);
+                let total = self.not_ready.load(Ordering::Relaxed);
+                let why = if total == 0 { "there are none".to_owned() } else { format!("0 of {total} are ready") };
+                let detail = format!("no endpoint for {}: {why}", self.name);
                 return Err(ProxyError::new(ErrorCode::DestinationUnavailable, detail));
             }
             all => match &members.affinity {
                 // The only one is kept as well: others may come.
-                Some(affinity) if !members.policy.as_ref().is_some_and(|policy| policy.choice.is_by_hash()) => {
+                Some(affinity) if !members.choice().is_by_hash() => {
                     affinity.pick(all, avoid, || members.choose(all, avoid, request))
                 }
                 _ => members.choose(all, avoid, request),
@@ -247,16 +264,33 @@ impl Backend {
 impl Members {
     /// Chooses among at least one.
     fn choose<'e>(
+        &'e self,
+        all: &'e [Arc<Endpoint>],
+        avoid: Option<&Arc<Endpoint>>,
+        request: Option<&request::Parts>,
+    ) -> &'e Arc<Endpoint> {
+        match &self.near {
+            Some(near) if !self.choice().is_by_hash() => near
+                .or_another(self.choose_among(near.endpoints(), avoid, request), all, avoid)
+                .unwrap_or_else(|| self.choose_among(all, avoid, request)),
+            _ => self.choose_among(all, avoid, request),
+        }
+    }
+
+    fn choose_among<'e>(
         &self,
         all: &'e [Arc<Endpoint>],
         avoid: Option<&Arc<Endpoint>>,
         request: Option<&request::Parts>,
     ) -> &'e Arc<Endpoint> {
-        match (all, &self.policy) {
-            ([only], _) => only,
-            (many, Some(policy)) => policy.choice.pick(many, avoid, request),
-            (many, None) => Choice::LeastRequest.pick(many, avoid, request),
+        match all {
+            [only] => only,
+            many => self.choice().pick(many, avoid, request),
         }
+    }
+
+    fn choice(&self) -> &Choice {
+        self.policy.as_ref().map_or(&Choice::LeastRequest, |policy| &policy.choice)
     }
 }
 
@@ -299,9 +333,14 @@ pub(crate) mod tests {
 
     #[test]
     fn without_endpoints_says_so() {
-        let error = backend(0).pick(None, None).err().unwrap();
-
-        assert_eq!(error.code, ErrorCode::DestinationUnavailable);
+        let backend = backend(0);
+        for (not_ready, said) in
+            [(0, "no endpoint for unknown: there are none"), (3, "no endpoint for unknown: 0 of 3 are ready")]
+        {
+            backend.set_not_ready(not_ready);
+            let error = backend.pick(None, None).err().unwrap();
+            assert_eq!((error.code, &*error.detail), (ErrorCode::DestinationUnavailable, said));
+        }
     }
 
     #[test]
@@ -360,7 +399,7 @@ pub(crate) mod tests {
         let own = WorkloadName { namespace: "shop".into(), name: "cart-1".into() };
         backend.set_policy(Some(TrafficPolicy { name: "shop/web".into(), ..TrafficPolicy::default() }), &own);
 
-        backend.replace(vec![endpoint(7)]);
+        backend.replace(vec![endpoint(7)], None);
 
         assert_eq!(&*backend.policy().unwrap().name, "shop/web");
         backend.set_policy(None, &own);

@@ -101,7 +101,9 @@ impl Catalog {
             Key::Workload(name) => {
                 let workload: model::Workload = decoded::<wire::Workload, _>(&value)?;
                 if name == self.store.own() {
-                    let moved = self.store.node() != workload.node;
+                    let before = self.store.workload();
+                    let place = before.as_ref().map(|workload| (&workload.node, &workload.zone));
+                    let moved = place != Some((&workload.node, &workload.zone));
                     self.store.set_workload(workload);
                     if moved {
                         self.shards.iter().for_each(|(service, shards)| self.set_endpoints(service, shards));
@@ -110,7 +112,7 @@ impl Catalog {
             }
             Key::Endpoints(service, shard) => {
                 let message = wire::Endpoints::decode(value.clone()).map_err(|error| error.to_string())?;
-                let model::Endpoints { endpoints, policy, affinity } =
+                let model::Endpoints { endpoints, policy, affinity, not_ready } =
                     message.try_into().map_err(|error: model::Invalid| error.to_string())?;
                 let shards = self.shards.entry(service.clone()).or_default();
                 shards.insert(*shard, endpoints);
@@ -118,6 +120,7 @@ impl Catalog {
                     let backend = self.store.backend(service);
                     backend.set_policy(policy, self.store.own());
                     backend.set_affinity(affinity);
+                    backend.set_not_ready(not_ready);
                 }
                 self.set_endpoints(service, &self.shards[service]);
             }

@@ -224,7 +224,9 @@ impl Store {
         for gone in old.iter().filter(|old| !new.iter().any(|new| Arc::ptr_eq(old, new))) {
             gone.pools().iter().for_each(crate::balance::Pool::clear);
         }
-        backend.replace(new);
+        let near = self.workload().and_then(|own| near(endpoints, &own));
+        let near = near.map(|near| new.iter().zip(near).filter_map(|(e, near)| near.then(|| e.clone())).collect());
+        backend.replace(new, near);
     }
 
     /// Puts a destination's kind in force and wakes who waits for it.
@@ -326,13 +328,56 @@ impl Store {
     }
 }
 
+/// Says which endpoints the own workload is to prefer, as kube-proxy would: those with a hint for its node; else those with a hint for its zone, when
+/// every endpoint has a hint. `None`: all are alike.
+fn near(endpoints: &[model::Endpoint], own: &model::Workload) -> Option<Vec<bool>> {
+    let has = |all: &[Arc<str>], own: &Arc<str>| !own.is_empty() && all.contains(own);
+    let on_node: Vec<_> = endpoints.iter().map(|endpoint| has(&endpoint.for_nodes, &own.node)).collect();
+    if on_node.contains(&true) {
+        return Some(on_node);
+    }
+    let in_zone: Vec<_> = endpoints.iter().map(|endpoint| has(&endpoint.for_zones, &own.zone)).collect();
+    let is_hinted = endpoints.iter().all(|endpoint| !endpoint.for_zones.is_empty());
+    (is_hinted && in_zone.contains(&true)).then_some(in_zone)
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
+    use outrigger_proto::wire;
+
     use super::*;
 
     pub(crate) fn store() -> Store {
         let own = WorkloadName { namespace: "shop".into(), name: "cart-1".into() };
         Store::new(own, 1).0
+    }
+
+    #[test]
+    fn hints_count_for_the_own_node_then_for_the_own_zone_when_all_have_some() {
+        let endpoint = |nodes: &[&str], zones: &[&str]| {
+            let names = |all: &[&str]| all.iter().map(|name| (*name).to_owned()).collect();
+            let (for_nodes, for_zones) = (names(nodes), names(zones));
+            let address = "10.0.0.1:80".to_owned();
+            model::Endpoint::try_from(wire::Endpoint { address, for_nodes, for_zones, ..Default::default() }).unwrap()
+        };
+        let own = |node: &str, zone: &str| {
+            let wire = wire::Workload { node: node.to_owned(), zone: zone.to_owned(), ..Default::default() };
+            model::Workload::try_from(wire).unwrap()
+        };
+        let by_zone = [endpoint(&[], &["east"]), endpoint(&[], &["west", "south"])];
+        let by_node = [endpoint(&["n1"], &["east"]), endpoint(&["n2"], &["east"])];
+        let partly = [endpoint(&[], &["east"]), endpoint(&[], &[])];
+        for (endpoints, own, expected) in [
+            (&by_zone, own("n9", "east"), Some(vec![true, false])),
+            (&by_zone, own("n9", "south"), Some(vec![false, true])),
+            (&by_zone, own("n9", "north"), None),
+            (&by_zone, own("n9", ""), None),
+            (&by_node, own("n2", "east"), Some(vec![false, true])),
+            (&by_node, own("n3", "east"), Some(vec![true, true])),
+            (&partly, own("n9", "east"), None),
+        ] {
+            assert_eq!(near(endpoints, &own), expected, "{} {}", own.node, own.zone);
+        }
     }
 
     #[tokio::test(start_paused = true)]

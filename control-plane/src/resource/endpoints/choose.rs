@@ -37,6 +37,17 @@ pub(super) fn endpoints<'a>(
     usable(in_family(first)).or_else(|| usable(in_family(second))).unwrap_or_default()
 }
 
+/// Counts the pods of a service's port that get no connections.
+pub(super) fn not_ready(snapshot: &Snapshot, service: &Service, port: &ServicePort) -> u32 {
+    let slices = snapshot.slices_of(service);
+    let listening = slices.iter().filter(|slice| listens_at(slice, port).is_some());
+    let addresses: BTreeSet<_> = listening
+        .flat_map(|slice| &slice.endpoints)
+        .map(|endpoint| endpoint.pod.as_ref().map_or_else(|| endpoint.address.to_string(), ToString::to_string))
+        .collect();
+    u32::try_from(addresses.len()).unwrap_or(u32::MAX)
+}
+
 /// Returns the best there are; `None` when there are none.
 fn usable<'a>(
     endpoints: impl Iterator<Item = (&'a SliceEndpoint, SocketAddr)>,

@@ -53,6 +53,47 @@ const READY: &str = "ready: true, serving: true, terminating: false";
 const LEAVING: &str = "ready: false, serving: true, terminating: true";
 
 #[test]
+fn hints_tell_who_is_to_prefer_an_endpoint_and_where_there_are_none_the_service_does() {
+    let hints = "hints: {forZones: [{name: east}, {name: west}], forNodes: [{name: n1}]}";
+    let hinted = endpoint("10.1.0.1", "a", READY).replace("conditions", &format!("{hints}, conditions"));
+    for (about, spec, written, zones, nodes) in [
+        ("hints", "", hinted.clone(), &["east", "west"][..], &["n1"][..]),
+        ("hints, and the service asks", "trafficDistribution: PreferClose, ", hinted, &["east", "west"], &["n1"]),
+        ("the service asks", "trafficDistribution: PreferSameZone, ", endpoint("10.1.0.1", "a", READY), &["east"], &[]),
+        ("nobody asks", "", endpoint("10.1.0.1", "a", READY), &[], &[]),
+    ] {
+        let yaml = service(&format!("{spec}clusterIP: 10.96.0.1, ports: [{{port: 80}}]"))
+            + &slice("s", "IPv4", PORT, &written)
+            + &pod("a", &["10.1.0.1"]);
+        let endpoint = endpoints(&yaml, 80).remove(0);
+        assert_eq!(
+            (&endpoint.for_zones[..], &endpoint.for_nodes[..]),
+            (&strings(zones)[..], &strings(nodes)[..]),
+            "{about}"
+        );
+    }
+}
+
+fn strings(all: &[&str]) -> Vec<String> {
+    all.iter().map(|one| (*one).to_owned()).collect()
+}
+
+#[test]
+fn pods_that_are_not_ready_are_counted_when_none_is() {
+    let starting = "ready: false, serving: false, terminating: false";
+    for (second, expected) in [(starting, 2), (READY, 0)] {
+        let list = [endpoint("10.1.0.1", "a", starting), endpoint("10.1.0.2", "b", second)].join(", ");
+        let yaml = service("clusterIP: 10.96.0.1, ports: [{port: 80}]")
+            + &slice("s", "IPv4", PORT, &list)
+            + &pod("a", &["10.1.0.1"])
+            + &pod("b", &["10.1.0.2"]);
+        let snapshot = snapshot(&yaml);
+        let value = resource(&snapshot, &"endpoints/shop/web/80/0".parse().unwrap()).unwrap().value;
+        assert_eq!(wire::Endpoints::decode(value).unwrap().not_ready, expected);
+    }
+}
+
+#[test]
 fn conditions_decide_who_gets_connections() {
     let starting = "ready: false, serving: false, terminating: false";
     let gone = "ready: false, serving: false, terminating: true";
