@@ -100,7 +100,8 @@ fn allows(row: &Row, one: &Happened, message: &Message) -> bool {
         || one.address.as_ref().is_none_or(|address| message.text.contains(&format!("{address}:")));
     let in_time = match row.when {
         When::InFlight(within) => {
-            message.sent <= one.done && (one.begin..=one.done + within * 1000.0).contains(&message.ended)
+            // A message on a stream that was open then is lost with it.
+            message.opened <= one.done && (one.begin..=one.done + within * 1000.0).contains(&message.ended)
         }
         When::During(after, _) => message.sent <= one.end + after * 1000.0 && message.ended >= one.begin,
     };
@@ -173,6 +174,8 @@ mod tests {
         ];
         assert!(judge(std::slice::from_ref(&good), &[killed()]).unmatched.is_empty());
         assert_eq!(judge(&[good], &[]).unmatched.len(), 1);
+        let on_a_stream = Message { opened: 500.0, ..failed(Kind::WebSocket, 1015.0, 1020.0, "ended", "reset") };
+        assert!(judge(&[on_a_stream], &[killed()]).unmatched.is_empty());
         for message in red {
             assert_eq!(judge(std::slice::from_ref(&message), &[killed()]).unmatched.len(), 1, "{message:?}");
         }
