@@ -45,8 +45,8 @@ impl Choice {
         match self {
             Self::LeastRequest if request.is_none() => least_open(many, avoid),
             Self::LeastRequest => least_request(many, avoid),
-            Self::RoundRobin(next) => first_usable(many, next.fetch_add(1, Ordering::Relaxed) % many.len(), avoid),
-            Self::Random => first_usable(many, (random() % many.len() as u64) as usize, avoid),
+            Self::RoundRobin(next) => usable_at(many, next.fetch_add(1, Ordering::Relaxed) % many.len(), avoid),
+            Self::Random => usable_at(many, (random() % many.len() as u64) as usize, avoid),
             Self::Hash(key) => match key.of(request) {
                 Some(key) => hash::highest(many, key, |endpoint| usable(endpoint, avoid)),
                 None => least_request(many, avoid),
@@ -82,22 +82,24 @@ fn best_of_two<'e>(
         }
         (true, false) => a,
         (false, true) => b,
-        // Two bad draws: look for a usable one, from a random place on. When all are left out, use one of these.
+        // Two bad draws.
         (false, false) => {
             let at = (random() % many.len() as u64) as usize;
-            find_usable(many, at, avoid).unwrap_or_else(|| if is(a, avoid) { b } else { a })
+            first_usable(many, at, avoid).unwrap_or_else(|| if is(a, avoid) { b } else { a })
         }
     }
 }
 
-/// The endpoint at a place, or the next one that is usable.
-fn first_usable<'e>(many: &'e [Arc<Endpoint>], at: usize, avoid: Option<&Arc<Endpoint>>) -> &'e Arc<Endpoint> {
-    find_usable(many, at, avoid).unwrap_or(&many[at])
+/// The endpoint at a place, or the next one that is usable; when there is none, the next one that leaves and still serves.
+fn first_usable<'e>(many: &'e [Arc<Endpoint>], at: usize, avoid: Option<&Arc<Endpoint>>) -> Option<&'e Arc<Endpoint>> {
+    let (before, from) = many.split_at(at);
+    let mut in_turn = from.iter().chain(before);
+    let serves = |endpoint: &&Arc<Endpoint>| !endpoint.ejected() && !is(endpoint, avoid);
+    in_turn.clone().find(|endpoint| usable(endpoint, avoid)).or_else(|| in_turn.find(serves))
 }
 
-fn find_usable<'e>(many: &'e [Arc<Endpoint>], at: usize, avoid: Option<&Arc<Endpoint>>) -> Option<&'e Arc<Endpoint>> {
-    let (before, from) = many.split_at(at);
-    from.iter().chain(before).find(|endpoint| usable(endpoint, avoid))
+fn usable_at<'e>(many: &'e [Arc<Endpoint>], at: usize, avoid: Option<&Arc<Endpoint>>) -> &'e Arc<Endpoint> {
+    first_usable(many, at, avoid).unwrap_or(&many[at])
 }
 
 pub(super) fn usable(endpoint: &Arc<Endpoint>, avoid: Option<&Arc<Endpoint>>) -> bool {

@@ -115,7 +115,7 @@ impl Backend {
 
     /// Puts the new endpoints in force, and which of them are preferred. The caller keeps the objects of those that stay, with their connections.
     pub(crate) fn replace(&self, endpoints: Vec<Arc<Endpoint>>, near: Option<Vec<Arc<Endpoint>>>) {
-        let near = near.filter(|near| near.len() < endpoints.len()).map(Near::new);
+        let near = near.and_then(|near| Near::new(near, &endpoints));
         self.change(|members| {
             members.endpoints = endpoints;
             members.near = near;
@@ -255,9 +255,9 @@ impl Backend {
         ProxyError::new(ErrorCode::CircuitOpen, detail)
     }
 
-    /// Says whether there is an endpoint that is not left out.
+    /// Says whether there is an endpoint that does not fail; it may be about to leave.
     pub(crate) fn has_usable(&self) -> bool {
-        self.members.load().endpoints.iter().any(|endpoint| !endpoint.is_left_out())
+        self.members.load().endpoints.iter().any(|endpoint| !endpoint.ejected())
     }
 }
 
@@ -271,7 +271,7 @@ impl Members {
     ) -> &'e Arc<Endpoint> {
         match &self.near {
             Some(near) if !self.choice().is_by_hash() => near
-                .or_another(self.choose_among(near.endpoints(), avoid, request), all, avoid)
+                .or_another(self.choose_among(near.endpoints(), avoid, request), avoid)
                 .unwrap_or_else(|| self.choose_among(all, avoid, request)),
             _ => self.choose_among(all, avoid, request),
         }
@@ -322,6 +322,8 @@ pub(crate) mod tests {
     use outrigger_proto::model::LoadBalancer;
 
     use super::*;
+
+    const REFUSED: Duration = Duration::from_millis(250);
 
     pub(crate) fn endpoint(last: u8) -> Arc<Endpoint> {
         Arc::new(Endpoint::local(([127, 0, 0, last], 80).into(), 1))
@@ -388,8 +390,12 @@ pub(crate) mod tests {
             }
             assert!(endpoints.iter().all(|endpoint| !endpoint.ejected()));
             endpoints[0].leaving().told();
-            assert!(!backend.has_usable());
             backend.pick(None, None).unwrap();
+            endpoints[..3].iter().for_each(|endpoint| endpoint.health.open(REFUSED, REFUSED));
+            for _ in 0..200 {
+                assert!(Arc::ptr_eq(&backend.pick(None, None).unwrap().endpoint, &endpoints[3]), "it still serves");
+            }
+            assert!(backend.has_usable());
         }
     }
 

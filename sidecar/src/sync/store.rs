@@ -225,7 +225,8 @@ impl Store {
             gone.pools().iter().for_each(crate::balance::Pool::clear);
         }
         let near = self.workload().and_then(|own| near(endpoints, &own));
-        let near = near.map(|near| new.iter().zip(near).filter_map(|(e, near)| near.then(|| e.clone())).collect());
+        let near = near
+            .map(|near| new.iter().zip(near).filter(|(_, near)| *near).map(|(endpoint, _)| endpoint.clone()).collect());
         backend.replace(new, near);
     }
 
