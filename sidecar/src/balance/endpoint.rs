@@ -27,6 +27,7 @@ pub(crate) struct Endpoint {
     pub(crate) workload: Option<WorkloadName>,
     /// A connection to it has met the own app, and no sidecar: the pod called itself.
     is_own_app: AtomicBool,
+    is_outside: bool,
     has_others: AtomicBool,
     pub(super) load: Load,
     pub(super) crowd: Crowd,
@@ -50,7 +51,12 @@ impl Endpoint {
         this
     }
 
-    /// An address without an identity: the own app, or one outside the mesh.
+    /// An address outside of the mesh.
+    pub(crate) fn outside(address: SocketAddr, workers: usize) -> Self {
+        Self { is_outside: true, ..Self::local(address, workers) }
+    }
+
+    /// An address without an identity: the own app, or one of which nothing is known.
     pub(crate) fn local(address: SocketAddr, workers: usize) -> Self {
         let (leaving, keep_alive) = (Arc::<Leaving>::default(), Arc::<KeepAlive>::default());
         Self {
@@ -58,6 +64,7 @@ impl Endpoint {
             identity: None,
             workload: None,
             is_own_app: AtomicBool::new(false),
+            is_outside: false,
             has_others: AtomicBool::new(false),
             load: Load::new(),
             crowd: Crowd::default(),
@@ -88,9 +95,9 @@ impl Endpoint {
         self.is_own_app.store(true, Ordering::Relaxed);
     }
 
-    /// Says whether it is no endpoint of the mesh's, and not the own app's when it is dialled for the app.
+    /// Says whether it is known to be outside of the mesh.
     pub(crate) fn is_outside(&self) -> bool {
-        self.workload.is_none()
+        self.is_outside
     }
 
     /// Another endpoint can be asked in its place, or not.

@@ -111,7 +111,7 @@ impl Store {
             // Do no harm: without the mesh the connection would have gone there too. Not remembered.
             Some(Egress::Allow) | None => {
                 tracing::warn!(%destination, detail, "passing through unknown destination");
-                Ok(Arc::new(Target::new(destination, self.unknown(destination))))
+                Ok(Arc::new(Target::new(destination, Self::by_itself(Endpoint::local(destination, self.workers)))))
             }
         }
     }
@@ -266,8 +266,11 @@ impl Store {
         if self.settings.load().as_ref().is_some_and(|settings| settings.egress == Egress::Deny) {
             return TargetKind::Denied;
         }
-        let endpoint = Arc::new(Endpoint::local(destination, self.workers));
-        let backend = Arc::new(Backend::new(BackendName::Unknown, vec![endpoint]));
+        Self::by_itself(Endpoint::outside(destination, self.workers))
+    }
+
+    fn by_itself(endpoint: Endpoint) -> TargetKind {
+        let backend = Arc::new(Backend::new(BackendName::Unknown, vec![Arc::new(endpoint)]));
         TargetKind::Direct { protocol: Protocol::Opaque, backend }
     }
 
