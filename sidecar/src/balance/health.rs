@@ -17,6 +17,9 @@ use super::random;
 /// How long an endpoint that is back gets fewer requests than its share.
 pub(super) const RAMP: Duration = Duration::from_secs(5);
 
+/// How long a probe keeps others from being sent: nobody may give up waiting for its answer.
+const PROBE: Duration = Duration::from_secs(10);
+
 /// The part of its share that an endpoint gets at the start of a ramp: one in so many.
 const RAMP_START: u64 = 10;
 
@@ -79,35 +82,44 @@ impl Health {
     pub(super) fn is_available(&self) -> bool {
         match self.state.load(Ordering::Relaxed) {
             CLOSED => true,
-            OPEN => self.millis() >= self.until.load(Ordering::Relaxed),
             RAMPING => self.is_within_ramp(),
-            _ => false,
+            _ => self.millis() >= self.until.load(Ordering::Relaxed),
         }
     }
 
     /// Says whether it is left out: open, or waiting for its probe's answer.
     pub(super) fn is_open(&self) -> bool {
         match self.state.load(Ordering::Relaxed) {
-            OPEN => self.millis() < self.until.load(Ordering::Relaxed),
-            PROBED => true,
+            OPEN | PROBED => self.millis() < self.until.load(Ordering::Relaxed),
             _ => false,
         }
     }
 
     /// Says whether it waits for a request that probes it.
     pub(super) fn wants_probe(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == OPEN && self.millis() >= self.until.load(Ordering::Relaxed)
+        let state = self.state.load(Ordering::Relaxed);
+        matches!(state, OPEN | PROBED) && self.millis() >= self.until.load(Ordering::Relaxed)
     }
 
     /// Makes the request that begins the probe, if one is wanted.
     pub(super) fn take_probe(&self) -> bool {
-        self.wants_probe() && self.state.compare_exchange(OPEN, PROBED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let (until, now) = (self.until.load(Ordering::Relaxed), self.millis());
+        let next = now + PROBE.as_millis() as u64;
+        let is_first = self.wants_probe()
+            && self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_first {
+            // Somebody else's answer may have closed it meanwhile.
+            let _ = self.state.compare_exchange(OPEN, PROBED, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        is_first
     }
 
     /// The probe has ended without a verdict: another one may go.
     pub(super) fn give_probe_back(&self) {
-        // Somebody else's answer may have closed it meanwhile.
-        let _ = self.state.compare_exchange(PROBED, OPEN, Ordering::Relaxed, Ordering::Relaxed);
+        // Unless somebody else's answer has closed it meanwhile.
+        if self.state.compare_exchange(PROBED, OPEN, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.until.store(0, Ordering::Relaxed);
+        }
     }
 
     /// It has said something: it does not hang, whatever it said.
@@ -243,6 +255,20 @@ mod tests {
         assert!(!health.is_available(), "left out for twice as long");
         advance(SECOND).await;
         assert!(health.take_probe());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_whose_answer_never_comes_is_followed_by_another() {
+        let health = Health::new();
+        health.open(SECOND, MINUTE);
+        advance(SECOND).await;
+        assert!(health.take_probe());
+        advance(PROBE - SECOND).await;
+        assert!(!health.is_available() && health.is_open() && !health.take_probe());
+        advance(SECOND).await;
+        assert!(health.is_available() && health.take_probe());
+        health.succeeded();
+        assert!(!health.is_open());
     }
 
     #[tokio::test(start_paused = true)]
