@@ -49,19 +49,19 @@ impl Choice {
             Self::Random => usable_at(many, (random() % many.len() as u64) as usize, avoid),
             Self::Hash(key) => match key.of(request) {
                 Some(key) => hash::highest(many, key, |endpoint| usable(endpoint, avoid)),
-                None => least_request(many, avoid),
+                None => Self::LeastRequest.pick(many, avoid, request),
             },
         }
     }
 }
 
 /// The better of two that are drawn.
-pub(super) fn least_request<'e>(many: &'e [Arc<Endpoint>], avoid: Option<&Arc<Endpoint>>) -> &'e Arc<Endpoint> {
+fn least_request<'e>(many: &'e [Arc<Endpoint>], avoid: Option<&Arc<Endpoint>>) -> &'e Arc<Endpoint> {
     best_of_two(many, avoid, Endpoint::better_than)
 }
 
 /// Of two that are drawn, the one with fewer connections for bytes: how long one stays open has nothing to do with what it took to open others.
-pub(super) fn least_open<'e>(many: &'e [Arc<Endpoint>], avoid: Option<&Arc<Endpoint>>) -> &'e Arc<Endpoint> {
+fn least_open<'e>(many: &'e [Arc<Endpoint>], avoid: Option<&Arc<Endpoint>>) -> &'e Arc<Endpoint> {
     best_of_two(many, avoid, |one, other| one.health.wants_probe() || one.in_flight() < other.in_flight())
 }
 

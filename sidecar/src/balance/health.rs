@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::random;
 
 /// How long an endpoint that is back gets fewer requests than its share.
-pub(super) const RAMP: Duration = Duration::from_secs(5);
+const RAMP: Duration = Duration::from_secs(5);
 
 /// How long a probe keeps others from being sent: nobody may give up waiting for its answer.
 const PROBE: Duration = Duration::from_secs(10);
@@ -50,7 +50,6 @@ pub(super) struct Health {
     since: AtomicU64,
     /// When a probe may go (open), or when the ramp ends.
     until: AtomicU64,
-    ramp: AtomicU64,
     created: Instant,
 }
 
@@ -73,7 +72,6 @@ impl Health {
             opened: AtomicU32::new(0),
             since: AtomicU64::new(0),
             until: AtomicU64::new(0),
-            ramp: AtomicU64::new(0),
             created: Instant::now(),
         }
     }
@@ -103,10 +101,13 @@ impl Health {
 
     /// Makes the request that begins the probe, if one is wanted.
     pub(super) fn take_probe(&self) -> bool {
-        let (until, now) = (self.until.load(Ordering::Relaxed), self.millis());
-        let next = now + PROBE.as_millis() as u64;
-        let is_first = self.wants_probe()
-            && self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        let until = self.until.load(Ordering::Relaxed);
+        // Asked first: most requests meet a closed circuit, and need no clock.
+        if !self.wants_probe() {
+            return false;
+        }
+        let next = self.millis() + PROBE.as_millis() as u64;
+        let is_first = self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if is_first {
             // Somebody else's answer may have closed it meanwhile.
             let _ = self.state.compare_exchange(OPEN, PROBED, Ordering::Relaxed, Ordering::Relaxed);
@@ -142,7 +143,8 @@ impl Health {
         if matches!(self.state.load(Ordering::Relaxed), OPEN | PROBED) {
             self.opened.store(0, Ordering::Relaxed);
             self.rate.store(0, Ordering::Relaxed);
-            self.start_ramp(RAMP);
+            self.until.store(self.millis() + RAMP.as_millis() as u64, Ordering::Relaxed);
+            self.state.store(RAMPING, Ordering::Relaxed);
         }
     }
 
@@ -192,14 +194,6 @@ impl Health {
         }
     }
 
-    /// Gives it fewer requests than its share, more and more of them for so long.
-    pub(super) fn start_ramp(&self, length: Duration) {
-        let length = length.as_millis() as u64;
-        self.ramp.store(length, Ordering::Relaxed);
-        self.until.store(self.millis() + length, Ordering::Relaxed);
-        self.state.store(if length > 0 { RAMPING } else { CLOSED }, Ordering::Relaxed);
-    }
-
     /// Describes an endpoint that is open or half-open.
     pub(super) fn circuit(&self) -> Option<OpenCircuit> {
         let state = self.state.load(Ordering::Relaxed);
@@ -218,7 +212,7 @@ impl Health {
             let _ = self.state.compare_exchange(RAMPING, CLOSED, Ordering::Relaxed, Ordering::Relaxed);
             return true;
         }
-        let length = self.ramp.load(Ordering::Relaxed).max(1);
+        let length = RAMP.as_millis() as u64;
         let gone = (now + length).saturating_sub(until);
         random() % length < gone.max(length / RAMP_START)
     }
