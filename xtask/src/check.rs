@@ -5,12 +5,13 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::step::Steps;
+use crate::test::test_command;
 use crate::{advisories, dependencies, generate, links, step, tools, workspace};
 
 /// `cargo xtask check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Runs only these of: fmt, clippy, doc, links, gen, dependencies, deny, advisories.
+    /// Runs only these of: fmt, clippy, doc, links, gen, golden, dependencies, deny, advisories.
     #[arg(long, value_name = "CHECK", value_delimiter = ',', value_enum)]
     only: Vec<Check>,
 }
@@ -27,6 +28,8 @@ enum Check {
     Links,
     /// Generated files are up to date.
     Gen,
+    /// What the commands print is what is recorded.
+    Golden,
     /// As many crates as are recorded go into what ships.
     Dependencies,
     /// Licences, bans and sources of dependencies (deny.toml).
@@ -36,8 +39,17 @@ enum Check {
 }
 
 impl Check {
-    const ALL: [Self; 8] =
-        [Self::Fmt, Self::Clippy, Self::Doc, Self::Links, Self::Gen, Self::Dependencies, Self::Deny, Self::Advisories];
+    const ALL: [Self; 9] = [
+        Self::Fmt,
+        Self::Clippy,
+        Self::Doc,
+        Self::Links,
+        Self::Gen,
+        Self::Golden,
+        Self::Dependencies,
+        Self::Deny,
+        Self::Advisories,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -46,6 +58,7 @@ impl Check {
             Self::Doc => "documentation links",
             Self::Links => "links between the pages",
             Self::Gen => "generated files",
+            Self::Golden => "recorded output of the commands",
             Self::Dependencies => "number of dependencies",
             Self::Deny => "licences, bans and sources of dependencies",
             Self::Advisories => "security advisories",
@@ -90,6 +103,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             ),
             Check::Links => links::check(&root),
             Check::Gen => generate::check(&root),
+            // As `cargo xtask test` builds it, so that nothing is built twice.
+            Check::Golden => step::run(&mut test_command(&root, "golden", 2)),
             Check::Dependencies => dependencies::check(&root),
             Check::Deny => {
                 let deny = tools::CARGO_DENY.program(&root)?;
