@@ -20,15 +20,15 @@ pub enum Alpn {
     Http2,
     /// HTTP/1.1 requests of the app, carried as streams of one HTTP/2 connection.
     Http1InHttp2,
-    /// Bytes.
+    /// Connections of bytes, one after the other; the accepting side says of each whether the app took it.
+    Tunnel,
+    /// Bytes of one connection, as sidecars of older versions carry them.
     Opaque,
-    /// Bytes, once the accepting side has said in one byte whether the app took the connection.
-    OpaqueWithStatus,
 }
 
 impl Alpn {
     /// All protocols. A client names exactly one, and for bytes the older form as well: the first in this order is agreed on.
-    pub const ALL: [Self; 5] = [Self::Http1, Self::Http2, Self::Http1InHttp2, Self::OpaqueWithStatus, Self::Opaque];
+    pub const ALL: [Self; 5] = [Self::Http1, Self::Http2, Self::Http1InHttp2, Self::Tunnel, Self::Opaque];
 
     /// Returns the protocol id as it appears in the ClientHello (RFC 7301).
     #[must_use]
@@ -38,7 +38,7 @@ impl Alpn {
             Self::Http2 => b"outrigger/http2",
             Self::Http1InHttp2 => b"outrigger/http1-in-http2",
             Self::Opaque => b"outrigger/opaque",
-            Self::OpaqueWithStatus => b"outrigger/opaque2",
+            Self::Tunnel => b"outrigger/tunnel",
         }
     }
 
@@ -65,7 +65,7 @@ pub fn client_config(
         .with_custom_certificate_verifier(Arc::new(ExactServer::new(expected.clone(), bundle.clone())))
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.certified().clone())));
     config.alpn_protocols = vec![alpn.id().to_vec()];
-    if alpn == Alpn::OpaqueWithStatus {
+    if alpn == Alpn::Tunnel {
         // A sidecar of an older version knows this one alone.
         config.alpn_protocols.push(Alpn::Opaque.id().to_vec());
     }

@@ -1,7 +1,6 @@
 //! Opens connections to endpoints: TCP, and mesh TLS where the endpoint has an identity to prove.
 
 mod counted;
-mod status;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,16 +17,15 @@ use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 
-pub(crate) use status::tell_status;
-
 use self::counted::Counted;
 
 use crate::admission::{Admission, Dialled};
-use crate::balance::Endpoint;
-use crate::error::ProxyError;
+use crate::balance::{Connection, Endpoint};
+use crate::error::{Fate, ProxyError};
 use crate::http::Direction;
 use crate::orig_dst::reaches_own_workload;
 use crate::tls::TlsState;
+use crate::tunnel::{TAKEN, Tunnel};
 
 /// Dials endpoints for one sidecar.
 pub(crate) struct Connector {
@@ -61,6 +59,16 @@ impl Connector {
         in_time(limit, endpoint.address, self.open_untimed(endpoint, alpn)).await
     }
 
+    /// Has the app at the other end of an open tunnel take another connection of bytes; `false` when the tunnel has ended.
+    ///
+    /// # Errors
+    /// What the endpoint's sidecar says, and then the tunnel is free again; E004 when it says nothing. Nothing was sent to the app in any case.
+    pub(crate) async fn reopen(&self, tunnel: &mut Io, endpoint: &Endpoint) -> Result<bool, ProxyError> {
+        let Stream::Tunnel(tunnel) = &mut tunnel.stream else { return Ok(false) };
+        let status = in_time(self.timeout, endpoint.address, async { Ok(tunnel.open().await) }).await?;
+        status.ok().map(|status| taken(status, endpoint.address)).transpose().map(|taken| taken.is_some())
+    }
+
     async fn open_untimed(&self, endpoint: &Endpoint, alpn: Alpn) -> Result<Io, ProxyError> {
         let Some(identity) = &endpoint.identity else {
             return self.plain(endpoint.address).await;
@@ -72,22 +80,31 @@ impl Connector {
         let (tcp, dialled) = in_time(limit, endpoint.address, self.tcp(endpoint.address)).await?;
         if self.captured && reaches_own_workload(&tcp).unwrap_or(false) {
             endpoint.met_own_app();
-            return Ok(Io { stream: Stream::Plain(Counted::new(tcp)), _dialled: dialled });
+            return Ok(Io::new(Stream::Plain(Counted::new(tcp)), dialled));
         }
         let name = ServerName::IpAddress(endpoint.address.ip().into());
         let stream = tls::connect(Arc::new(config), name, Counted::new(tcp)).await;
-        let mut stream = stream.map_err(|error| ProxyError::handshake(endpoint.address, &error))?;
-        match stream.alpn().and_then(Alpn::from_id) {
-            Some(Alpn::OpaqueWithStatus) => status::hear_status(&mut stream, endpoint.address).await?,
+        let stream = stream.map_err(|error| ProxyError::handshake(endpoint.address, &error))?;
+        let stream = match stream.alpn().and_then(Alpn::from_id) {
+            Some(Alpn::Tunnel) => {
+                let mut tunnel = Tunnel::caller(stream, endpoint.leaving().clone());
+                let status = tunnel.open().await.map_err(|error| {
+                    let detail =
+                        format!("{} ended the connection before it said whether the app took it: {error}", endpoint.address);
+                    ProxyError::new(ErrorCode::ConnectionTerminated, detail)
+                })?;
+                taken(status, endpoint.address)?;
+                Stream::Tunnel(tunnel)
+            }
             // An older sidecar, which says nothing.
-            Some(Alpn::Opaque) if alpn == Alpn::OpaqueWithStatus => {}
-            Some(agreed) if agreed == alpn => {}
+            Some(Alpn::Opaque) if alpn == Alpn::Tunnel => Stream::Tls(stream),
+            Some(agreed) if agreed == alpn => Stream::Tls(stream),
             _ => {
                 let detail = format!("{} did not agree to carry {alpn:?}", endpoint.address);
                 return Err(ProxyError::new(ErrorCode::TlsProtocol, detail));
             }
-        }
-        Ok(Io { stream: Stream::Tls(stream), _dialled: dialled })
+        };
+        Ok(Io::new(stream, dialled))
     }
 
     /// Opens a plain connection.
@@ -96,7 +113,7 @@ impl Connector {
     /// E003, E004 when TCP fails; E010 when there are no descriptors for it.
     pub(crate) async fn plain(&self, address: SocketAddr) -> Result<Io, ProxyError> {
         let (tcp, dialled) = self.tcp(address).await?;
-        Ok(Io { stream: Stream::Plain(Counted::new(tcp)), _dialled: dialled })
+        Ok(Io::new(Stream::Plain(Counted::new(tcp)), dialled))
     }
 
     /// Opens a TCP connection that the capture rules let through.
@@ -115,6 +132,18 @@ impl Connector {
         tune(&SockRef::from(&stream));
         Ok((stream, dialled))
     }
+}
+
+/// Makes an error of what an endpoint's sidecar says of its app, unless that has taken the connection.
+fn taken(status: u8, peer: SocketAddr) -> Result<(), ProxyError> {
+    if status == TAKEN {
+        return Ok(());
+    }
+    let code = ErrorCode::from_number(status).unwrap_or(ErrorCode::ConnectionTerminated);
+    let what = code.info().means.trim_end_matches('.');
+    let error = ProxyError::new(code, format!("the sidecar of {peer} says {code} {}: {what}", code.token()));
+    // Another endpoint would be asked the same by the same caller.
+    Err(if code == ErrorCode::RequestDenied { error.fate(Fate::Withheld) } else { error })
 }
 
 async fn in_time<T>(
@@ -159,13 +188,45 @@ impl<I: Reset> Reset for TlsStream<I> {
     }
 }
 
+impl<I: Reset> Reset for Tunnel<I> {
+    fn reset_when_dropped(&self) {
+        self.get_ref().reset_when_dropped();
+    }
+}
+
 /// A connection to an endpoint.
 pub(crate) struct Io {
     stream: Stream,
+    /// Its place under a limit, unless somebody else holds that.
+    counted: Option<Connection>,
     _dialled: Dialled,
 }
 
 impl Io {
+    fn new(stream: Stream, dialled: Dialled) -> Self {
+        Self { stream, counted: None, _dialled: dialled }
+    }
+
+    /// Has it keep its place under a limit.
+    #[must_use]
+    pub(crate) fn counted(mut self, counted: Connection) -> Self {
+        self.counted = Some(counted);
+        self
+    }
+
+    /// Says whether it is a tunnel whose last connection has ended in good order.
+    pub(crate) fn is_free_tunnel(&self) -> bool {
+        matches!(&self.stream, Stream::Tunnel(tunnel) if tunnel.is_free())
+    }
+
+    /// Says whether it is a tunnel that can be used again.
+    pub(crate) fn is_open_tunnel(&mut self) -> bool {
+        match &mut self.stream {
+            Stream::Tunnel(tunnel) => tunnel.is_open(),
+            Stream::Plain(_) | Stream::Tls(_) => false,
+        }
+    }
+
     /// Whether it is in the clear.
     pub(crate) fn is_plain(&self) -> bool {
         matches!(self.stream, Stream::Plain(_))
@@ -185,6 +246,7 @@ impl Io {
         match &self.stream {
             Stream::Plain(io) => io,
             Stream::Tls(io) => io.get_ref(),
+            Stream::Tunnel(io) => io.get_ref().get_ref(),
         }
     }
 }
@@ -192,6 +254,7 @@ impl Io {
 enum Stream {
     Plain(Counted),
     Tls(TlsStream<Counted>),
+    Tunnel(Tunnel<TlsStream<Counted>>),
 }
 
 impl Reset for Io {
@@ -199,6 +262,7 @@ impl Reset for Io {
         match &self.stream {
             Stream::Plain(io) => io.reset_when_dropped(),
             Stream::Tls(io) => io.reset_when_dropped(),
+            Stream::Tunnel(io) => io.reset_when_dropped(),
         }
     }
 }
@@ -208,6 +272,7 @@ impl AsyncRead for Io {
         match &mut self.get_mut().stream {
             Stream::Plain(io) => Pin::new(io).poll_read(cx, buf),
             Stream::Tls(io) => Pin::new(io).poll_read(cx, buf),
+            Stream::Tunnel(io) => Pin::new(io).poll_read(cx, buf),
         }
     }
 }
@@ -217,6 +282,7 @@ impl AsyncWrite for Io {
         match &mut self.get_mut().stream {
             Stream::Plain(io) => Pin::new(io).poll_write(cx, buf),
             Stream::Tls(io) => Pin::new(io).poll_write(cx, buf),
+            Stream::Tunnel(io) => Pin::new(io).poll_write(cx, buf),
         }
     }
 
@@ -228,6 +294,7 @@ impl AsyncWrite for Io {
         match &mut self.get_mut().stream {
             Stream::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Stream::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Stream::Tunnel(io) => Pin::new(io).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -235,6 +302,7 @@ impl AsyncWrite for Io {
         match &self.stream {
             Stream::Plain(io) => io.is_write_vectored(),
             Stream::Tls(io) => io.is_write_vectored(),
+            Stream::Tunnel(io) => io.is_write_vectored(),
         }
     }
 
@@ -242,6 +310,7 @@ impl AsyncWrite for Io {
         match &mut self.get_mut().stream {
             Stream::Plain(io) => Pin::new(io).poll_flush(cx),
             Stream::Tls(io) => Pin::new(io).poll_flush(cx),
+            Stream::Tunnel(io) => Pin::new(io).poll_flush(cx),
         }
     }
 
@@ -249,6 +318,7 @@ impl AsyncWrite for Io {
         match &mut self.get_mut().stream {
             Stream::Plain(io) => Pin::new(io).poll_shutdown(cx),
             Stream::Tls(io) => Pin::new(io).poll_shutdown(cx),
+            Stream::Tunnel(io) => Pin::new(io).poll_shutdown(cx),
         }
     }
 }

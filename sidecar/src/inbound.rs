@@ -9,6 +9,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,22 +17,23 @@ use outrigger_identity::{Alpn, Peer, peer_of};
 use outrigger_proto::ErrorCode;
 use outrigger_proto::model::{InboundMode, Protocol};
 use outrigger_wire::tls::{self, TlsStream};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::ServiceBuilder;
 
 use crate::admission::Place;
 use crate::balance::Endpoint;
-use crate::connect::{Io, Reset, tell_status};
+use crate::connect::{Io, Reset};
 use crate::detect::{self, Detected, Late, Learned, Passed, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{
     Admit, Asserted, ClientNames, Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To,
-    Version, grants,
+    Version, farewell, grants,
 };
 use crate::orig_dst::original_destination;
 use crate::tcp::{self, Way};
+use crate::tunnel::{TAKEN, Tunnel};
 use crate::worker::Worker;
 
 /// How long a peer may take for its part of the handshake.
@@ -80,15 +82,15 @@ pub(crate) async fn serve(
     let detected = detect::detect(&mut io, declared, sides, open).await;
     match detected.inspect_err(|_| io.reset_when_dropped())? {
         // 4
-        Detected::Http1 | Detected::Http2 if opaque => serve_bytes(worker, io, app, None, caller, &policy).await,
+        Detected::Http1 | Detected::Http2 if opaque => serve_bytes(worker, io, app, None, caller, &policy).await.map(drop),
         Detected::Tls(dialled) => {
             if detect::mesh_hello(&mut io).await {
                 drop(dialled);
                 return serve_meshed(worker, io, app, &policy, (address, place)).await;
             }
-            serve_bytes(worker, io, app, dialled, caller, &policy).await // the app's own TLS
+            serve_bytes(worker, io, app, dialled, caller, &policy).await.map(drop) // the app's own TLS
         }
-        Detected::Opaque(dialled) => serve_bytes(worker, io, app, dialled, caller, &policy).await,
+        Detected::Opaque(dialled) => serve_bytes(worker, io, app, dialled, caller, &policy).await.map(drop),
         Detected::Http1 => serve_http(worker, io, app, caller, Version::Http1, Version::Http1).await,
         Detected::Http2 => serve_http(worker, io, app, caller, Version::Http2, Version::Http2).await,
         Detected::Closed => Ok(()),
@@ -104,31 +106,59 @@ async fn serve_meshed(
     (address, place): (SocketAddr, Arc<Place>),
 ) -> Result<(), ProxyError> {
     let (io, peer, alpn) = accept_tls(&worker, io, address).await?; // 5
-    let io = Prefixed::new(io);
     place.meshed();
     let caller = Arc::new(Caller { peer: Some(peer), address, place });
-    if !matches!(alpn, Alpn::Opaque | Alpn::OpaqueWithStatus) {
-        policy.learned.http();
-    }
-    match alpn {
-        Alpn::Http1 => serve_http(worker, io, app, caller, Version::Http1, Version::Http1).await,
-        Alpn::Http2 => serve_http(worker, io, app, caller, Version::Http2, Version::Http2).await,
-        Alpn::Http1InHttp2 => serve_http(worker, io, app, caller, Version::Http2, Version::Http1).await,
-        Alpn::Opaque => serve_bytes(worker, io, app, None, caller, policy).await,
-        Alpn::OpaqueWithStatus => {
-            let mut io = io;
-            let opened = worker.to_app.plain(app).await;
-            let told = tell_status(&mut io, opened.as_ref().err()).await;
-            let dialled = match opened {
-                Ok(dialled) => Some(Prefixed::new(dialled)),
-                Err(error) => {
-                    // In good order: a reset would take the word with it.
-                    let _ = io.shutdown().await;
-                    return Err(error);
-                }
-            };
-            told.map_err(|error| ProxyError::new(ErrorCode::ClientClosed, error.to_string()))?;
-            serve_bytes(worker, io, app, dialled, caller, policy).await
+    let version = match alpn {
+        Alpn::Tunnel => return serve_tunnel(worker, io, app, caller).await,
+        Alpn::Opaque => return serve_bytes(worker, Prefixed::new(io), app, None, caller, policy).await.map(drop),
+        Alpn::Http1 => (Version::Http1, Version::Http1),
+        Alpn::Http2 => (Version::Http2, Version::Http2),
+        Alpn::Http1InHttp2 => (Version::Http2, Version::Http1),
+    };
+    policy.learned.http();
+    serve_http(worker, Prefixed::new(io), app, caller, version.0, version.1).await
+}
+
+/// Serves connections of bytes that a peer's sidecar sends one after the other.
+async fn serve_tunnel(
+    worker: Arc<Worker>,
+    io: TlsStream<Prefixed<TcpStream>>,
+    app: SocketAddr,
+    caller: Arc<Caller>,
+) -> Result<(), ProxyError> {
+    let gone = |error: io::Error| ProxyError::new(ErrorCode::ClientClosed, error.to_string());
+    let mut tunnel = Tunnel::called(io, worker.drains.inbound.clone());
+    let mut farewell = pin!(farewell(&worker.drains.inbound, worker.max_connection_age));
+    let mut served = 0_u32;
+    loop {
+        // The first one was on its way before anybody could be told.
+        let is_opened = tokio::select! {
+            biased;
+            opened = tunnel.opened() => opened.map_err(gone)?,
+            _ = &mut farewell, if served > 0 => {
+                tunnel.tell_leaving().await.map_err(gone)?;
+                false
+            }
+        };
+        if !is_opened {
+            return Ok(());
+        }
+        served = served.saturating_add(1);
+        let policy = worker.store.inbound(app.port()).await?; // 3
+        let opened = worker.to_app.plain(app).await; // 10
+        let status = opened.as_ref().map_or_else(|error| error.code.number(), |_| TAKEN);
+        tunnel.answer(status).await.map_err(gone)?;
+        let dialled = match opened {
+            Ok(dialled) => Some(Prefixed::new(dialled)),
+            Err(error) => {
+                worker.telemetry.connection_failed(Direction::Inbound, caller.address, &error);
+                continue;
+            }
+        };
+        let served = serve_bytes(worker.clone(), Prefixed::new(tunnel), app, dialled, caller.clone(), &policy).await?;
+        match served.filter(Tunnel::is_free) {
+            Some(free) => tunnel = free,
+            None => return Ok(()),
         }
     }
 }
@@ -185,7 +215,7 @@ where
 }
 
 /// Copies bytes to the app and back. What turns out to be HTTP is served as that, unless the port is declared to carry something else: a
-/// client does not choose whether its requests are looked at.
+/// client does not choose whether its requests are looked at. Returns what the bytes came over, if they ended in good order.
 async fn serve_bytes<I>(
     worker: Arc<Worker>,
     mut io: Prefixed<I>,
@@ -193,7 +223,7 @@ async fn serve_bytes<I>(
     dialled: Option<Prefixed<Io>>,
     caller: Arc<Caller>,
     policy: &PortPolicy,
-) -> Result<(), ProxyError>
+) -> Result<Option<I>, ProxyError>
 where
     I: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
 {
@@ -222,7 +252,7 @@ where
         if let Some(version) = version {
             drop(dialled);
             policy.learned.http();
-            return serve_http(worker, io, app, caller, version, version).await;
+            return serve_http(worker, io, app, caller, version, version).await.map(|()| None);
         }
     }
     let record = worker.telemetry.tcp_inbound(caller.clone(), app);
@@ -249,9 +279,10 @@ where
         record.copied(way, bytes.len());
         Ok(())
     };
-    let copied = tcp::copy(io, dialled, see).await;
+    let copied = tcp::copy(&mut io, &mut dialled, see).await;
+    let has_ended = copied.is_ok();
     record.end(copied);
-    Ok(())
+    Ok(if has_ended { io.into_inner() } else { None })
 }
 
 /// What the control plane says of a port of the own workload.

@@ -37,6 +37,7 @@ mod sync;
 mod tcp;
 mod telemetry;
 mod tls;
+mod tunnel;
 mod worker;
 
 pub use config::Args;

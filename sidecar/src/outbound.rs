@@ -23,7 +23,7 @@ use tower::ServiceBuilder;
 
 pub(crate) use target::{Rule, Target, TargetKind};
 
-use crate::balance::{Backend, Connection, Endpoint, InFlight, Outcome, Picked, random, reached};
+use crate::balance::{Backend, Endpoint, InFlight, Outcome, Picked, Pool, random, reached};
 use crate::connect::{Io, Reset};
 use crate::detect::{self, Detected, Prefixed, Sides};
 use crate::error::{Fate, ProxyError};
@@ -107,8 +107,6 @@ pub(crate) struct Via {
     pub(crate) rule: Option<Arc<Rule>>,
     pub(crate) backend: Arc<Backend>,
     pub(crate) endpoint: Arc<Endpoint>,
-    /// Its place under a limit, until it ends.
-    _counted: Connection,
     /// Connections are balanced by how many are open.
     _in_flight: InFlight,
 }
@@ -127,17 +125,17 @@ async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> 
         }
         let Picked { endpoint, policy } = backend.pick(failed.as_ref(), None)?;
         let max = policy.and_then(|policy| policy.limits.max_connections);
-        let Some(counted) = endpoint.connections().open(max) else {
-            last = reached(&backend.name, "maxConnections", max.unwrap_or(u32::MAX));
-            failed = Some(endpoint);
-            continue;
-        };
         let mut in_flight = InFlight::new(&endpoint, Some(&backend));
-        match worker.to_endpoints.open(&endpoint, Alpn::OpaqueWithStatus).await {
-            Ok(io) => {
+        match open_at(worker, &endpoint, max).await {
+            Ok(Some(io)) => {
                 in_flight.opened();
-                *via = Some(Via { rule, backend, endpoint, _counted: counted, _in_flight: in_flight });
+                *via = Some(Via { rule, backend, endpoint, _in_flight: in_flight });
                 return Ok(io);
+            }
+            Ok(None) => {
+                in_flight.ended(Outcome::Unknown);
+                last = reached(&backend.name, "maxConnections", max.unwrap_or(u32::MAX));
+                failed = Some(endpoint);
             }
             Err(error) => {
                 in_flight.ended(Outcome::of_error(&error));
@@ -150,6 +148,33 @@ async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> 
         }
     }
     Err(last)
+}
+
+/// Opens a connection for bytes to one endpoint: through a tunnel that is there, or a new one. `None` when another connection would be one too many.
+async fn open_at(worker: &Worker, endpoint: &Endpoint, max: Option<u32>) -> Result<Option<Io>, ProxyError> {
+    let pool = endpoint.pool(worker.id);
+    while let Some(mut tunnel) = pool.take_tunnel(endpoint.idle()) {
+        match worker.to_endpoints.reopen(&mut tunnel, endpoint).await {
+            Ok(true) => return Ok(Some(tunnel)),
+            // Its peer ended it meanwhile.
+            Ok(false) => {}
+            Err(error) => {
+                endpoint.give_back_tunnel(worker.id, tunnel);
+                return Err(error);
+            }
+        }
+    }
+    let counted = match endpoint.connections().open(max) {
+        Some(counted) => counted,
+        // One that lies idle, for another worker or another protocol, makes room.
+        None if endpoint.pools().iter().any(Pool::close_one) => match endpoint.connections().open(max) {
+            Some(counted) => counted,
+            None => return Ok(None),
+        },
+        None => return Ok(None),
+    };
+    let opened = worker.to_endpoints.open(endpoint, Alpn::Tunnel).await?;
+    Ok(Some(opened.counted(counted)))
 }
 
 /// Returns the backend, and the rule that chose it.
@@ -168,14 +193,23 @@ fn tcp_backend(target: &Target) -> Result<(Arc<Backend>, Option<Arc<Rule>>), Pro
     }
 }
 
-async fn serve_bytes(worker: &Worker, io: Prefixed<TcpStream>, peer: Prefixed<Io>, via: Via) -> Result<(), ProxyError> {
+async fn serve_bytes(
+    worker: &Worker,
+    mut io: Prefixed<TcpStream>,
+    mut peer: Prefixed<Io>,
+    via: Via,
+) -> Result<(), ProxyError> {
+    let endpoint = via.endpoint.clone();
     let record = worker.telemetry.tcp_outbound(via);
-    let copied = tcp::copy(io, peer, |way, bytes| {
+    let copied = tcp::copy(&mut io, &mut peer, |way, bytes| {
         record.copied(way, bytes.len());
         Ok(())
     })
     .await;
     record.end(copied);
+    if let Some(peer) = peer.into_inner() {
+        endpoint.give_back_tunnel(worker.id, peer);
+    }
     Ok(())
 }
 

@@ -38,9 +38,9 @@ pub(crate) enum Way {
 /// `see` is shown every chunk before it is written, so that long connections are seen while they live; its error ends the connection.
 ///
 /// # Errors
-/// The first error of either side, or of `see`. Both then end with a reset: bytes that were cut off must not look like all there was, neither to an app
+/// The first error of either side, or of `see`. Both then end with a reset when they are dropped: bytes that were cut off must not look like all there was, neither to an app
 /// nor, as TLS without `close_notify`, to a peer's sidecar. What a side said before it took no more bytes arrives: it may say why.
-pub(crate) async fn copy<A, B>(mut a: A, mut b: B, mut see: impl FnMut(Way, &[u8]) -> io::Result<()>) -> io::Result<()>
+pub(crate) async fn copy<A, B>(a: &mut A, b: &mut B, mut see: impl FnMut(Way, &[u8]) -> io::Result<()>) -> io::Result<()>
 where
     A: AsyncRead + AsyncWrite + Reset + Unpin,
     B: AsyncRead + AsyncWrite + Reset + Unpin,
@@ -48,9 +48,9 @@ where
     let mut there = OneWay::default();
     let mut back = OneWay::default();
     let copied = poll_fn(|cx| {
-        let first = there.poll(cx, &mut a, &mut b, |bytes| see(Way::There, bytes));
+        let first = there.poll(cx, a, b, |bytes| see(Way::There, bytes));
         let first = first.map_err(|broken| (Way::There, broken))?;
-        let second = back.poll(cx, &mut b, &mut a, |bytes| see(Way::Back, bytes));
+        let second = back.poll(cx, b, a, |bytes| see(Way::Back, bytes));
         let second = second.map_err(|broken| (Way::Back, broken))?;
         ready!(first);
         ready!(second);
@@ -60,8 +60,8 @@ where
     let Err((way, broken)) = copied else { return Ok(()) };
     if let Broken::Writer(_) = broken {
         let last_words = poll_fn(|cx| match way {
-            Way::There => back.poll_last_words(cx, &mut b, &mut a, |bytes| see(Way::Back, bytes)),
-            Way::Back => there.poll_last_words(cx, &mut a, &mut b, |bytes| see(Way::There, bytes)),
+            Way::There => back.poll_last_words(cx, b, a, |bytes| see(Way::Back, bytes)),
+            Way::Back => there.poll_last_words(cx, a, b, |bytes| see(Way::There, bytes)),
         });
         // Rare, and no part of every connection's future.
         let _ = Box::pin(tokio::time::timeout(LAST_WORDS, last_words)).await;
@@ -259,11 +259,19 @@ mod tests {
 
     use super::*;
 
+    async fn copied<A, B>(mut a: A, mut b: B) -> io::Result<()>
+    where
+        A: AsyncRead + AsyncWrite + Reset + Unpin,
+        B: AsyncRead + AsyncWrite + Reset + Unpin,
+    {
+        copy(&mut a, &mut b, |_, _| Ok(())).await
+    }
+
     #[tokio::test]
     async fn carries_all_bytes_both_ways_and_passes_each_end_on() {
         let (mut client, a) = duplex(1000);
         let (mut server, b) = duplex(700);
-        let copying = tokio::spawn(copy(a, b, |_, _| Ok(())));
+        let copying = tokio::spawn(copied(a, b));
         let data: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
 
         let expected = data.clone();
@@ -295,7 +303,7 @@ mod tests {
     #[tokio::test]
     async fn a_reset_of_one_side_reaches_the_other_as_a_reset() {
         let ((client, a), (mut server, b)) = (connected().await, connected().await);
-        let copying = tokio::spawn(copy(a, b, |_, _| Ok(())));
+        let copying = tokio::spawn(copied(a, b));
         server.write_all(b"half of an answer").await.unwrap();
         let mut half = [0; 17];
         let mut client = client;
@@ -320,7 +328,7 @@ mod tests {
         drop(server);
         b.ready(tokio::io::Interest::ERROR).await.unwrap();
 
-        let copying = tokio::spawn(copy(a, b, |_, _| Ok(())));
+        let copying = tokio::spawn(copied(a, b));
 
         let mut heard = Vec::new();
         let end = client.read_to_end(&mut heard).await;

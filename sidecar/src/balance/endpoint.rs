@@ -16,6 +16,7 @@ use crate::balance::keep_alive::KeepAlive;
 use crate::balance::limit::Connections;
 use crate::balance::load::Load;
 use crate::balance::{Leaving, Pool, hash};
+use crate::connect::Io;
 
 /// For connections to a sidecar, which does not close those of its peers.
 const IDLE_SIDECAR: Duration = Duration::from_secs(60);
@@ -121,6 +122,12 @@ impl Endpoint {
 
     pub(crate) fn pools(&self) -> &[Pool] {
         &self.pools
+    }
+
+    /// A connection of bytes has ended in good order: what carried it may carry the next one.
+    pub(crate) fn give_back_tunnel(&self, worker: usize, io: Io) {
+        self.pool(worker).put_tunnel(io);
+        self.connections.free();
     }
 
     /// The open connections of all workers.

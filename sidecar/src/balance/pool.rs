@@ -1,4 +1,4 @@
-//! Open connections to one endpoint, of one worker. HTTP/1 connections wait here between requests; HTTP/2
+//! Open connections to one endpoint, of one worker. HTTP/1 connections wait here between requests, and tunnels between connections of bytes; HTTP/2
 //! connections stay and carry many requests at once.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::connect::{Io, Reset};
 use crate::error::ProxyError;
 use crate::http::{Body, grants};
 
-/// HTTP/1 connections kept idle at most; more are closed when their request is done.
+/// HTTP/1 connections kept idle at most, and as many tunnels; more are closed when their request is done.
 const MAX_IDLE: usize = 512;
 
 /// How long an HTTP/2 connection without requests stays that was not made for those of HTTP/1: its app may hold it against us that we come and
@@ -43,6 +43,7 @@ impl Room {
 pub(crate) struct Pool {
     http1: Mutex<Vec<Idle>>,
     http2: Mutex<Vec<Kept>>,
+    tunnels: Mutex<Vec<IdleTunnel>>,
     /// Held while an HTTP/2 connection is opened, so that a burst of requests opens one and not a hundred. It has the last failure: those that
     /// waited for that connection share it. Else each in turn would wait for an endpoint that does not answer.
     pub(crate) opening: tokio::sync::Mutex<Option<NotOpened>>,
@@ -72,6 +73,11 @@ impl NotOpened {
 
 struct Idle {
     connection: Http1,
+    since: Instant,
+}
+
+struct IdleTunnel {
+    io: Io,
     since: Instant,
 }
 
@@ -152,6 +158,25 @@ impl Pool {
         None
     }
 
+    /// Takes an idle tunnel, the one used last.
+    pub(crate) fn take_tunnel(&self, limit: Duration) -> Option<Io> {
+        let mut idle = self.tunnels.lock();
+        while let Some(IdleTunnel { mut io, since }) = idle.pop() {
+            if io.is_open_tunnel() && since.elapsed() < limit {
+                return Some(io);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next one of bytes, if it can carry one.
+    pub(super) fn put_tunnel(&self, io: Io) {
+        let mut idle = self.tunnels.lock();
+        if idle.len() < MAX_IDLE && io.is_free_tunnel() {
+            idle.push(IdleTunnel { io, since: Instant::now() });
+        }
+    }
+
     /// Joins an HTTP/2 connection that has room, and has not carried `most` requests.
     pub(crate) fn join_http2(&self, wrapped: bool, most: Option<u32>, room: Room) -> Option<Sender> {
         let mut all = self.http2.lock();
@@ -193,6 +218,12 @@ impl Pool {
             idle.shrink_to_fit();
         }
         drop(idle);
+        let mut tunnels = self.tunnels.lock();
+        tunnels.retain_mut(|idle| idle.io.is_open_tunnel() && idle.since.elapsed() < limit);
+        if tunnels.is_empty() {
+            tunnels.shrink_to_fit();
+        }
+        drop(tunnels);
         let spare = |kept: &mut Kept| kept.idle() >= if kept.shared.wrapped { limit } else { IDLE_HTTP2 };
         self.http2.lock().retain_mut(|kept| !kept.shared.sender.is_closed() && !spare(kept));
     }
@@ -205,6 +236,12 @@ impl Pool {
             return true;
         }
         drop(idle);
+        let mut tunnels = self.tunnels.lock();
+        if !tunnels.is_empty() {
+            tunnels.remove(0);
+            return true;
+        }
+        drop(tunnels);
         let mut shared = self.http2.lock();
         let unused = shared.iter().position(|kept| kept.shared.streams.load(Ordering::Relaxed) == 0);
         unused.map(|place| shared.remove(place)).is_some()
@@ -214,6 +251,7 @@ impl Pool {
     pub(crate) fn clear(&self) {
         self.http1.lock().clear();
         self.http2.lock().clear();
+        self.tunnels.lock().clear();
     }
 
     fn put_http1(&self, connection: Http1) {

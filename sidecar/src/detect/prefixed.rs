@@ -34,6 +34,11 @@ impl<T> Prefixed<T> {
         Self { inner, seen: seen.into(), read: 0, failed: None }
     }
 
+    /// Returns the stream, if all that has been looked at has been read.
+    pub(crate) fn into_inner(self) -> Option<T> {
+        (self.seen().is_empty() && self.failed.is_none()).then_some(self.inner)
+    }
+
     /// Returns the bytes that have been looked at and not read.
     pub(crate) fn seen(&self) -> &[u8] {
         &self.seen[self.read..]

@@ -217,7 +217,7 @@ impl Dispatch {
         let pool = endpoint.pool(self.worker);
         let open = || endpoint.connections().open(limits.max_connections);
         match alpn {
-            Alpn::Http1 | Alpn::Opaque | Alpn::OpaqueWithStatus => {
+            Alpn::Http1 | Alpn::Opaque | Alpn::Tunnel => {
                 if let Some(sender) = pool.take_http1(endpoint.idle()) {
                     return Ok(Some((sender, true)));
                 }

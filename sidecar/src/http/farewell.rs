@@ -12,13 +12,13 @@ use crate::balance::random;
 
 /// Why it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Farewell {
+pub(crate) enum Farewell {
     Drain,
     Age,
 }
 
 /// Completes when the client is to be told. It is asked with each request and before it: it registers with the drain once for each task.
-pub(super) async fn farewell(drain: &Drain, max_age: Option<Duration>) -> Farewell {
+pub(crate) async fn farewell(drain: &Drain, max_age: Option<Duration>) -> Farewell {
     // Boxed: few set it, and each connection would have room for it.
     let mut age: Option<Pin<Box<Sleep>>> = max_age.map(|age| Box::pin(sleep(spread(age))));
     let mut started = pin!(drain.started());

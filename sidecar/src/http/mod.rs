@@ -27,6 +27,7 @@ pub(crate) use body::Body;
 pub(crate) use call::{Attempt, Direction, Facts, Flow, To};
 pub(crate) use client_headers::{ClientHeaders, ClientNames};
 pub(crate) use dispatch::{Dispatch, Wire};
+pub(crate) use farewell::farewell;
 pub(crate) use hygiene::HygieneLayer;
 pub(crate) use mirror::Mirrors;
 pub(crate) use observe::{End, Observe, Outcome};

@@ -60,6 +60,7 @@ where
     let app = extensions.remove::<AppSide>().and_then(|AppSide(lease)| lease.lock().take());
     let Some(mut lease) = app else { return };
     let Some((app, app_read)) = lease.take_stream() else { return };
-    let copied = tcp::copy(Prefixed::with(client, read), Prefixed::with(app, app_read), |_, _| Ok(())).await;
+    let (mut client, mut app) = (Prefixed::with(client, read), Prefixed::with(app, app_read));
+    let copied = tcp::copy(&mut client, &mut app, |_, _| Ok(())).await;
     tracing::debug!(?copied, "upgraded connection ended");
 }
