@@ -89,8 +89,10 @@ impl Connector {
             Some(Alpn::Tunnel) => {
                 let mut tunnel = Tunnel::caller(stream, endpoint.leaving().clone());
                 let status = tunnel.open().await.map_err(|error| {
-                    let detail =
-                        format!("{} ended the connection before it said whether the app took it: {error}", endpoint.address);
+                    let detail = format!(
+                        "{} ended the connection before it said whether the app took it: {error}",
+                        endpoint.address
+                    );
                     ProxyError::new(ErrorCode::ConnectionTerminated, detail)
                 })?;
                 taken(status, endpoint.address)?;

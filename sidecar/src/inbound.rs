@@ -82,7 +82,9 @@ pub(crate) async fn serve(
     let detected = detect::detect(&mut io, declared, sides, open).await;
     match detected.inspect_err(|_| io.reset_when_dropped())? {
         // 4
-        Detected::Http1 | Detected::Http2 if opaque => serve_bytes(worker, io, app, None, caller, &policy).await.map(drop),
+        Detected::Http1 | Detected::Http2 if opaque => {
+            serve_bytes(worker, io, app, None, caller, &policy).await.map(drop)
+        }
         Detected::Tls(dialled) => {
             if detect::mesh_hello(&mut io).await {
                 drop(dialled);

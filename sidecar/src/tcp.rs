@@ -40,7 +40,11 @@ pub(crate) enum Way {
 /// # Errors
 /// The first error of either side, or of `see`. Both then end with a reset when they are dropped: bytes that were cut off must not look like all there was, neither to an app
 /// nor, as TLS without `close_notify`, to a peer's sidecar. What a side said before it took no more bytes arrives: it may say why.
-pub(crate) async fn copy<A, B>(a: &mut A, b: &mut B, mut see: impl FnMut(Way, &[u8]) -> io::Result<()>) -> io::Result<()>
+pub(crate) async fn copy<A, B>(
+    a: &mut A,
+    b: &mut B,
+    mut see: impl FnMut(Way, &[u8]) -> io::Result<()>,
+) -> io::Result<()>
 where
     A: AsyncRead + AsyncWrite + Reset + Unpin,
     B: AsyncRead + AsyncWrite + Reset + Unpin,
@@ -94,6 +98,8 @@ struct OneWay {
     kept_from: usize,
     /// Written but not flushed: TLS may hold records back.
     unflushed: bool,
+    /// What the reader failed with behind bytes that had to be passed on first: a socket tells its error once.
+    failed: Option<io::ErrorKind>,
     end: End,
 }
 
@@ -184,6 +190,9 @@ impl OneWay {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
+        if let Some(kind) = self.failed.take() {
+            return Poll::Ready(Err(Broken::Reader(kind.into())));
+        }
         let mut buffer = ReadBuf::new(scratch);
         // TLS gives one record at a time: gather what is there, so that it leaves in one write.
         let mut pending = false;
@@ -198,8 +207,10 @@ impl OneWay {
                 Poll::Ready(Err(error)) if buffer.filled().is_empty() => {
                     return Poll::Ready(Err(Broken::Reader(error)));
                 }
-                // Pass on what came before the error; the next read meets it again.
-                Poll::Ready(Err(_)) => break,
+                Poll::Ready(Err(error)) => {
+                    self.failed = Some(error.kind());
+                    break;
+                }
                 Poll::Pending => {
                     pending = true;
                     break;
@@ -313,6 +324,25 @@ mod tests {
         drop(server);
 
         let end = client.read(&mut half).await;
+        assert!(end.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset), "half looks like the whole");
+        assert!(copying.await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_reset_right_behind_bytes_is_no_end_of_them() {
+        let ((client, a), (mut server, b)) = (connected().await, connected().await);
+        let mut client = client;
+        client.write_all(b"half").await.unwrap();
+        a.readable().await.unwrap();
+        client.set_zero_linger().unwrap();
+        drop(client);
+        // Both are there when the first look is taken.
+        a.ready(tokio::io::Interest::ERROR).await.unwrap();
+        let copying = tokio::spawn(copied(a, b));
+
+        let mut heard = Vec::new();
+        let end = server.read_to_end(&mut heard).await;
+
         assert!(end.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset), "half looks like the whole");
         assert!(copying.await.unwrap().is_err());
     }

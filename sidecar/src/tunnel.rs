@@ -84,8 +84,7 @@ impl<I> Tunnel<I> {
     /// Says whether the last exchange has ended on both sides, in good order, so that another one may follow.
     pub(crate) fn is_free(&self) -> bool {
         let is_leaving = matches!(&self.side, Side::Caller(leaving) if leaving.is_told());
-        let has_ended =
-            self.input.has_ended() && self.output.state == Sending::Ended && self.output.head().is_empty();
+        let has_ended = self.input.has_ended() && self.output.state == Sending::Ended && self.output.head().is_empty();
         has_ended && !is_leaving && !self.is_asked
     }
 
@@ -135,9 +134,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Tunnel<I> {
     /// Nothing is lost when the future is dropped.
     pub(crate) async fn opened(&mut self) -> io::Result<bool> {
         match self.control().await {
-            Ok(Some(Control::Open)) if self.input.has_early() => Err(frame::unexpected("bytes before STATUS", "the caller")),
+            Ok(Some(Control::Open)) if self.input.has_early() => {
+                Err(frame::unexpected("bytes before STATUS", "the caller"))
+            }
             Ok(Some(Control::Open)) => Ok(true),
-            Ok(Some(Control::Status(_) | Control::Leaving)) => Err(frame::unexpected("STATUS or LEAVING", "the caller")),
+            Ok(Some(Control::Status(_) | Control::Leaving)) => {
+                Err(frame::unexpected("STATUS or LEAVING", "the caller"))
+            }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(error),
             // Between exchanges a connection may end in any way.
             Ok(None) | Err(_) => Ok(false),

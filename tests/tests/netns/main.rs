@@ -21,3 +21,4 @@ mod routing;
 mod session;
 mod soak;
 mod terminations;
+mod tunnels;
