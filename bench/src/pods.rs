@@ -94,6 +94,12 @@ impl Pods {
         pods.route(control, "10.77.0.2 dev to-b").await?;
         // Pod B answers at each of the thousand addresses, without a device for them.
         pods.route(b, &format!("local {ENDPOINTS}/22 dev lo")).await?;
+        for place in [a, b] {
+            // A side that closes first holds the port for a minute: after five seconds of a connection for each request there would be none, and what is
+            // measured would be the kernel's search for one.
+            let reuse = "sysctl --quiet --write net.ipv4.tcp_tw_reuse=1";
+            ip(&format!("netns exec {} {reuse}", pods.namespace(place))).await?;
+        }
         // Dialling the service must get as far as the capture.
         pods.route(a, "default via 10.77.0.2").await?;
         Ok(pods)

@@ -131,7 +131,11 @@ impl Connector {
             SockRef::from(&socket).set_mark(mark).map_err(failed)?;
         }
         let stream = socket.connect(address).await.map_err(failed)?;
-        tune(&SockRef::from(&stream));
+        match self.direction {
+            // Who is in the same pod does not vanish without a word.
+            Direction::Inbound if self.captured => no_delay(&SockRef::from(&stream)),
+            Direction::Inbound | Direction::Outbound => tune(&SockRef::from(&stream)),
+        }
         Ok((stream, dialled))
     }
 }
@@ -165,10 +169,14 @@ async fn in_time<T>(
 /// How long a peer may leave what it is sent unread has no limit (TCP_USER_TIMEOUT), as it has none without a mesh: an app that does something
 /// else for minutes is not gone, and the side that sends to it is held up by its window.
 pub(crate) fn tune(socket: &Socket) {
-    // Both are improvements only: a kernel that refuses them still carries the connection.
-    let _ = socket.set_tcp_nodelay(true);
+    no_delay(socket);
     let (time, interval) = (Duration::from_secs(30), Duration::from_secs(10));
     let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(3));
+}
+
+/// Has what is written leave at once. An improvement only, as all of [`tune`]: a kernel that refuses it still carries the connection.
+fn no_delay(socket: &Socket) {
+    let _ = socket.set_tcp_nodelay(true);
 }
 
 /// A connection whose peer can be made to see that it did not end in good order.
