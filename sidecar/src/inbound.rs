@@ -28,8 +28,8 @@ use crate::connect::{Io, Reset};
 use crate::detect::{self, Detected, Late, Learned, Passed, Prefixed, Sides};
 use crate::error::ProxyError;
 use crate::http::{
-    Admit, Asserted, ClientNames, Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, To,
-    Version, farewell, grants,
+    Admit, Asserted, ClientNames, Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server,
+    TimeoutLayer, To, Version, farewell, grants,
 };
 use crate::orig_dst::original_destination;
 use crate::tcp::{self, Way};
@@ -206,6 +206,7 @@ where
         .layer(RespondLayer { drain: worker.drains.inbound.clone() }) //       ProxyError → status, gRPC status
         .layer_fn(Admit::new) //                                              is there room for strangers?
         .layer(HygieneLayer { asserted, client }) //                          what may not pass a proxy
+        .layer(TimeoutLayer) //                                           8   the caller's deadline
         .layer(RetryLayer) //                                             8   the app's idle connections may end
         .service(Dispatch::new(&worker, Direction::Inbound, app_version)); //                10   the app
     let settings = match caller.peer {

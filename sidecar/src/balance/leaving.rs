@@ -10,7 +10,7 @@ use tokio::time::Instant;
 const COUNTS: Duration = Duration::from_secs(30);
 
 /// In the answers of a sidecar whose workload ends, to other sidecars. No application sees it.
-const LEAVING: HeaderName = HeaderName::from_static("outrigger-leaving");
+pub(crate) const LEAVING: HeaderName = HeaderName::from_static("outrigger-leaving");
 
 /// The same in the debug data of GOAWAY.
 pub(crate) const FAREWELL: &[u8] = b"leaving";
@@ -56,11 +56,6 @@ impl Leaving {
 /// Has an answer tell that the workload ends.
 pub(crate) fn tell(headers: &mut HeaderMap) {
     headers.insert(LEAVING, HeaderValue::from_static("1"));
-}
-
-/// Takes away what is told among sidecars alone.
-pub(crate) fn remove(headers: &mut HeaderMap) {
-    headers.remove(LEAVING);
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! clients under names of its own (`ssl-client-verify`, `x-ssl-cert`). See `docs/reference/security.md`.
 
 use http::HeaderMap;
-use http::header::HeaderName;
+use http::header::{HeaderName, HeaderValue};
 
 /// Envoy and what is built on it; Linkerd.
 const OF_OTHER_MESHES: [&str; 2] = ["x-forwarded-client-cert", "l5d-client-id"];
@@ -62,23 +62,23 @@ impl Asserted {
         }
     }
 
-    /// Takes them out of a request's headers.
-    pub(crate) fn remove(self, headers: &mut HeaderMap) {
+    /// Takes them out of a request's headers; `heard` gets each.
+    pub(crate) fn remove(self, headers: &mut HeaderMap, mut heard: impl FnMut(&HeaderName, &HeaderValue)) {
         let forbidden = match self {
             Self::All => asserts_identity,
             Self::Own => is_own,
         };
         // Hardly any message has one: a look at the names costs less than hashing each that may not be there.
         while let Some(name) = headers.keys().find(|name| forbidden(name)).cloned() {
-            headers.remove(name);
+            if let Some(value) = headers.remove(&name) {
+                heard(&name, &value);
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn left(asserted: Asserted, names: &[&'static str]) -> Vec<String> {
@@ -87,7 +87,7 @@ mod tests {
             headers.append(*name, HeaderValue::from_static("one"));
             headers.append(*name, HeaderValue::from_static("two"));
         }
-        asserted.remove(&mut headers);
+        asserted.remove(&mut headers, |_, _| {});
         let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
         names.sort_unstable();
         names

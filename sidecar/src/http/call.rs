@@ -14,6 +14,7 @@ use crate::balance::{Backend, Endpoint};
 use crate::error::ProxyError;
 use crate::http::Body;
 use crate::http::fault::Drawn;
+use crate::http::onward::Onward;
 use crate::inbound::Caller;
 use crate::outbound::{Rule, Target};
 use crate::route::Matched;
@@ -42,6 +43,8 @@ pub(crate) struct Call {
     pub(crate) flow: Arc<Flow>,
     /// What a policy does to it on purpose.
     pub(crate) fault: Option<Box<Drawn>>,
+    /// What it says of its callers, until its flow has it.
+    pub(crate) onward: Option<Box<Onward>>,
 }
 
 /// Where a request goes, as far as it is known.
@@ -76,9 +79,12 @@ pub(crate) struct Flow {
     pub(crate) caller: Option<Arc<Caller>>,
     /// Attempts made so far.
     attempts: AtomicU32,
+    /// Attempts made although an earlier one may have been processed.
+    repeats: AtomicU32,
     facts: Mutex<Facts>,
     /// Where the request's session has it go, as long as that is possible.
     pinned: OnceLock<Arc<Endpoint>>,
+    onward: OnceLock<Box<Onward>>,
     /// Set when each attempt has a span of its own.
     trace: OnceLock<TraceContext>,
     spans: Mutex<Vec<Attempt>>,
@@ -116,8 +122,10 @@ impl Flow {
             grpc,
             caller,
             attempts: AtomicU32::new(0),
+            repeats: AtomicU32::new(0),
             facts: Mutex::default(),
             pinned: OnceLock::new(),
+            onward: OnceLock::new(),
             trace: OnceLock::new(),
             spans: Mutex::default(),
             retry_denied: OnceLock::new(),
@@ -149,6 +157,26 @@ impl Flow {
         let usable =
             |endpoint: &&Arc<Endpoint>| !endpoint.is_left_out() && !avoid.is_some_and(|a| Arc::ptr_eq(a, endpoint));
         self.pinned.get().filter(usable)
+    }
+
+    /// What is known of its callers goes with it.
+    pub(crate) fn goes_on(&self, onward: Box<Onward>) {
+        // Set once, where it gets its time limit.
+        let _ = self.onward.set(onward);
+    }
+
+    /// Returns what is known of its callers, if there is anything to know.
+    pub(crate) fn onward(&self) -> Option<&Onward> {
+        self.onward.get().map(|onward| &**onward)
+    }
+
+    /// The next attempt repeats what may have been processed.
+    pub(crate) fn repeat(&self) {
+        self.repeats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn repeats(&self) -> u32 {
+        self.repeats.load(Ordering::Relaxed)
     }
 
     /// An attempt begins; its headers name its own span from the second on.

@@ -23,7 +23,7 @@ use crate::error::{Fate, ProxyError};
 use crate::http::call::{Direction, Flow, To};
 use crate::http::respond::unprocessed;
 use crate::http::server::Version;
-use crate::http::{Body, grants, upgrade};
+use crate::http::{Body, grants, onward, upgrade};
 use crate::worker::Worker;
 
 /// How HTTP/1 requests travel between two sidecars.
@@ -121,6 +121,8 @@ impl Dispatch {
         if !reused {
             in_flight.connected();
         }
+        // Only now is it known whether a sidecar is at the other end.
+        onward::tell(flow, &endpoint, &mut head.headers);
         let mut lease = Lease::new(in_flight, self.worker, sender).limited(most, permit);
         let sent = match lease.sender() {
             Some(Sender::Http1(http1)) => {

@@ -15,9 +15,10 @@ use http_body::Body as _;
 use outrigger_proto::ErrorCode;
 use tower::{Layer, Service};
 
-use crate::balance::remove_leaving;
+use crate::balance::LEAVING;
 use crate::error::ProxyError;
 use crate::http::call::Call;
+use crate::http::onward::{Onward, RETRIED, Told, tell_marked};
 use crate::http::respond::UNPROCESSED;
 use crate::http::{Asserted, ClientNames};
 use crate::http::{Body, host, trailers, upgrade};
@@ -65,7 +66,10 @@ where
         if let Err(error) = clean_request(&mut call.request, || call.to.address()) {
             return Either::Right(ready(Err(error)));
         }
-        self.asserted.remove(call.request.headers_mut());
+        let mut told = Told::default();
+        let headers = call.request.headers_mut();
+        self.asserted.remove(headers, |name, value| told.hear(name, value));
+        call.onward = Onward::of(&call.flow, told, headers);
         if let Some(client) = &self.client {
             client.write(call.request.headers_mut());
         }
@@ -130,10 +134,17 @@ fn speaks_h2c(headers: &HeaderMap) -> bool {
 fn clean_response(mut response: Response<Body>) -> Response<Body> {
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     remove_hop_by_hop(response.headers_mut(), switched);
-    response.headers_mut().remove(UNPROCESSED);
-    remove_leaving(response.headers_mut());
+    let told = |name: &&HeaderName| TOLD.contains(name);
+    // Hardly any message has one: a look at the names costs less than hashing each that may not be there.
+    while let Some(name) = response.headers().keys().find(told).cloned() {
+        response.headers_mut().remove(name);
+    }
+    tell_marked(&mut response);
     response
 }
+
+/// What sidecars tell each other in answers.
+static TOLD: [HeaderName; 3] = [UNPROCESSED, LEAVING, RETRIED];
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -269,7 +280,7 @@ mod tests {
     #[test]
     fn what_sidecars_tell_each_other_does_not_pass() {
         let mut response = Response::new(Body::empty());
-        for name in ["outrigger-unprocessed", "outrigger-leaving", "x-kept"] {
+        for name in ["outrigger-unprocessed", "outrigger-leaving", "outrigger-retried", "x-kept"] {
             response.headers_mut().insert(name, HeaderValue::from_static("1"));
         }
 

@@ -13,6 +13,7 @@ mod host;
 mod hygiene;
 mod mirror;
 mod observe;
+mod onward;
 mod respond;
 mod retry;
 mod routing;

@@ -12,7 +12,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Method, Response};
+use http::{Method, Response, request};
 use http_body::Body as _;
 use outrigger_proto::{ErrorCode, model};
 use tower::{Layer, Service};
@@ -24,8 +24,9 @@ use crate::balance::{BackendName, random};
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::http::body::BodyError;
-use crate::http::call::{Call, To};
+use crate::http::call::{Call, Direction, Flow, To};
 use crate::http::dispatch::Dispatch;
+use crate::http::onward::{self, Onward, is_marked};
 use crate::http::timeout::expired;
 use crate::telemetry::RetryOutcome;
 
@@ -78,7 +79,7 @@ impl Service<Call> for Retry {
 }
 
 async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<Body>, ProxyError> {
-    let Call { request, to, flow, fault } = call;
+    let Call { request, to, flow, fault, onward: _ } = call;
     if let Some(fault) = fault {
         Box::pin(fault.inject(&flow)).await?;
     }
@@ -99,16 +100,21 @@ async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<Body>, Prox
     let mut replay = (!body.is_end_stream()).then(|| Replay::new(body));
     let mut avoid = None;
     let mut causes: Vec<String> = Vec::new();
+    // Who repeats this already is enough: else each hop of a chain would multiply what fails at its end.
+    let by_policy = policy.filter(|_| !flow.onward().is_some_and(Onward::is_repetition));
 
     for attempt in 0.. {
+        if let Some(late) = flow.onward().and_then(Onward::refusal) {
+            return Err(exhausted(late, causes));
+        }
         let body = replay.as_mut().map_or_else(Body::empty, Replay::attempt);
-        let result = {
+        let mut result = {
             // In one place for both ways to wait: the future is large.
             let exchange = pin!(dispatch.attempt(&mut head, body, &to, &flow, avoid.as_ref()));
             match (attempt_timeout, rule.as_ref()) {
                 (Some(limit), Some(rule)) => match tokio::time::timeout(limit, exchange).await {
                     Ok(result) => result,
-                    Err(_) => Err(expired("backendRequest", limit, rule)),
+                    Err(_) => Err(expired(limit, rule)),
                 },
                 _ => exchange.await,
             }
@@ -120,15 +126,21 @@ async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<Body>, Prox
             && budget.as_ref().is_some_and(|backend| backend.has_usable());
         let wanted = match &result {
             Ok(response) => {
-                attempt < policy.map_or(0, |p| p.attempts) && repeats_status(policy, response.status().as_u16())
+                attempt < by_policy.map_or(0, |p| p.attempts)
+                    && repeats_status(by_policy, response.status().as_u16())
+                    && !is_marked(response, flow.facts().endpoint.as_deref())
             }
             // The same app again would do the same again, unless it had only closed a connection that was idle; the caller's sidecar may try
             // another one, and counts.
             Err(error) if matches!(to, To::App(_)) && (!error.reused || error.is_refusal()) => false,
             Err(error) => {
-                (attempt < limit(policy, error) || elsewhere) && repeats_error(policy, attempt, error, &head.method)
+                (attempt < limit(policy, error) || elsewhere) && repeats_error(by_policy, attempt, error, &head.method)
             }
         };
+        let pauses = !elsewhere && (attempt > 0 || result.is_ok() || policy.is_some());
+        let pause = (wanted && pauses).then(|| backoff(policy, attempt));
+        // What cannot begin in time has its answer now, not when the time is up.
+        let wanted = wanted && flow.onward().is_none_or(|onward| onward.has_time_for(pause.unwrap_or_default()));
         let denied = if replay.as_ref().is_some_and(|replay| !replay.possible()) {
             Some(RetryOutcome::NotReplayable)
         } else if wanted && budget.as_ref().is_some_and(|backend| !backend.budget.withdraw()) {
@@ -139,6 +151,9 @@ async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<Body>, Prox
         if let Some(why) = denied.filter(|_| wanted) {
             flow.deny_retry(why);
         }
+        if !wanted || denied.is_some() {
+            tell_callers(policy, &flow, &head, &mut result);
+        }
         if wanted
             && denied == Some(RetryOutcome::OverBudget)
             && let Some(backend) = budget.as_ref().filter(|backend| backend.budget.is_set())
@@ -148,16 +163,38 @@ async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<Body>, Prox
         if !wanted || denied.is_some() {
             return result.map_err(|error| exhausted(error, causes));
         }
-        let pause = !elsewhere && (attempt > 0 || result.is_ok() || policy.is_some());
+        if !matches!(&result, Err(error) if error.fate == Fate::NotProcessed) {
+            flow.repeat();
+        }
         causes.push(cause(&result));
         drop(result);
         avoid = flow.facts().endpoint;
-        let pause = pause.then(|| backoff(policy, attempt));
         // A client that is gone waits for no answer, and part of a body is not the request that it meant.
         wait(pause, replay.as_mut()).await.map_err(|error| ProxyError::body_broke_off(&error))?;
     }
     // `0..` does not end; the compiler cannot know.
     Err(ProxyError::new(ErrorCode::Internal, "the retry loop ended"))
+}
+
+/// Has the callers of what failed for good not repeat it: it has been repeated as often as the route and the budget allow.
+fn tell_callers(
+    policy: Option<&model::Retry>,
+    flow: &Flow,
+    head: &request::Parts,
+    result: &mut Result<Response<Body>, ProxyError>,
+) {
+    match flow.direction {
+        Direction::Inbound => result.iter_mut().for_each(|response| onward::mark(flow, &head.headers, response)),
+        Direction::Outbound => {
+            let has_failed = match result {
+                Ok(response) => repeats_status(policy, response.status().as_u16()),
+                Err(error) => error.fate != Fate::Withheld,
+            };
+            if has_failed && policy.is_some_and(|policy| policy.attempts > 0) {
+                onward::gave_up(&head.headers);
+            }
+        }
+    }
 }
 
 /// Waits before the next attempt, and looks whether the client still stands by its body.

@@ -62,7 +62,7 @@ impl Server {
         let call = move |request: Request<Body>| {
             let flow = Arc::new(Flow::new(direction, is_grpc(request.headers()), caller.clone()));
             // A stack is a few pointers; the clone takes no allocation.
-            stack.clone().call(Call { request, to: to.clone(), flow, fault: None })
+            stack.clone().call(Call { request, to: to.clone(), flow, fault: None, onward: None })
         };
         match version {
             Version::Http1 => {

@@ -1,4 +1,5 @@
-//! The rule's timeout for the whole request, all attempts together (GEP-1742 `request`).
+//! The time that a request has, all attempts together: by its rule (GEP-1742 `request`), its client, or those who wait for the request that it is
+//! made for.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +15,8 @@ use tower::{Layer, Service};
 
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
-use crate::http::call::{Call, To};
+use crate::http::call::{Call, Direction, Flow, To};
+use crate::http::onward::{SLACK, Why};
 use crate::outbound::Rule;
 
 /// Makes [`Timeout`].
@@ -29,7 +31,7 @@ impl<S> Layer<S> for TimeoutLayer {
     }
 }
 
-/// Ends a request with E008 when its rule's time is up.
+/// Ends a request with E008 when its time is up.
 #[derive(Clone, Debug)]
 pub(crate) struct Timeout<S> {
     inner: S,
@@ -47,30 +49,84 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
-        let limited = match &call.to {
-            To::Backend(_, Some(rule)) => rule.request_timeout.map(|limit| {
-                // The limit counts from when the request came, not from when it got here.
-                (Box::pin(tokio::time::sleep_until(call.flow.start + limit)), limit, rule.clone())
-            }),
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        let rule = match &call.to {
+            To::Backend(_, Some(rule)) => rule.request_timeout.map(|limit| (limit, rule)),
             To::Backend(_, None) | To::App(_) | To::Target(_) => None,
         };
+        if rule.is_none() && call.onward.is_none() {
+            return TimeoutFuture { inner: self.inner.call(call), limited: None };
+        }
+        let mut onward = call.onward.take().unwrap_or_default();
+        if let Some((limit, rule)) = rule {
+            // The limit counts from when the request came, not from when it got here.
+            onward.limit(call.flow.start, limit, Why::Rule(limit, rule.clone()));
+        }
+        call.flow.goes_on(onward);
+        let limited = Limited::new(&call.flow).map(Box::new);
         TimeoutFuture { inner: self.inner.call(call), limited }
     }
 }
 
-/// Makes the error of a timeout that a rule sets.
-pub(crate) fn expired(which: &str, limit: Duration, rule: &Rule) -> ProxyError {
-    let detail = format!("no response within the {which} timeout of {} ms set by {}", limit.as_millis(), rule);
+/// Makes the error of an attempt's timeout that a rule sets.
+pub(crate) fn expired(limit: Duration, rule: &Rule) -> ProxyError {
+    let detail = format!("no response within the backendRequest timeout of {} ms set by {rule}", limit.as_millis());
     ProxyError::new(ErrorCode::ResponseTimeout, detail).fate(Fate::MayHaveBeenProcessed)
+}
+
+/// A request that ends at its time, if it has not ended before.
+struct Limited {
+    flow: Arc<Flow>,
+    end: Option<Pin<Box<Sleep>>>,
+    /// When the request that it is made for may be over.
+    over: Option<Pin<Box<Sleep>>>,
+}
+
+impl Limited {
+    fn new(flow: &Arc<Flow>) -> Option<Self> {
+        let onward = flow.onward()?;
+        let timer = |until| Box::pin(tokio::time::sleep_until(until));
+        let (end, over) = match flow.direction {
+            Direction::Inbound => (onward.until().and_then(|until| until.checked_add(SLACK)), None),
+            Direction::Outbound => (onward.until(), onward.until_over()),
+        };
+        Some(Self { flow: flow.clone(), end: end.map(timer), over: over.map(timer) })
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<ProxyError> {
+        let Some(onward) = self.flow.onward() else { return Poll::Pending };
+        if self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(onward.expired());
+        }
+        if self.over.as_mut().is_some_and(|over| over.as_mut().poll(cx).is_ready()) {
+            // Looked at once: the app may have answered and go on by itself.
+            self.over = None;
+            return onward.over().map_or(Poll::Pending, Poll::Ready);
+        }
+        Poll::Pending
+    }
+
+    fn answered(&self) {
+        if self.flow.direction == Direction::Inbound {
+            self.flow.onward().iter().for_each(|onward| onward.answered());
+        }
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        if self.flow.direction == Direction::Inbound {
+            self.flow.onward().iter().for_each(|onward| onward.left());
+        }
+    }
 }
 
 pin_project! {
     pub(crate) struct TimeoutFuture<F> {
         #[pin]
         inner: F,
-        // Boxed: a timer is large, and most requests have none.
-        limited: Option<(Pin<Box<Sleep>>, Duration, Arc<Rule>)>,
+        // Boxed: timers are large, and most requests have none.
+        limited: Option<Box<Limited>>,
     }
 }
 
@@ -83,13 +139,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if let Poll::Ready(done) = this.inner.poll(cx) {
+            this.limited.iter().for_each(|limited| limited.answered());
             return Poll::Ready(done);
         }
-        if let Some((sleep, limit, rule)) = this.limited
-            && sleep.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(Err(expired("request", *limit, rule)));
+        match this.limited {
+            Some(limited) => limited.poll_end(cx).map(Err),
+            None => Poll::Pending,
         }
-        Poll::Pending
     }
 }

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 pub(crate) use access_log::{Format as LineFormat, Which};
 pub(crate) use metrics::{MirrorOutcome, RetryOutcome};
 pub(crate) use request::RequestRecord;
-pub(crate) use trace::{TraceContext, endpoint};
+pub(crate) use trace::{TraceContext, TraceId, endpoint, has_trace_parent, trace_id};
 
 use access_log::{AccessLog, ConnectionEntry};
 use metrics::{ConnectionMetrics, ControlFacts, Counters, RequestMetrics};

@@ -18,7 +18,7 @@ use http::uri::{Scheme, Uri};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use context::{Incoming, Sampler, SpanId, TraceContext, TraceId};
+pub(crate) use context::{Incoming, Sampler, SpanId, TraceContext, TraceId, has_trace_parent, trace_id};
 pub(crate) use export::{Counts, Exporter};
 pub(crate) use span::{HttpSpan, Kind};
 

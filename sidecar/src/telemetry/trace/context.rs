@@ -42,6 +42,16 @@ impl Incoming {
     }
 }
 
+/// Returns the id of the trace that a request belongs to, in whatever form it says so.
+pub(crate) fn trace_id(headers: &HeaderMap) -> Option<TraceId> {
+    Incoming::read(headers).trace.map(|(trace, _)| trace)
+}
+
+/// Says whether a request belongs to a trace by W3C's header.
+pub(crate) fn has_trace_parent(headers: &HeaderMap) -> bool {
+    w3c(headers).is_some()
+}
+
 /// The forms of context that came in, so that the same go out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Forms {
