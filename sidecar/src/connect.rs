@@ -56,7 +56,11 @@ impl Connector {
     /// app in any case.
     pub(crate) async fn open(&self, endpoint: &Endpoint, alpn: Alpn) -> Result<Io, ProxyError> {
         let limit = if self.direction == Direction::Outbound && endpoint.is_outside() { OUTSIDE } else { self.timeout };
-        in_time(limit, endpoint.address, self.open_untimed(endpoint, alpn)).await
+        let mut io = in_time(limit, endpoint.address, self.open_untimed(endpoint, alpn)).await?;
+        if self.direction == Direction::Outbound {
+            io.tcp_mut().count_for(endpoint.zone().traffic());
+        }
+        Ok(io)
     }
 
     /// Has the app at the other end of an open tunnel take another connection of bytes; `false` when the tunnel has ended.
@@ -250,6 +254,13 @@ impl Io {
     /// Says whether the peer has ended its side and has provably taken nothing of what was written after the first `before` bytes.
     pub(crate) fn took_nothing_after(&self, before: u64) -> bool {
         self.tcp().took_nothing_after(before)
+    }
+
+    fn tcp_mut(&mut self) -> &mut Counted {
+        match &mut self.stream {
+            Stream::Plain(io) => io,
+            Stream::Tls(io) => io.get_mut(),
+        }
     }
 
     fn tcp(&self) -> &Counted {

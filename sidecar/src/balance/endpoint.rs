@@ -1,7 +1,7 @@
 //! One address of a backend: who it must be, how it has behaved, and the connections to it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::balance::health::{Health, OpenCircuit};
 use crate::balance::keep_alive::KeepAlive;
 use crate::balance::limit::Connections;
 use crate::balance::load::Load;
-use crate::balance::{Leaving, Pool, hash};
+use crate::balance::{Leaving, Pool, Zone, hash};
 use crate::connect::Io;
 
 /// For connections to a sidecar, which does not close those of its peers.
@@ -30,6 +30,7 @@ pub(crate) struct Endpoint {
     is_own_app: AtomicBool,
     is_outside: bool,
     has_others: AtomicBool,
+    zone: AtomicU8,
     pub(super) load: Load,
     pub(super) crowd: Crowd,
     pub(super) health: Health,
@@ -67,6 +68,7 @@ impl Endpoint {
             is_own_app: AtomicBool::new(false),
             is_outside: false,
             has_others: AtomicBool::new(false),
+            zone: AtomicU8::new(Zone::Unknown as u8),
             load: Load::new(),
             crowd: Crowd::default(),
             health: Health::new(),
@@ -109,6 +111,17 @@ impl Endpoint {
     /// Says whether another endpoint can be asked in its place.
     pub(crate) fn has_others(&self) -> bool {
         self.has_others.load(Ordering::Relaxed)
+    }
+
+    /// It is there, seen from the own workload.
+    pub(crate) fn set_zone(&self, zone: Zone) {
+        self.zone.store(zone as u8, Ordering::Relaxed);
+    }
+
+    /// Says where it is.
+    pub(crate) fn zone(&self) -> Zone {
+        let zone = self.zone.load(Ordering::Relaxed);
+        Zone::ALL.into_iter().find(|known| *known as u8 == zone).unwrap_or(Zone::Unknown)
     }
 
     /// How long its connections may lie idle.

@@ -18,6 +18,7 @@ mod near;
 mod outcome;
 mod pool;
 mod stall;
+mod zone;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -37,6 +38,7 @@ pub(crate) use leaving::{FAREWELL, LEAVING, Leaving, tell as tell_leaving};
 pub(crate) use limit::{Connection, Limits, Permit, reached};
 pub(crate) use outcome::Outcome;
 pub(crate) use pool::{Http1, Lease, NotOpened, Pool, Room, Sender};
+pub(crate) use zone::{Traffic, Zone};
 
 use crate::error::ProxyError;
 use crate::http::Budget;

@@ -15,18 +15,25 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Reset;
+use crate::balance::Traffic;
 
 /// A TCP connection that counts what is written.
 #[derive(Debug)]
 pub(super) struct Counted {
     io: TcpStream,
     written: u64,
+    traffic: Option<&'static Traffic>,
 }
 
 impl Counted {
     /// Begins with a connection on which nothing has been written.
     pub(super) fn new(io: TcpStream) -> Self {
-        Self { io, written: 0 }
+        Self { io, written: 0, traffic: None }
+    }
+
+    /// From now on counts for where the endpoint is, too.
+    pub(super) fn count_for(&mut self, traffic: &'static Traffic) {
+        self.traffic = Some(traffic);
     }
 
     /// Bytes written so far.
@@ -44,6 +51,7 @@ impl Counted {
     fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = &written {
             self.written += *bytes as u64;
+            self.traffic.iter().for_each(|traffic| traffic.sent(*bytes));
         }
         written
     }
@@ -80,7 +88,12 @@ impl Reset for Counted {
 
 impl AsyncRead for Counted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if let Some(traffic) = self.traffic.filter(|_| read.is_ready()) {
+            traffic.received(buf.filled().len() - before);
+        }
+        read
     }
 }
 
@@ -117,7 +130,7 @@ mod tests {
     use std::net::TcpListener;
     use std::time::Duration;
 
-    use std::io::Read as _;
+    use std::io::{Read as _, Write as _};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
@@ -177,5 +190,18 @@ mod tests {
         let (mut client, _server) = used().await;
         client.write_all(b"two").await.unwrap();
         assert!(!client.took_nothing_after(3));
+    }
+
+    #[tokio::test]
+    async fn bytes_count_for_where_the_endpoint_is() {
+        static THERE: Traffic = Traffic::new();
+        let (mut client, mut server) = used().await;
+
+        client.count_for(&THERE);
+        client.write_all(b"two").await.unwrap();
+        server.write_all(b"three").unwrap();
+        client.read_exact(&mut [0; 5]).await.unwrap();
+
+        assert_eq!(THERE.counts(), [3, 5], "what came before is nobody's");
     }
 }

@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::balance::{Backend, BackendName, Endpoint};
+use crate::balance::{Backend, BackendName, Endpoint, Zone};
 use crate::detect::Learned;
 use crate::error::ProxyError;
 use crate::inbound::PortPolicy;
@@ -220,11 +220,15 @@ impl Store {
             same.unwrap_or_else(|| Arc::new(Endpoint::new(endpoint, self.workers)))
         };
         let new: Vec<_> = endpoints.iter().map(keep).collect();
-        new.iter().for_each(|endpoint| endpoint.set_has_others(new.len() > 1));
+        let own = self.workload();
+        for (endpoint, told) in new.iter().zip(endpoints) {
+            endpoint.set_has_others(new.len() > 1);
+            endpoint.set_zone(zone(told, own.as_deref()));
+        }
         for gone in old.iter().filter(|old| !new.iter().any(|new| Arc::ptr_eq(old, new))) {
             gone.pools().iter().for_each(crate::balance::Pool::clear);
         }
-        let near = self.workload().and_then(|own| near(endpoints, &own));
+        let near = own.and_then(|own| near(endpoints, &own));
         let near = near
             .map(|near| new.iter().zip(near).filter(|(_, near)| *near).map(|(endpoint, _)| endpoint.clone()).collect());
         backend.replace(new, near);
@@ -277,7 +281,9 @@ impl Store {
     /// The kind of a workload's own address.
     pub(crate) fn direct(&self, endpoint: &model::Endpoint) -> TargetKind {
         let name = BackendName::Workload(endpoint.workload.to_string().into());
-        let backend = Backend::new(name, vec![Arc::new(Endpoint::new(endpoint, self.workers))]);
+        let own = Endpoint::new(endpoint, self.workers);
+        own.set_zone(zone(endpoint, self.workload().as_deref()));
+        let backend = Backend::new(name, vec![Arc::new(own)]);
         TargetKind::Direct { protocol: endpoint.protocol, backend: Arc::new(backend) }
     }
 
@@ -330,6 +336,10 @@ impl Store {
     fn seconds(&self) -> u64 {
         self.started.elapsed().as_secs()
     }
+}
+
+fn zone(endpoint: &model::Endpoint, own: Option<&model::Workload>) -> Zone {
+    own.map_or(Zone::Unknown, |own| Zone::of(&endpoint.zone, &own.zone))
 }
 
 /// Says which endpoints the own workload is to prefer, as kube-proxy would: those with a hint for its node; else those with a hint for its zone, when

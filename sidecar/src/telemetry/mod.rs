@@ -31,6 +31,7 @@ use metrics::{ConnectionMetrics, ControlFacts, Counters, RequestMetrics};
 use trace::{Resource, Tracer, TracerConfig};
 
 use crate::admission::{Admission, Refused};
+use crate::balance::Zone;
 use crate::config::RunArgs;
 use crate::error::ProxyError;
 use crate::http::Direction;
@@ -213,6 +214,7 @@ fn control_facts(
             config_age: changed.as_ref().map(|(_, at)| at.elapsed()),
             connected: *store.connected().borrow(),
             ejections: crate::balance::ejections(),
+            bytes: Zone::ALL.map(|zone| zone.traffic().counts()),
             spans_exported: spans.exported,
             spans_dropped: spans.dropped,
             log_lines_dropped: access_log.dropped(),

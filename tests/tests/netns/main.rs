@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something it needs is missing")]
 
 mod basics;
+mod chain;
 mod cors;
 mod drains;
 mod ends;

@@ -10,6 +10,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use super::{encode_counter, encode_gauge};
 use crate::admission::Refused;
+use crate::balance::Zone;
 use crate::http::Direction;
 use crate::limits::Limits;
 use crate::overload::Level;
@@ -60,6 +61,8 @@ pub(crate) struct ControlFacts {
     pub(crate) config_age: Option<Duration>,
     pub(crate) connected: bool,
     pub(crate) ejections: u64,
+    /// Sent and received, by [`Zone::ALL`].
+    pub(crate) bytes: [[u64; 2]; Zone::ALL.len()],
     pub(crate) spans_exported: u64,
     pub(crate) spans_dropped: u64,
     pub(crate) log_lines_dropped: u64,
@@ -175,6 +178,7 @@ impl Collector for Counters {
         encode_counter(encoder, ("outrigger_outbound_faults", "Requests to which a policy did something"), &samples)?;
         let help = ("outrigger_outbound_ejections", "Endpoints left out for a while after failures");
         encode_counter(encoder, help, &[(&[], facts.ejections)])?;
+        encode_bytes(encoder, &facts)?;
         encode_control(encoder, &facts)
     }
 }
@@ -195,6 +199,18 @@ fn encode_outcomes(
     let counts = counters.iter().map(|counter| counter.load(Ordering::Relaxed));
     let samples: Vec<_> = labels.iter().zip(counts).map(|(label, count)| (&label[..], count)).collect();
     encode_counter(encoder, help, &samples)
+}
+
+fn encode_bytes(encoder: &mut DescriptorEncoder<'_>, facts: &ControlFacts) -> fmt::Result {
+    let zones = Zone::ALL.map(|zone| [("zone", zone.as_str())]);
+    for (way, name, help) in [
+        (0, "outrigger_outbound_sent_bytes", "Bytes sent to endpoints, by where they are"),
+        (1, "outrigger_outbound_received_bytes", "Bytes received from endpoints, by where they are"),
+    ] {
+        let samples: Vec<_> = zones.iter().zip(&facts.bytes).map(|(zone, bytes)| (&zone[..], bytes[way])).collect();
+        encode_counter(encoder, (name, help), &samples)?;
+    }
+    Ok(())
 }
 
 fn encode_admission(encoder: &mut DescriptorEncoder<'_>, facts: &ControlFacts) -> fmt::Result {
@@ -280,6 +296,7 @@ mod tests {
             config_age: Some(Duration::from_secs(4)),
             connected: true,
             ejections: 1,
+            bytes: [[10, 11], [20, 0], [0, 31]],
             spans_exported: 7,
             spans_dropped: 2,
             log_lines_dropped: 3,
@@ -327,6 +344,10 @@ mod tests {
                 r#"outrigger_outbound_faults_total{fault="delay"} 1"#,
                 r#"outrigger_outbound_faults_total{fault="abort"} 1"#,
                 "outrigger_outbound_ejections_total 1",
+                r#"outrigger_outbound_sent_bytes_total{zone="same"} 10"#,
+                r#"outrigger_outbound_sent_bytes_total{zone="other"} 20"#,
+                r#"outrigger_outbound_received_bytes_total{zone="same"} 11"#,
+                r#"outrigger_outbound_received_bytes_total{zone="unknown"} 31"#,
                 "outrigger_control_certificate_expiry_timestamp_seconds 1800000000.0",
                 r#"outrigger_control_config_version{version="ab12"} 1.0"#,
                 "outrigger_control_config_age_seconds 4.0",
