@@ -91,9 +91,9 @@ errors! {
         "The client has no sidecar and the workload's inbound mode is strict.",
         "Mesh the client, or set the workload's inbound mode to permissive.";
     ResponseTimeout "E008" "http_response_timeout" Some(504), 4,
-        "The response did not come within the route's timeout.",
+        "The response did not come in time.",
         "The app is slow, or the timeout is shorter than the work takes.",
-        "The message says which timeout ended the request and which route sets it.";
+        "The message says whose time was up: that of a route, of a gRPC client (grpc-timeout), or of the request that this one was made for.";
     RetriesExhausted "E009" "retries_exhausted" Some(502), 14,
         "All attempts failed.",
         "Every endpoint that was tried failed, or the retry budget was spent.",

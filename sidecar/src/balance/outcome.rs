@@ -60,6 +60,8 @@ impl Outcome {
         match (error.code, error.fate) {
             // It is ours, or its client's.
             (_, Fate::Withheld) | (ErrorCode::ConnectionLimit | ErrorCode::Internal, _) => Self::Unknown,
+            // There was no time to ask it.
+            (ErrorCode::ResponseTimeout, Fate::NotProcessed) => Self::Unknown,
             (ErrorCode::ConnectionRefused, _) => Self::Refused,
             (ErrorCode::ConnectionTimeout, _) => Self::Unreachable,
             // An idle connection that the peer had closed says nothing against the peer.
@@ -125,6 +127,8 @@ mod tests {
             (reused, Outcome::Unknown),
             (error(ErrorCode::ConnectionLimit, Fate::NotProcessed), Outcome::Unknown),
             (error(ErrorCode::ClientClosed, Fate::Withheld), Outcome::Unknown),
+            (error(ErrorCode::ResponseTimeout, Fate::MayHaveBeenProcessed), FAILED),
+            (error(ErrorCode::ResponseTimeout, Fate::NotProcessed), Outcome::Unknown),
         ] {
             assert_eq!(Outcome::of_error(&error), outcome, "{error}");
         }

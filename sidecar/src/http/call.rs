@@ -79,7 +79,7 @@ pub(crate) struct Flow {
     pub(crate) caller: Option<Arc<Caller>>,
     /// Attempts made so far.
     attempts: AtomicU32,
-    /// Attempts made although an earlier one may have been processed.
+    /// Attempts made after others that the peer has worked on, or may have.
     repeats: AtomicU32,
     facts: Mutex<Facts>,
     /// Where the request's session has it go, as long as that is possible.
@@ -170,7 +170,7 @@ impl Flow {
         self.onward.get().map(|onward| &**onward)
     }
 
-    /// The next attempt repeats what may have been processed.
+    /// The next attempt repeats what the peer has worked on, or may have.
     pub(crate) fn repeat(&self) {
         self.repeats.fetch_add(1, Ordering::Relaxed);
     }

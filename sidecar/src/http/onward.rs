@@ -190,9 +190,9 @@ impl Onward {
     pub(crate) fn refusal(&self) -> Option<ProxyError> {
         if let Some(limit) = self.limit.as_ref().filter(|_| !self.has_time_for(Duration::ZERO)) {
             let detail = format!("less than 1 ms is left of {}: the request was not sent", limit.why);
-            return Some(ProxyError::new(ErrorCode::ResponseTimeout, detail).fate(Fate::Withheld));
+            return Some(ProxyError::new(ErrorCode::ResponseTimeout, detail));
         }
-        self.over().map(|error| error.fate(Fate::Withheld))
+        self.over().map(|error| error.fate(Fate::NotProcessed))
     }
 
     /// Makes the error of a request whose time is up.

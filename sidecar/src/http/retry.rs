@@ -163,7 +163,8 @@ async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<Body>, Prox
         if !wanted || denied.is_some() {
             return result.map_err(|error| exhausted(error, causes));
         }
-        if !matches!(&result, Err(error) if error.fate == Fate::NotProcessed) {
+        // An idle connection's end is nobody's load.
+        if !matches!(&result, Err(error) if matches!(error.fate, Fate::NotProcessed | Fate::Unknown)) {
             flow.repeat();
         }
         causes.push(cause(&result));
@@ -188,7 +189,8 @@ fn tell_callers(
         Direction::Outbound => {
             let has_failed = match result {
                 Ok(response) => repeats_status(policy, response.status().as_u16()),
-                Err(error) => error.fate != Fate::Withheld,
+                // What could not be reached from here is no load, and may be reached from elsewhere.
+                Err(error) => error.fate == Fate::MayHaveBeenProcessed,
             };
             if has_failed && policy.is_some_and(|policy| policy.attempts > 0) {
                 onward::gave_up(&head.headers);
@@ -239,7 +241,14 @@ fn repeats_error(policy: Option<&model::Retry>, attempt: u32, error: &ProxyError
     match error.fate {
         // A peer that fails to prove its identity will not prove it the next moment, but another endpoint may.
         Fate::NotProcessed => {
-            !matches!(error.code, ErrorCode::DestinationUnavailable | ErrorCode::CircuitOpen | ErrorCode::Internal)
+            // Nor is there more time the next moment.
+            !matches!(
+                error.code,
+                ErrorCode::DestinationUnavailable
+                    | ErrorCode::CircuitOpen
+                    | ErrorCode::Internal
+                    | ErrorCode::ResponseTimeout
+            )
         }
         Fate::Unknown => method.is_idempotent(),
         Fate::Withheld => false,

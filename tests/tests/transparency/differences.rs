@@ -25,7 +25,8 @@ const FRAMING: Difference = Difference {
 };
 
 /// What no row may show without saying so: all that the page has besides [`EVERYWHERE`].
-pub(crate) const OF_ROWS: &[&Difference] = &[&ADDRESSES, &VERSION, &REASON, &CLOSING, &CRUMBS, &H2C, &DOTS, &ANSWERS];
+pub(crate) const OF_ROWS: &[&Difference] =
+    &[&ADDRESSES, &VERSION, &REASON, &CLOSING, &CRUMBS, &H2C, &DOTS, &DEADLINES, &ANSWERS];
 
 pub(crate) const ADDRESSES: Difference = Difference {
     name: "Client addresses",
@@ -91,6 +92,14 @@ pub(crate) const DOTS: Difference = Difference {
     what: "Where the rules of a route send `/a/../b` and `/b` to different places, or rewrite paths, `/a/../b` arrives as `/b`. Otherwise the \
            application could serve a path that the rules did not see. Where both are of one rule the target arrives as it was written.",
     without: |line| line.replace("/a/../kept/", "/kept/"),
+};
+
+pub(crate) const DEADLINES: Difference = Difference {
+    name: "Deadlines",
+    what: "A gRPC call may arrive with a smaller `grpc-timeout` than the client wrote: what is left of it, or of the route's timeout. A request that has \
+           `traceparent` and a deadline, or is a retry, has one more member in `tracestate`. \
+           [Timeouts and retries](timeouts-and-retries.md#from-service-to-service) says what it is for.",
+    without: str::to_owned,
 };
 
 pub(crate) const ANSWERS: Difference = Difference {
