@@ -82,8 +82,11 @@ struct Hops {
     /// Tells this process's numbers from another's, drawn at its start.
     process: u32,
     next: AtomicU32,
-    slots: Box<[Mutex<Option<(u32, Arc<Hop>)>>]>,
+    slots: Box<[Slot]>,
 }
+
+/// A request and its number.
+type Slot = Mutex<Option<(u32, Arc<Hop>)>>;
 
 /// Of the whole process: a request comes to one worker, and what the app sends for it to any.
 static HOPS: LazyLock<Hops> = LazyLock::new(|| Hops {
@@ -93,7 +96,7 @@ static HOPS: LazyLock<Hops> = LazyLock::new(|| Hops {
 });
 
 impl Hops {
-    fn slot(&self, number: u32) -> &Mutex<Option<(u32, Arc<Hop>)>> {
+    fn slot(&self, number: u32) -> &Slot {
         &self.slots[number as usize % self.slots.len()]
     }
 }
