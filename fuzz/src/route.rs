@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arbitrary::{Arbitrary, Unstructured};
 use http::{HeaderName, Method};
 use outrigger_proto::model::{Match, PathMatch, RouteId, RouteKind, RouteSet, Rule, StringMatch};
-use outrigger_sidecar::fuzzing::{Routes, normalize};
+use outrigger_routing::{RequestView, RouteTable, normalize};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -51,10 +51,11 @@ const SEGMENTS: [&str; 6] = ["", "a", "b", "ab", "a.b", "%61"];
 pub fn run(data: &[u8]) {
     let Ok(input) = Input::arbitrary(&mut Unstructured::new(data)) else { return };
     let set = routes(&input.rules);
-    let routes = Routes::compile(&set).expect("nothing here cannot be used");
+    let table = RouteTable::compile(&set, |_| ()).expect("nothing here cannot be used");
     for request in input.requests.iter().take(20) {
         let parts = parts(request);
-        let found = routes.find(&parts);
+        let found = table.find(&RequestView::from(&parts));
+        let found = found.and_then(|found| table.rules().iter().position(|rule| Arc::ptr_eq(rule, found.rule)));
         assert_eq!(found, naive(&set, request, parts.uri.path()), "{parts:?} {set:#?}");
     }
 }
@@ -62,7 +63,7 @@ pub fn run(data: &[u8]) {
 fn path(segments: &[u8]) -> String {
     let segments = segments.iter().take(6).map(|segment| SEGMENTS[usize::from(*segment) % SEGMENTS.len()]);
     let path: String = segments.flat_map(|segment| ["/", segment]).collect();
-    normalize(if path.is_empty() { "/" } else { &path }).expect("nothing here is refused")
+    normalize(if path.is_empty() { "/" } else { &path }).expect("nothing here is refused").into_owned()
 }
 
 fn value(index: u8) -> &'static str {

@@ -9,21 +9,14 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use outrigger_identity::TrustBundle;
-use outrigger_proto::{WorkloadName, model, wire};
+use outrigger_proto::{WorkloadName, wire};
 use outrigger_wire::http1;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::detect::{Prefixed, Verdict};
 use crate::http::{Body, Replay};
-use crate::route::{RequestView, RouteTable};
 use crate::sync::{Catalog, StateDir, Store};
 use crate::tls::TlsState;
-
-/// The normal form of a path; `None`: it is refused.
-#[must_use]
-pub fn normalize(path: &str) -> Option<String> {
-    crate::route::normalize(path).ok().map(std::borrow::Cow::into_owned)
-}
 
 /// What a client's first bytes say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,27 +98,6 @@ impl http_body::Body for Attempt {
 
     fn size_hint(&self) -> SizeHint {
         self.0.size_hint()
-    }
-}
-
-/// Compiled routes.
-#[derive(Debug)]
-pub struct Routes(RouteTable<()>);
-
-impl Routes {
-    /// Compiles.
-    ///
-    /// # Errors
-    /// What cannot be used.
-    pub fn compile(routes: &model::RouteSet) -> Result<Self, String> {
-        RouteTable::compile(routes, |_| ()).map(Self).map_err(|error| error.to_string())
-    }
-
-    /// The place of the rule that a request is for.
-    #[must_use]
-    pub fn find(&self, request: &http::request::Parts) -> Option<usize> {
-        let found = self.0.find(&RequestView::from(request))?;
-        self.0.rules().iter().position(|rule| Arc::ptr_eq(rule, found.rule))
     }
 }
 

@@ -32,7 +32,6 @@ mod orig_dst;
 mod outbound;
 mod overload;
 mod probe;
-mod route;
 mod sync;
 mod tcp;
 mod telemetry;

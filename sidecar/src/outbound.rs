@@ -17,6 +17,7 @@ use std::time::Duration;
 use outrigger_identity::Alpn;
 use outrigger_proto::ErrorCode;
 use outrigger_proto::model::Protocol;
+use outrigger_routing::Destination;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tower::ServiceBuilder;
@@ -32,7 +33,6 @@ use crate::http::{
     TimeoutLayer, To, Version, grants,
 };
 use crate::orig_dst::{OrigDst, original_destination};
-use crate::route::Destination;
 use crate::tcp;
 use crate::worker::Worker;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request, StatusCode};
 use outrigger_proto::ErrorCode;
+use outrigger_routing::Matched;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -17,7 +18,6 @@ use crate::http::fault::Drawn;
 use crate::http::onward::Onward;
 use crate::inbound::Caller;
 use crate::outbound::{Rule, Target};
-use crate::route::Matched;
 use crate::telemetry::{RetryOutcome, TraceContext};
 
 /// Seen from the workload.

@@ -15,6 +15,7 @@ use http::header::UPGRADE;
 use http::{Method, Request, Response, request};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use outrigger_routing::Mirror;
 
 pub(crate) use tee::{Copied, Progress, Tee};
 
@@ -24,7 +25,6 @@ use crate::http::Body;
 use crate::http::call::{Direction, Flow, To};
 use crate::http::dispatch::Dispatch;
 use crate::http::server::Version;
-use crate::route::Mirror;
 use crate::telemetry::MirrorOutcome;
 use crate::worker::Worker;
 

@@ -11,6 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use outrigger_proto::ErrorCode;
+use outrigger_routing::{
+    Destination, Matched, Presented, Reject, RequestOrigin, RequestView, normalize, readings, unresolved,
+};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
@@ -20,9 +23,6 @@ use crate::http::call::{Call, Flow, To};
 use crate::http::fault::Drawn;
 use crate::http::{Body, Mirrors};
 use crate::outbound::{Rule, Target, TargetKind};
-use crate::route::{
-    Destination, Matched, Presented, Reject, RequestOrigin, RequestView, normalize, readings, unresolved,
-};
 
 /// Makes [`Routing`].
 #[derive(Clone)]

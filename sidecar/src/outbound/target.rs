@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::{ArcSwap, Guard};
 use outrigger_proto::ServicePort;
 use outrigger_proto::model::{Fault, Protocol};
+use outrigger_routing::RouteTable;
 
 use crate::balance::Backend;
 use crate::detect::Learned;
-use crate::route::{self, RouteTable, RuleName};
 
 /// A compiled rule whose backends are balancers.
-pub(crate) type Rule = route::Rule<Arc<Backend>>;
+pub(crate) type Rule = outrigger_routing::Rule<Arc<Backend>>;
 
 /// An original destination.
 pub(crate) struct Target {
@@ -87,11 +87,5 @@ impl fmt::Display for TargetKind {
             Self::Direct { backend, .. } => backend.name.fmt(f),
             Self::Denied => f.write_str("a destination outside the mesh"),
         }
-    }
-}
-
-impl<B> fmt::Display for route::Rule<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        RuleName { route: &self.route, index: self.index, name: &self.name }.fmt(f)
     }
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use outrigger_proto::model::{self, RouteKind};
 use outrigger_proto::{Key, ServicePort, wire};
+use outrigger_routing::{CompileError, RouteTable};
 use prost::Message;
 
 use crate::outbound::TargetKind;
-use crate::route::RouteTable;
 use crate::sync::Store;
 use crate::tls::TlsState;
 
@@ -195,7 +195,7 @@ impl Catalog {
         kinds
     }
 
-    fn kind(&self, service: &model::Service) -> Result<TargetKind, crate::route::CompileError> {
+    fn kind(&self, service: &model::Service) -> Result<TargetKind, CompileError> {
         let compiled = service.routes_for(&self.store.own().namespace).map(|routes| {
             RouteTable::compile(routes, |service| self.store.backend(service)).map(|table| (routes.kind, table))
         });

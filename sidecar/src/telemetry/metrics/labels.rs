@@ -2,10 +2,10 @@
 
 use outrigger_proto::ServicePort;
 use outrigger_proto::model::RouteId;
+use outrigger_routing::RuleName;
 
 use crate::balance::BackendName;
 use crate::inbound::Caller;
-use crate::route::RuleName;
 use crate::telemetry::trace::Kind;
 
 /// Labels as they are shown.

@@ -3,13 +3,13 @@
 use outrigger_proto::ServicePort;
 use outrigger_proto::model::{Backend, BackendRef};
 
-use super::CompileError;
-use super::filter::Filters;
-use super::mirror::Mirror;
+use crate::CompileError;
+use crate::filter::Filters;
+use crate::mirror::Mirror;
 
 /// A rule's backends.
 #[derive(Debug)]
-pub(crate) struct Backends<B> {
+pub struct Backends<B> {
     backends: Box<[WeightedBackend<B>]>,
     // Running sums of the weights; a backend of weight 0 repeats its neighbour's sum and is never found.
     sums: Box<[u64]>,
@@ -18,20 +18,20 @@ pub(crate) struct Backends<B> {
 
 /// One backend of a rule.
 #[derive(Debug)]
-pub(crate) struct WeightedBackend<B> {
+pub struct WeightedBackend<B> {
     /// Where its requests go.
-    pub(crate) to: Destination<B>,
+    pub to: Destination<B>,
     /// Its share is weight / sum of weights.
-    pub(crate) weight: u32,
+    pub weight: u32,
     /// Applied to its requests, after the rule's filters.
-    pub(crate) filters: Filters,
+    pub filters: Filters,
     /// Where copies of its requests go.
-    pub(crate) mirrors: Box<[Mirror<B>]>,
+    pub mirrors: Box<[Mirror<B>]>,
 }
 
 /// Where a backend's requests go.
 #[derive(Debug)]
-pub(crate) enum Destination<B> {
+pub enum Destination<B> {
     /// A service's port.
     Service {
         /// What it was resolved to when the routes were compiled.
@@ -42,7 +42,7 @@ pub(crate) enum Destination<B> {
 }
 
 impl<B> Backends<B> {
-    pub(super) fn compile(
+    pub(crate) fn compile(
         backends: &[Backend],
         mut resolve: impl FnMut(&ServicePort) -> B,
     ) -> Result<Self, CompileError> {
@@ -72,12 +72,12 @@ impl<B> Backends<B> {
     }
 
     /// Says whether any of them makes another path of a request's.
-    pub(super) fn change_path(&self) -> bool {
+    pub(crate) fn change_path(&self) -> bool {
         self.backends.iter().any(|backend| backend.filters.change_path())
     }
 
     /// Returns the services that get requests, each with a number for which [`Self::pick`] returns it.
-    pub(crate) fn services(&self) -> impl Iterator<Item = (u64, &B)> {
+    pub fn services(&self) -> impl Iterator<Item = (u64, &B)> {
         let used = self.backends.iter().zip(&self.sums).filter(|(backend, _)| backend.weight > 0);
         used.filter_map(|(backend, sum)| match &backend.to {
             Destination::Service { backend } => Some((sum - 1, backend)),
@@ -85,9 +85,9 @@ impl<B> Backends<B> {
         })
     }
 
-    /// Returns the backend of one request; `random` is evenly distributed.
+    /// Returns the backend of one request; `random` is evenly distributed over all values.
     #[must_use]
-    pub(crate) fn pick(&self, random: u64) -> &WeightedBackend<B> {
+    pub fn pick(&self, random: u64) -> &WeightedBackend<B> {
         if let [only] = &*self.backends
             && only.weight > 0
         {

@@ -6,6 +6,7 @@
 //! headers, the order given; here too a regular expression stands between a name and no condition.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,18 +16,58 @@ use outrigger_proto::ServicePort;
 use outrigger_proto::model::{self, PathMatch, Retry, RouteId, RouteSet, StringMatch};
 use regex::bytes::Regex;
 
-use super::bucket::Bucket;
-use super::filter::Filters;
-use super::matcher::{HeaderMatcher, QueryMatcher, TextMatcher, compile_regex};
-use super::mirror::Mirror;
-use super::session::Session;
-use super::weight::Backends;
-use super::{CompileError, path};
+use crate::bucket::Bucket;
+use crate::filter::Filters;
+use crate::matcher::{HeaderMatcher, QueryMatcher, TextMatcher, compile_regex};
+use crate::mirror::Mirror;
+use crate::session::Session;
+use crate::weight::Backends;
+use crate::{CompileError, RuleName, path};
 
 /// The compiled rules of one parent; `B` is what a backend is resolved to.
 #[derive(Debug)]
-pub(crate) struct RouteTable<B> {
+pub struct RouteTable<B> {
     rules: Box<[Arc<Rule<B>>]>,
+    index: MatchIndex,
+}
+
+impl<B> RouteTable<B> {
+    /// Compiles routes; `backend` resolves each backend of each rule once. Rules do not depend on one another: routes compile if each
+    /// of their rules does.
+    ///
+    /// # Errors
+    /// Names the first field that cannot be used.
+    pub fn compile(routes: &RouteSet, mut backend: impl FnMut(&ServicePort) -> B) -> Result<Self, CompileError> {
+        let mut rules = Vec::with_capacity(routes.rules.len());
+        let mut places = Places::default();
+        for (index, rule) in routes.rules.iter().enumerate() {
+            let index = u32::try_from(index).map_err(|_| CompileError::at("rules", "too many").of(rule))?;
+            rules.push(Arc::new(Rule::compile(rule, &mut backend).map_err(|e| e.of(rule))?));
+            places.add(index, rule).map_err(|e| e.of(rule))?;
+        }
+        Ok(Self { rules: rules.into(), index: MatchIndex::new(places) })
+    }
+
+    /// Finds the rule of the request's best match; `None`: no rule matches, which is `ErrorCode::DestinationNotFound`.
+    ///
+    /// `request.path` has passed [`crate::normalize`].
+    #[must_use]
+    pub fn find(&self, request: &RequestView<'_>) -> Option<Found<'_, B>> {
+        let candidate = self.index.find(request)?;
+        let rule = self.rules.get(candidate.rule as usize)?;
+        Some(Found { rule, matched: Matched { place: candidate.place, prefix: candidate.prefix } })
+    }
+
+    /// Returns all rules in the order given; TCPRoutes and TLSRoutes, which have no matches, take the first.
+    #[must_use]
+    pub fn rules(&self) -> &[Arc<Rule<B>>] {
+        &self.rules
+    }
+}
+
+/// All matches, by their conditions on the path. It does not depend on the backend: a lookup is compiled here, as one piece.
+#[derive(Debug)]
+struct MatchIndex {
     exact: Index,
     // Without the trailing `/`.
     prefix: Index,
@@ -36,41 +77,13 @@ pub(crate) struct RouteTable<B> {
     deepest: usize,
 }
 
-impl<B> RouteTable<B> {
-    /// Compiles routes; `backend` resolves each backend of each rule once.
-    ///
-    /// # Errors
-    /// Names the first field that cannot be used.
-    pub(crate) fn compile(routes: &RouteSet, mut backend: impl FnMut(&ServicePort) -> B) -> Result<Self, CompileError> {
-        let mut rules = Vec::with_capacity(routes.rules.len());
-        let mut places = Places::default();
-        for (index, rule) in routes.rules.iter().enumerate() {
-            let index = u32::try_from(index).map_err(|_| CompileError::at("rules", "too many").of(rule))?;
-            rules.push(Arc::new(Rule::compile(rule, &mut backend).map_err(|e| e.of(rule))?));
-            places.add(index, rule).map_err(|e| e.of(rule))?;
-        }
-        let Places { exact, prefix, rest } = places;
+impl MatchIndex {
+    fn new(Places { exact, prefix, rest }: Places) -> Self {
         let deepest = prefix.keys().map(|key| slashes(key)).max().unwrap_or(0);
-        Ok(Self { rules: rules.into(), exact: index(exact), prefix: index(prefix), rest: sorted(rest), deepest })
+        Self { exact: index(exact), prefix: index(prefix), rest: sorted(rest), deepest }
     }
 
-    /// Finds the rule of the request's best match; `None`: no rule matches, which is `ErrorCode::DestinationNotFound`.
-    ///
-    /// `request.path` has passed [`super::normalize`].
-    #[must_use]
-    pub(crate) fn find(&self, request: &RequestView<'_>) -> Option<Found<'_, B>> {
-        let candidate = self.candidate(request)?;
-        let rule = self.rules.get(candidate.rule as usize)?;
-        Some(Found { rule, matched: Matched { place: candidate.place, prefix: candidate.prefix } })
-    }
-
-    /// Returns all rules in the order given; TCPRoutes and TLSRoutes, which have no matches, take the first.
-    #[must_use]
-    pub(crate) fn rules(&self) -> &[Arc<Rule<B>>] {
-        &self.rules
-    }
-
-    fn candidate(&self, request: &RequestView<'_>) -> Option<&Candidate> {
+    fn find(&self, request: &RequestView<'_>) -> Option<&Candidate> {
         if let Some(bucket) = self.exact.get(request.path)
             && let Some(found) = bucket.find(request)
         {
@@ -94,20 +107,21 @@ impl<B> RouteTable<B> {
 
 /// What a match looks at.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct RequestView<'a> {
+pub struct RequestView<'a> {
     /// The method.
-    pub(crate) method: &'a Method,
-    /// The path after [`super::normalize`].
-    pub(crate) path: &'a str,
+    pub method: &'a Method,
+    /// The path after [`crate::normalize`].
+    pub path: &'a str,
     /// The query, undecoded.
-    pub(crate) query: Option<&'a str>,
+    pub query: Option<&'a str>,
     /// The request target's authority, when it has one: all of HTTP/2, and HTTP/1's absolute form.
-    pub(crate) authority: Option<&'a str>,
+    pub authority: Option<&'a str>,
     /// The headers.
-    pub(crate) headers: &'a HeaderMap,
+    pub headers: &'a HeaderMap,
 }
 
 impl<'a> From<&'a http::request::Parts> for RequestView<'a> {
+    #[inline]
     fn from(parts: &'a http::request::Parts) -> Self {
         Self {
             method: &parts.method,
@@ -121,47 +135,47 @@ impl<'a> From<&'a http::request::Parts> for RequestView<'a> {
 
 /// What [`RouteTable::find`] found.
 #[derive(Debug)]
-pub(crate) struct Found<'t, B> {
+pub struct Found<'t, B> {
     /// The rule.
-    pub(crate) rule: &'t Arc<Rule<B>>,
+    pub rule: &'t Arc<Rule<B>>,
     /// Which of its matches.
-    pub(crate) matched: Matched,
+    pub matched: Matched,
 }
 
 /// The match that a request met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Matched {
+pub struct Matched {
     /// Place of the match in its rule; 0 for a rule without matches.
-    pub(crate) place: u16,
+    pub place: u16,
     /// Bytes of the path that a prefix match covers, without a trailing `/`; filters keep it true.
-    pub(crate) prefix: u16,
+    pub prefix: u16,
 }
 
 /// A compiled rule.
 #[derive(Debug)]
-pub(crate) struct Rule<B> {
+pub struct Rule<B> {
     /// The route.
-    pub(crate) route: Arc<RouteId>,
+    pub route: Arc<RouteId>,
     /// Place in the route, from 0.
-    pub(crate) index: u32,
+    pub index: u32,
     /// The rule's name, empty when it has none.
-    pub(crate) name: Arc<str>,
+    pub name: Arc<str>,
     /// Applied before the picked backend's.
-    pub(crate) filters: Filters,
+    pub filters: Filters,
     /// Where copies of its requests go.
-    pub(crate) mirrors: Box<[Mirror<B>]>,
+    pub mirrors: Box<[Mirror<B>]>,
     /// Where its requests go.
-    pub(crate) backends: Backends<B>,
+    pub backends: Backends<B>,
     /// For the whole request, all attempts together; `None`: no limit.
-    pub(crate) request_timeout: Option<Duration>,
+    pub request_timeout: Option<Duration>,
     /// For one attempt; `None`: no limit.
-    pub(crate) attempt_timeout: Option<Duration>,
+    pub attempt_timeout: Option<Duration>,
     /// What may be repeated.
-    pub(crate) retry: Option<Retry>,
+    pub retry: Option<Retry>,
     /// Which requests go to one endpoint.
-    pub(crate) session: Option<Session>,
+    pub session: Option<Session>,
     /// It makes another path of a request's.
-    pub(crate) changes_path: bool,
+    pub changes_path: bool,
     patterns: Box<[Box<str>]>,
 }
 
@@ -192,8 +206,14 @@ impl<B> Rule<B> {
 
     /// Returns the path as the route wrote it, for span names; empty when the match has none or is of gRPC.
     #[must_use]
-    pub(crate) fn pattern(&self, matched: Matched) -> &str {
+    pub fn pattern(&self, matched: Matched) -> &str {
         self.patterns.get(usize::from(matched.place)).map_or("", |pattern| pattern)
+    }
+}
+
+impl<B> fmt::Display for Rule<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        RuleName { route: &self.route, index: self.index, name: &self.name }.fmt(f)
     }
 }
 
@@ -208,7 +228,7 @@ type Index = HashMap<Box<str>, Bucket, RandomState>;
 
 /// One match of one rule: what its place in the index has not decided yet.
 #[derive(Debug)]
-pub(super) struct Candidate {
+pub(crate) struct Candidate {
     rule: u32,
     place: u16,
     prefix: u16,
@@ -222,11 +242,11 @@ pub(super) struct Candidate {
 
 impl Candidate {
     /// Its conditions on headers.
-    pub(super) fn headers(&self) -> &[HeaderMatcher] {
+    pub(crate) fn headers(&self) -> &[HeaderMatcher] {
         &self.headers
     }
 
-    pub(super) fn matches(&self, request: &RequestView<'_>) -> bool {
+    pub(crate) fn matches(&self, request: &RequestView<'_>) -> bool {
         self.path.matches(request.path)
             && self.method.as_ref().is_none_or(|method| method == request.method)
             && self.headers.iter().all(|header| header.matches(request))
@@ -342,7 +362,7 @@ impl Places {
 
 /// Brings a rule's path into the form that requests' paths have when they are matched.
 fn rule_path(text: &str) -> Result<String, CompileError> {
-    let wrong = |problem: &dyn std::fmt::Display| CompileError::at("path", format_args!("`{text}`: {problem}"));
+    let wrong = |problem: &dyn fmt::Display| CompileError::at("path", format_args!("`{text}`: {problem}"));
     let path = path::normalize(text).map_err(|e| wrong(&e))?;
     if path.starts_with('/') { Ok(path.into_owned()) } else { Err(wrong(&path::Reject::Relative)) }
 }

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use ahash::RandomState;
 use http::HeaderName;
 
-use super::matcher::{HeaderMatcher, with_header};
-use super::table::{Candidate, RequestView};
+use crate::matcher::{HeaderMatcher, with_header};
+use crate::table::{Candidate, RequestView};
 
 /// The matches of one place in the table.
 #[derive(Debug, Default)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     candidates: Box<[Candidate]>,
     by_header: Box<[ByValue]>,
     /// Those that `by_header` does not lead to.
@@ -27,7 +27,7 @@ struct ByValue {
 
 impl Bucket {
     /// Takes candidates that are in order of precedence.
-    pub(super) fn new(candidates: Vec<Candidate>) -> Self {
+    pub(crate) fn new(candidates: Vec<Candidate>) -> Self {
         let candidates = candidates.into_boxed_slice();
         if candidates.len() <= SCANNED {
             return Self { candidates, ..Self::default() };
@@ -48,7 +48,7 @@ impl Bucket {
     }
 
     /// Finds the first candidate that matches.
-    pub(super) fn find(&self, request: &RequestView<'_>) -> Option<&Candidate> {
+    pub(crate) fn find(&self, request: &RequestView<'_>) -> Option<&Candidate> {
         if self.candidates.len() <= SCANNED {
             return self.candidates.iter().find(|candidate| candidate.matches(request));
         }

@@ -10,7 +10,7 @@ use outrigger_proto::model::{
 };
 use proptest::prelude::*;
 
-use super::{CompileError, RequestView, RouteTable};
+use crate::{CompileError, RequestView, RouteTable};
 
 fn rule(index: usize, matches: Vec<Match>) -> Rule {
     Rule {
@@ -432,8 +432,8 @@ proptest! {
 
     #[test]
     fn whatever_the_path_normalizing_twice_changes_nothing_more(path in "/([a.%2eE/;]|%2e|[.]{2}){0,12}") {
-        if let Ok(once) = super::normalize(&path) {
-            prop_assert_eq!(super::normalize(&once).unwrap(), &*once);
+        if let Ok(once) = crate::normalize(&path) {
+            prop_assert_eq!(crate::normalize(&once).unwrap(), &*once);
         }
     }
 }

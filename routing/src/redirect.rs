@@ -8,13 +8,13 @@ use http::uri::Authority;
 use http::{Response, StatusCode, request};
 use outrigger_proto::model::{self, PathModifier};
 
-use super::filter::{UriTooLong, compile_path};
-use super::path;
-use super::{CompileError, Matched};
+use crate::filter::{UriTooLong, compile_path};
+use crate::path;
+use crate::{CompileError, Matched};
 
 /// A compiled redirect.
 #[derive(Debug)]
-pub(crate) struct Redirect {
+pub struct Redirect {
     scheme: Option<Scheme>,
     hostname: Option<Box<str>>,
     path: Option<PathModifier>,
@@ -24,15 +24,15 @@ pub(crate) struct Redirect {
 
 /// How the client reached the service.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct RequestOrigin {
+pub struct RequestOrigin {
     /// The client speaks TLS of its own, which ends at this proxy.
-    pub(crate) https: bool,
+    pub https: bool,
     /// The port that the client dialled.
-    pub(crate) port: u16,
+    pub port: u16,
 }
 
 impl Redirect {
-    pub(super) fn compile(redirect: &model::Redirect) -> Result<Self, CompileError> {
+    pub(crate) fn compile(redirect: &model::Redirect) -> Result<Self, CompileError> {
         let scheme = match redirect.scheme.as_deref() {
             None => None,
             Some("http") => Some(Scheme::Http),
@@ -53,7 +53,7 @@ impl Redirect {
     ///
     /// # Errors
     /// When the new location is no header value: a rewritten path on top of one that was as long as a URI may be.
-    pub(crate) fn respond(
+    pub fn respond(
         &self,
         parts: &request::Parts,
         matched: Matched,

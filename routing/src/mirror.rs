@@ -7,16 +7,16 @@ use outrigger_proto::model::{BackendRef, Filter};
 
 /// A place that some of the requests are copied to.
 #[derive(Debug)]
-pub(crate) struct Mirror<B> {
+pub struct Mirror<B> {
     /// What its service was resolved to when the routes were compiled.
-    pub(crate) to: B,
+    pub to: B,
     numerator: u32,
     denominator: NonZeroU32,
 }
 
 impl<B> Mirror<B> {
     /// Compiles the mirrors of a list of filters. One that leads nowhere is left out: its rule goes on without it.
-    pub(super) fn compile(filters: &[Filter], mut resolve: impl FnMut(&ServicePort) -> B) -> Box<[Self]> {
+    pub(crate) fn compile(filters: &[Filter], mut resolve: impl FnMut(&ServicePort) -> B) -> Box<[Self]> {
         let mirror = |filter: &Filter| match filter {
             Filter::Mirror(mirror) => match &mirror.to {
                 BackendRef::Service(service) if mirror.numerator > 0 => {
@@ -34,8 +34,9 @@ impl<B> Mirror<B> {
         filters.iter().filter_map(mirror).collect()
     }
 
-    /// Says whether one request is copied; `random` is evenly distributed.
-    pub(crate) fn takes(&self, random: u64) -> bool {
+    /// Says whether one request is copied; `random` is evenly distributed over all values.
+    #[must_use]
+    pub fn takes(&self, random: u64) -> bool {
         random % u64::from(self.denominator.get()) < u64::from(self.numerator)
     }
 }

@@ -11,7 +11,7 @@ use outrigger_proto::model::PathModifier;
 ///
 /// # Errors
 /// Names what is ambiguous; the request gets status 400.
-pub(crate) fn normalize(path: &str) -> Result<Cow<'_, str>, Reject> {
+pub fn normalize(path: &str) -> Result<Cow<'_, str>, Reject> {
     let bytes = path.as_bytes();
     if bytes.first() != Some(&b'/') {
         // `OPTIONS *` has an asterisk, CONNECT has no path (RFC 9112 section 3.2).
@@ -31,7 +31,7 @@ pub(crate) fn normalize(path: &str) -> Result<Cow<'_, str>, Reject> {
 }
 
 /// Returns the new path; `prefix` is the length of what the rule's prefix matched, without a trailing `/`.
-pub(super) fn modified(modifier: &PathModifier, path: &str, prefix: usize) -> String {
+pub(crate) fn modified(modifier: &PathModifier, path: &str, prefix: usize) -> String {
     let (start, rest) = match modifier {
         PathModifier::ReplaceFull(full) => (&**full, ""),
         PathModifier::ReplacePrefix(start) => {
@@ -50,7 +50,7 @@ pub(super) fn modified(modifier: &PathModifier, path: &str, prefix: usize) -> St
 
 /// A path that is refused where L7 rules apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Reject {
+pub enum Reject {
     /// Neither an absolute path nor `*`.
     #[error("the path does not start with `/`")]
     Relative,
@@ -76,7 +76,8 @@ pub(crate) enum Reject {
 
 impl Reject {
     /// Says whether the path has more than one reading, each of which is a path: see [`readings`].
-    pub(crate) fn is_ambiguous(self) -> bool {
+    #[must_use]
+    pub fn is_ambiguous(self) -> bool {
         match self {
             Self::EncodedSlash | Self::Backslash | Self::Nul | Self::Escape | Self::DotParameters => true,
             Self::Relative | Self::Character => false,
@@ -99,7 +100,7 @@ const UNICODE: Habits = 16;
 
 /// Returns all readings of a path that is ambiguous, in normal form; the first one takes nothing for what it might stand for, and is what the
 /// app gets.
-pub(crate) fn readings(path: &str) -> impl Iterator<Item = String> {
+pub fn readings(path: &str) -> impl Iterator<Item = String> {
     let has = |texts: &[&str]| texts.iter().any(|text| path.contains(text));
     let unicode = has(&["%u", "%U"]);
     let mut differ = 0;
@@ -117,7 +118,7 @@ pub(crate) fn readings(path: &str) -> impl Iterator<Item = String> {
 }
 
 /// Returns what a path with dot segments is for programs that resolve none of them, or none that is encoded.
-pub(crate) fn unresolved(path: &str) -> impl Iterator<Item = Cow<'_, str>> {
+pub fn unresolved(path: &str) -> impl Iterator<Item = Cow<'_, str>> {
     let encoded = ["%2e", "%2E"].iter().any(|dot| path.contains(dot));
     let plain = encoded.then(|| Cow::Owned(without(path, Segment::plain)));
     std::iter::once(Cow::Borrowed(path)).chain(plain)

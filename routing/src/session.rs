@@ -1,6 +1,6 @@
 //! Sessions (GEP-1619): what an answer carries away and a request brings back, so that it goes to the same endpoint.
 //!
-//! The value is the endpoint's token (see `balance`), and two dates where the session has a limit. Any sidecar that has
+//! The value is the endpoint's token (the sidecar's `balance`), and two dates where the session has a limit. Any sidecar that has
 //! the endpoint knows its token, so clients' sidecars share nothing. The value is not secret and is not signed: whoever
 //! makes one up chooses among the endpoints that the rule would balance over anyway, or makes his own session longer. It
 //! is read as what it is, a stranger's text, and what does not fit exactly is no session.
@@ -12,27 +12,28 @@ use outrigger_proto::model::{self, SessionCarrier};
 
 /// How a rule keeps sessions.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub struct Session {
     model: model::Session,
 }
 
 /// What a request brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Presented {
+pub struct Presented {
     /// Which endpoint.
-    pub(crate) token: u128,
+    pub token: u128,
     /// When the session began and was last used, seconds since 1970; 0 where it has no limit.
     began: u64,
     used: u64,
 }
 
 impl Session {
-    pub(super) fn new(model: &model::Session) -> Self {
+    pub(crate) fn new(model: &model::Session) -> Self {
         Self { model: model.clone() }
     }
 
-    /// Returns the session of a request, unless its time is up.
-    pub(crate) fn presented(&self, headers: &HeaderMap, now: u64) -> Option<Presented> {
+    /// Returns the session of a request, unless its time is up; `now` is in seconds since 1970.
+    #[must_use]
+    pub fn presented(&self, headers: &HeaderMap, now: u64) -> Option<Presented> {
         let presented = match &self.model.carrier {
             SessionCarrier::Header(name) => parse(headers.get(name)?.as_bytes())?,
             SessionCarrier::Cookie { name, .. } => {
@@ -51,8 +52,9 @@ impl Session {
         (!over(presented.began, self.model.absolute) && !over(presented.used, self.model.idle)).then_some(presented)
     }
 
-    /// Tells the client of its session with the endpoint that has answered.
-    pub(crate) fn answer(&self, token: u128, presented: Option<Presented>, now: u64, headers: &mut HeaderMap) {
+    /// Tells the client of its session with the endpoint that has answered, whose token is `token`; `presented` is what its request
+    /// brought, `now` is in seconds since 1970.
+    pub fn answer(&self, token: u128, presented: Option<Presented>, now: u64, headers: &mut HeaderMap) {
         let same = presented.filter(|presented| presented.token == token);
         let fresh = same.is_some_and(|same| !self.stale(same, now));
         let timed = self.model.absolute.is_some() || self.model.idle.is_some();

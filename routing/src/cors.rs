@@ -11,7 +11,7 @@ use outrigger_proto::model::{self, CorsHost, CorsList, CorsOrigin};
 
 /// What pages of other origins may do.
 #[derive(Debug)]
-pub(super) struct Cors {
+pub(crate) struct Cors {
     model: model::Cors,
     max_age: HeaderValue,
     /// Every origin gets the same answer.
@@ -19,13 +19,13 @@ pub(super) struct Cors {
 }
 
 impl Cors {
-    pub(super) fn new(model: &model::Cors) -> Self {
+    pub(crate) fn new(model: &model::Cors) -> Self {
         let same_for_all = model.origins.contains(&CorsOrigin::Any) && !model.credentials;
         Self { model: model.clone(), max_age: model.max_age_seconds.into(), same_for_all }
     }
 
     /// Answers a preflight; `None` when the request is none.
-    pub(super) fn preflight(&self, parts: &request::Parts) -> Option<Response<()>> {
+    pub(crate) fn preflight(&self, parts: &request::Parts) -> Option<Response<()>> {
         let wanted_method = parts.headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
         if parts.method != Method::OPTIONS || !parts.headers.contains_key(ORIGIN) {
             return None;
@@ -61,7 +61,7 @@ impl Cors {
     }
 
     /// Changes the headers of an answer to a request of `origin`.
-    pub(super) fn answer(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    pub(crate) fn answer(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
         for name in OWN {
             headers.remove(name);
         }
@@ -123,7 +123,7 @@ impl Cors {
 }
 
 /// Returns a request's one origin; several are none.
-pub(super) fn origin(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(crate) fn origin(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut all = headers.get_all(ORIGIN).iter();
     let first = all.next()?;
     all.next().is_none().then(|| first.clone())

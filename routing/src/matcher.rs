@@ -6,24 +6,24 @@ use http::header::{self, HeaderName};
 use outrigger_proto::model::{Match, StringMatch};
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::{CompileError, RequestView};
+use crate::{CompileError, RequestView};
 
 /// A condition on a text.
 #[derive(Debug)]
-pub(super) enum TextMatcher {
+pub(crate) enum TextMatcher {
     Exact(Box<[u8]>),
     Regex(Regex),
 }
 
 impl TextMatcher {
-    pub(super) fn compile(text: &StringMatch) -> Result<Self, CompileError> {
+    pub(crate) fn compile(text: &StringMatch) -> Result<Self, CompileError> {
         match text {
             StringMatch::Exact(text) => Ok(Self::Exact(text.as_bytes().into())),
             StringMatch::Regex(pattern) => compile_regex(pattern).map(Self::Regex),
         }
     }
 
-    pub(super) fn matches(&self, text: &[u8]) -> bool {
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
         match self {
             Self::Exact(want) => **want == *text,
             // A value that is not UTF-8 is not a text that a pattern was written for.
@@ -35,7 +35,7 @@ impl TextMatcher {
 /// Compiles a pattern that must match the whole text.
 ///
 /// Classes such as `\d` are ASCII: URLs and most headers are, and Unicode's tables would be most of the program.
-pub(super) fn compile_regex(pattern: &str) -> Result<Regex, CompileError> {
+pub(crate) fn compile_regex(pattern: &str) -> Result<Regex, CompileError> {
     let build = |anchored: &str| {
         RegexBuilder::new(anchored)
             .unicode(false)
@@ -61,14 +61,14 @@ fn one_line(error: &regex::Error) -> String {
 
 /// A condition on a header.
 #[derive(Debug)]
-pub(super) struct HeaderMatcher {
+pub(crate) struct HeaderMatcher {
     name: HeaderName,
     value: TextMatcher,
 }
 
 impl HeaderMatcher {
     /// Compiles a match's header conditions; of several for one name the first counts (Gateway API).
-    pub(super) fn compile_all(of: &Match) -> Result<Box<[Self]>, CompileError> {
+    pub(crate) fn compile_all(of: &Match) -> Result<Box<[Self]>, CompileError> {
         let mut all: Vec<Self> = Vec::with_capacity(of.headers.len());
         for (index, (name, value)) in of.headers.iter().enumerate() {
             let value = TextMatcher::compile(value).map_err(|e| e.within(format_args!("headers[{index}]")))?;
@@ -79,12 +79,12 @@ impl HeaderMatcher {
         Ok(all.into())
     }
 
-    pub(super) fn matches(&self, request: &RequestView<'_>) -> bool {
+    pub(crate) fn matches(&self, request: &RequestView<'_>) -> bool {
         with_header(&self.name, request, |value| self.value.matches(value)).unwrap_or(false)
     }
 
     /// The header's name and the only value that meets the condition, when there is only one.
-    pub(super) fn exact(&self) -> Option<(&HeaderName, &[u8])> {
+    pub(crate) fn exact(&self) -> Option<(&HeaderName, &[u8])> {
         match &self.value {
             TextMatcher::Exact(value) => Some((&self.name, value)),
             TextMatcher::Regex(_) => None,
@@ -93,7 +93,7 @@ impl HeaderMatcher {
 }
 
 /// Calls `use_it` with what a header of the request says; `None`: the request does not have it.
-pub(super) fn with_header<R>(
+pub(crate) fn with_header<R>(
     name: &HeaderName,
     request: &RequestView<'_>,
     use_it: impl FnOnce(&[u8]) -> R,
@@ -125,14 +125,14 @@ pub(super) fn with_header<R>(
 
 /// A condition on a query parameter.
 #[derive(Debug)]
-pub(super) struct QueryMatcher {
+pub(crate) struct QueryMatcher {
     name: Box<[u8]>,
     value: TextMatcher,
 }
 
 impl QueryMatcher {
     /// Compiles a match's query conditions; of several for one name the first counts (Gateway API).
-    pub(super) fn compile_all(of: &Match) -> Result<Box<[Self]>, CompileError> {
+    pub(crate) fn compile_all(of: &Match) -> Result<Box<[Self]>, CompileError> {
         let mut all: Vec<Self> = Vec::with_capacity(of.query.len());
         for (index, (name, value)) in of.query.iter().enumerate() {
             let value = TextMatcher::compile(value).map_err(|e| e.within(format_args!("query[{index}]")))?;
@@ -144,7 +144,7 @@ impl QueryMatcher {
     }
 
     /// The first value of a repeated parameter counts (Gateway API).
-    pub(super) fn matches(&self, request: &RequestView<'_>) -> bool {
+    pub(crate) fn matches(&self, request: &RequestView<'_>) -> bool {
         let Some(query) = request.query else { return false };
         for pair in query.as_bytes().split(|byte| *byte == b'&') {
             let split = pair.iter().position(|byte| *byte == b'=');

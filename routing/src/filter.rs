@@ -5,14 +5,14 @@ use http::uri::{Authority, PathAndQuery, Uri};
 use http::{Response, request};
 use outrigger_proto::model::{self, Filter, HeaderModifier, PathModifier};
 
-use super::cors::{self, Cors};
-use super::path;
-use super::redirect::Redirect;
-use super::{CompileError, Matched};
+use crate::cors::{self, Cors};
+use crate::path;
+use crate::redirect::Redirect;
+use crate::{CompileError, Matched};
 
 /// The filters of a rule or of a backend; the default has none.
 #[derive(Debug, Default)]
-pub(crate) struct Filters {
+pub struct Filters {
     request: Box<[RequestFilter]>,
     response: Box<[HeaderChange]>,
     redirect: Option<Redirect>,
@@ -20,7 +20,7 @@ pub(crate) struct Filters {
 }
 
 impl Filters {
-    pub(super) fn compile(filters: &[Filter]) -> Result<Self, CompileError> {
+    pub(crate) fn compile(filters: &[Filter]) -> Result<Self, CompileError> {
         let (mut request, mut response, mut redirect) = (Vec::new(), Vec::new(), None);
         let mut cors = None;
         for (index, filter) in filters.iter().enumerate() {
@@ -43,7 +43,7 @@ impl Filters {
                         return Err(at(CompileError::at("cors", "a rule or a backend has one at most")));
                     }
                 }
-                // It changes neither request nor response: see `super::mirror`.
+                // It changes neither request nor response: see `crate::mirror`.
                 Filter::Mirror(_) => {}
             }
         }
@@ -54,7 +54,7 @@ impl Filters {
         Ok(Self { request: request.into(), response: response.into(), redirect, cors })
     }
 
-    pub(super) fn compile_of_backend(filters: &[Filter]) -> Result<Self, CompileError> {
+    pub(crate) fn compile_of_backend(filters: &[Filter]) -> Result<Self, CompileError> {
         let compiled = Self::compile(filters)?;
         if compiled.redirect.is_some() {
             return Err(CompileError::at("filters", "a redirect belongs to a rule, not to a backend"));
@@ -62,7 +62,7 @@ impl Filters {
         Ok(compiled)
     }
 
-    pub(super) fn replaces_prefix(filter: &Filter) -> bool {
+    pub(crate) fn replaces_prefix(filter: &Filter) -> bool {
         let path = match filter {
             Filter::Rewrite(rewrite) => &rewrite.path,
             Filter::Redirect(redirect) => &redirect.path,
@@ -79,19 +79,22 @@ impl Filters {
 
     /// Returns the redirect that answers in place of a backend.
     #[must_use]
-    pub(crate) fn redirect(&self) -> Option<&Redirect> {
+    #[inline]
+    pub fn redirect(&self) -> Option<&Redirect> {
         self.redirect.as_ref()
     }
 
     /// Answers a browser that asks what it may do, in place of a backend.
     #[must_use]
-    pub(crate) fn preflight(&self, parts: &request::Parts) -> Option<Response<()>> {
+    #[inline]
+    pub fn preflight(&self, parts: &request::Parts) -> Option<Response<()>> {
         self.cors.as_ref()?.preflight(parts)
     }
 
     /// Returns the request's origin when [`Self::apply_response`] wants it.
     #[must_use]
-    pub(crate) fn origin(&self, parts: &request::Parts) -> Option<HeaderValue> {
+    #[inline]
+    pub fn origin(&self, parts: &request::Parts) -> Option<HeaderValue> {
         self.cors.as_ref().and_then(|_| cors::origin(&parts.headers))
     }
 
@@ -99,7 +102,8 @@ impl Filters {
     ///
     /// # Errors
     /// When the new path does not fit a URI; the head is then half changed.
-    pub(crate) fn apply_request(&self, parts: &mut request::Parts, matched: &mut Matched) -> Result<(), UriTooLong> {
+    #[inline]
+    pub fn apply_request(&self, parts: &mut request::Parts, matched: &mut Matched) -> Result<(), UriTooLong> {
         for filter in &self.request {
             match filter {
                 RequestFilter::Headers(change) => change.apply(&mut parts.headers),
@@ -110,7 +114,8 @@ impl Filters {
     }
 
     /// Changes a response's headers, filter by filter; `origin` is the request's.
-    pub(crate) fn apply_response(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
+    #[inline]
+    pub fn apply_response(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
         for change in &self.response {
             change.apply(headers);
         }
@@ -124,7 +129,7 @@ impl Filters {
 /// A rewritten path together with the query is longer than a URI may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the rewritten path and the query are longer than 65534 bytes")]
-pub(crate) struct UriTooLong;
+pub struct UriTooLong;
 
 #[derive(Debug)]
 enum RequestFilter {
@@ -253,7 +258,7 @@ fn with_query(mut path: String, query: Option<&str>) -> Result<PathAndQuery, Uri
 }
 
 /// Checks that the replacement is a path in the one normal form, so that every path made of it is.
-pub(super) fn compile_path(modifier: &PathModifier) -> Result<PathModifier, CompileError> {
+pub(crate) fn compile_path(modifier: &PathModifier) -> Result<PathModifier, CompileError> {
     let check = |text: &str| {
         let wrong = |problem: &dyn std::fmt::Display| CompileError::at("path", format_args!("`{text}`: {problem}"));
         let path = path::normalize(text).map_err(|e| wrong(&e))?;
