@@ -110,3 +110,5 @@ fn version(value: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod usable_tests;

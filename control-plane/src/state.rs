@@ -4,7 +4,6 @@
 
 mod filter;
 mod namespaced;
-mod path;
 mod policy;
 mod protocol;
 mod rule;

@@ -530,7 +530,8 @@ impl TryFrom<wire::Rule> for Rule {
             name: w.name.into(),
             matches: each("matches", w.matches)?,
             filters: each("filters", w.filters)?,
-            backends: each("backends", w.backends)?,
+            // As the Gateway API calls it: a route's status says so.
+            backends: each("backendRefs", w.backends)?,
             request_timeout: limit(timeouts.request_ms),
             attempt_timeout: limit(timeouts.backend_request_ms),
             retry: w.retry.map(Retry::try_from).transpose()?,

@@ -10,7 +10,7 @@ use outrigger_proto::model;
 pub struct CompileError {
     /// The route and its rule, such as `HTTPRoute/shop/web/1`.
     pub route: String,
-    /// Path of the field within the rule, such as `matches[0].headers[1].regex`.
+    /// Path of the field within the rule, in the words of the Gateway API, such as `matches[0].headers[1].value`.
     pub field: String,
     /// What is wrong with it.
     pub problem: String,

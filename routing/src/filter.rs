@@ -24,7 +24,8 @@ impl Filters {
         let (mut request, mut response, mut redirect) = (Vec::new(), Vec::new(), None);
         let mut cors = None;
         for (index, filter) in filters.iter().enumerate() {
-            let at = |e: CompileError| e.within(format_args!("filters[{index}]"));
+            let at = |e: CompileError| e.within(kind(filter)).within(format_args!("filters[{index}]"));
+            let twice = |problem| CompileError::at(kind(filter), problem).within(format_args!("filters[{index}]"));
             match filter {
                 Filter::RequestHeaders(headers) => {
                     request.push(RequestFilter::Headers(HeaderChange::compile(headers).map_err(at)?));
@@ -35,12 +36,12 @@ impl Filters {
                 }
                 Filter::Redirect(model) => {
                     if redirect.replace(Redirect::compile(model).map_err(at)?).is_some() {
-                        return Err(at(CompileError::at("redirect", "a rule has one redirect at most")));
+                        return Err(twice("a rule has one at most"));
                     }
                 }
                 Filter::Cors(model) => {
                     if cors.replace(Box::new(Cors::new(model))).is_some() {
-                        return Err(at(CompileError::at("cors", "a rule or a backend has one at most")));
+                        return Err(twice("a rule or a backend has one at most"));
                     }
                 }
                 // It changes neither request nor response: see `crate::mirror`.
@@ -49,7 +50,7 @@ impl Filters {
         }
         let rewrites = request.iter().any(|filter| matches!(filter, RequestFilter::Rewrite(_)));
         if rewrites && redirect.is_some() {
-            return Err(CompileError::at("filters", "a rule redirects or rewrites, not both"));
+            return Err(CompileError::at("filters", "RequestRedirect and URLRewrite exclude each other"));
         }
         Ok(Self { request: request.into(), response: response.into(), redirect, cors })
     }
@@ -57,7 +58,7 @@ impl Filters {
     pub(crate) fn compile_of_backend(filters: &[Filter]) -> Result<Self, CompileError> {
         let compiled = Self::compile(filters)?;
         if compiled.redirect.is_some() {
-            return Err(CompileError::at("filters", "a redirect belongs to a rule, not to a backend"));
+            return Err(CompileError::at("filters", "RequestRedirect is not supported on a backend"));
         }
         Ok(compiled)
     }
@@ -126,6 +127,18 @@ impl Filters {
     }
 }
 
+/// Where a filter's fields are in an object.
+fn kind(filter: &Filter) -> &'static str {
+    match filter {
+        Filter::RequestHeaders(_) => "requestHeaderModifier",
+        Filter::ResponseHeaders(_) => "responseHeaderModifier",
+        Filter::Redirect(_) => "requestRedirect",
+        Filter::Rewrite(_) => "urlRewrite",
+        Filter::Mirror(_) => "requestMirror",
+        Filter::Cors(_) => "cors",
+    }
+}
+
 /// A rewritten path together with the query is longer than a URI may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the rewritten path and the query are longer than 65534 bytes")]
@@ -180,7 +193,7 @@ fn first_of_each(list: &[(HeaderName, HeaderValue)]) -> Box<[(HeaderName, Header
 
 fn check_name(name: &HeaderName, field: &str) -> Result<(), CompileError> {
     if *name == header::HOST {
-        return Err(CompileError::at(field, "`host` is changed by a URL rewrite's hostname, not as a header"));
+        return Err(CompileError::at(field, "`host` is changed by the hostname of a URLRewrite, not as a header"));
     }
     // What frames a message or belongs to one connection (RFC 9110 section 7.6.1) is the proxy's own.
     const FRAMING: [HeaderName; 5] =
@@ -200,9 +213,8 @@ struct Rewrite {
 impl Rewrite {
     fn compile(rewrite: &model::Rewrite) -> Result<Self, CompileError> {
         let host = |value: &HeaderValue| {
-            let authority = Authority::try_from(value.as_bytes()).ok().filter(|host| !host.as_str().contains('@'));
-            let authority = authority.ok_or_else(|| CompileError::at("hostname", "is not a host name"))?;
-            Ok((value.clone(), authority))
+            let text = value.to_str().unwrap_or_default();
+            Ok((value.clone(), host_name(text)?))
         };
         Ok(Self {
             host: rewrite.hostname.as_ref().map(host).transpose()?,
@@ -257,23 +269,23 @@ fn with_query(mut path: String, query: Option<&str>) -> Result<PathAndQuery, Uri
     PathAndQuery::try_from(path).map_err(|_| UriTooLong)
 }
 
-/// Checks that the replacement is a path in the one normal form, so that every path made of it is.
+/// Reads a host name (RFC 1123 section 2.1): it goes into a header or a Location as it is.
+pub(crate) fn host_name(text: &str) -> Result<Authority, CompileError> {
+    let fits = text.len() <= 253 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+    let authority = Authority::try_from(text).ok().filter(|_| fits);
+    authority.ok_or_else(|| CompileError::at("hostname", format_args!("`{text}` is not a host name")))
+}
+
+/// Checks that the replacement is a path in the one normal form, so that every path made of it is; nothing counts as `/`.
 pub(crate) fn compile_path(modifier: &PathModifier) -> Result<PathModifier, CompileError> {
-    let check = |text: &str| {
-        let wrong = |problem: &dyn std::fmt::Display| CompileError::at("path", format_args!("`{text}`: {problem}"));
-        let path = path::normalize(text).map_err(|e| wrong(&e))?;
-        if path == "*" {
-            return Err(wrong(&path::Reject::Relative));
-        }
-        if !path.is_empty() {
-            PathAndQuery::try_from(&*path).map_err(|e| wrong(&e))?;
-        }
-        Ok(path.into())
+    let (field, text) = match modifier {
+        PathModifier::ReplaceFull(text) => ("path.replaceFullPath", text),
+        PathModifier::ReplacePrefix(text) => ("path.replacePrefixMatch", text),
     };
-    match modifier {
-        PathModifier::ReplaceFull(text) => Ok(PathModifier::ReplaceFull(check(text)?)),
-        PathModifier::ReplacePrefix(text) => Ok(PathModifier::ReplacePrefix(check(text)?)),
+    if !text.is_empty() {
+        path::check(text).map_err(|problem| CompileError::at(field, problem))?;
     }
+    Ok(modifier.clone())
 }
 
 #[cfg(test)]
@@ -370,9 +382,12 @@ mod tests {
                 ("add", HeaderModifier { add: list(), ..Default::default() }),
                 ("remove", HeaderModifier { remove: vec![name.parse().unwrap()], ..Default::default() }),
             ] {
-                for filter in [Filter::RequestHeaders(modifier.clone()), Filter::ResponseHeaders(modifier)] {
+                for (kind, filter) in [
+                    ("requestHeaderModifier", Filter::RequestHeaders(modifier.clone())),
+                    ("responseHeaderModifier", Filter::ResponseHeaders(modifier)),
+                ] {
                     let error = Filters::compile(&[filter]).unwrap_err();
-                    assert_eq!(error.field, format!("filters[0].{field}"), "{name}");
+                    assert_eq!(error.field, format!("filters[0].{kind}.{field}"), "{name}");
                 }
             }
         }
@@ -417,7 +432,7 @@ mod tests {
 
     #[test]
     fn refuses_a_rewrite_that_outgrows_a_uri() {
-        let filters = Filters::compile(&[rewrite(None, prefix(&format!("/{}", "x".repeat(2000))))]).unwrap();
+        let filters = Filters::compile(&[rewrite(None, prefix(&format!("/{}", "x".repeat(1000))))]).unwrap();
         let uri = format!("/a/{}", "y".repeat(65_000));
         let mut parts = Request::get(uri).body(()).unwrap().into_parts().0;
         assert_eq!(filters.apply_request(&mut parts, &mut Matched { place: 0, prefix: 2 }), Err(UriTooLong));
@@ -425,14 +440,17 @@ mod tests {
 
     #[test]
     fn refuses_replacements_that_are_not_paths() {
-        for text in ["x", "*", "/a?b", "/a#b", "/a b", "/a%2fb", "/a\\b"] {
-            for path in [full(text), prefix(text)] {
+        for text in ["x", "*", "/a?b", "/a#b", "/a b", "/a%2fb", "/a\\b", "/a/../b"] {
+            for (path, field) in [(full(text), "replaceFullPath"), (prefix(text), "replacePrefixMatch")] {
                 let error = Filters::compile(&[rewrite(None, path)]).unwrap_err();
-                assert_eq!(error.field, "filters[0].path", "{text}");
+                assert_eq!(error.field, format!("filters[0].urlRewrite.path.{field}"), "{text}");
             }
         }
-        assert_eq!(Filters::compile(&[rewrite(Some("a b"), None)]).unwrap_err().field, "filters[0].hostname");
-        assert_eq!(Filters::compile(&[rewrite(Some("u@b"), None)]).unwrap_err().field, "filters[0].hostname");
+        let too_long = &*"a".repeat(254).leak();
+        for name in ["a b", "u@b", "b:80", "[::1]", "", too_long] {
+            let error = Filters::compile(&[rewrite(Some(name), None)]).unwrap_err();
+            assert_eq!(error.field, "filters[0].urlRewrite.hostname", "{name}");
+        }
     }
 
     #[test]

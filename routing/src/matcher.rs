@@ -42,7 +42,7 @@ pub(crate) fn compile_regex(pattern: &str) -> Result<Regex, CompileError> {
             .size_limit(REGEX_PROGRAM_BYTES)
             .dfa_size_limit(REGEX_CACHE_BYTES)
             .build()
-            .map_err(|e| CompileError::at("regex", format_args!("`{pattern}`: {}", one_line(&e))))
+            .map_err(|e| CompileError::at("value", format_args!("`{pattern}` {}", one_line(&e))))
     };
     // Alone first: `a)|(b` is no pattern, but would become one between the anchors.
     if pattern.contains(')') {
@@ -53,9 +53,13 @@ pub(crate) fn compile_regex(pattern: &str) -> Result<Regex, CompileError> {
 
 fn one_line(error: &regex::Error) -> String {
     match error {
-        regex::Error::CompiledTooBig(limit) => format!("compiles to more than {limit} bytes"),
+        regex::Error::CompiledTooBig(limit) => format!("compiles to more than {limit} bytes: repeat fewer times"),
         // The crate draws the pattern with a marker on lines of its own; the last line says what is wrong.
-        other => other.to_string().lines().last().unwrap_or("not a regular expression").trim().to_owned(),
+        other => {
+            let text = other.to_string();
+            let reason = text.lines().last().unwrap_or_default().trim();
+            format!("is not a regular expression: {}", reason.strip_prefix("error: ").unwrap_or(reason))
+        }
     }
 }
 
@@ -135,7 +139,7 @@ impl QueryMatcher {
     pub(crate) fn compile_all(of: &Match) -> Result<Box<[Self]>, CompileError> {
         let mut all: Vec<Self> = Vec::with_capacity(of.query.len());
         for (index, (name, value)) in of.query.iter().enumerate() {
-            let value = TextMatcher::compile(value).map_err(|e| e.within(format_args!("query[{index}]")))?;
+            let value = TextMatcher::compile(value).map_err(|e| e.within(format_args!("queryParams[{index}]")))?;
             if all.iter().all(|parameter| *parameter.name != *name.as_bytes()) {
                 all.push(Self { name: name.as_bytes().into(), value });
             }

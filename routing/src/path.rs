@@ -30,6 +30,26 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, Reject> {
     Ok(if dots { Cow::Owned(without_dots(path)) } else { Cow::Borrowed(path) })
 }
 
+/// Checks a path that a rule holds, in a match or in place of a request's: it has the one form that requests' paths have when they are
+/// matched, and characters that a URI's path holds (RFC 3986 section 3.3), as the Gateway API demands.
+pub(crate) fn check(path: &str) -> Result<(), String> {
+    if path.len() > MAX_OF_RULE {
+        return Err(format!("is longer than {MAX_OF_RULE} bytes"));
+    }
+    let normal = normalize(path).map_err(|reject| format!("`{path}`: {reject}"))?;
+    if !normal.starts_with('/') {
+        return Err(format!("`{path}`: {}", Reject::Relative));
+    }
+    if *normal != *path {
+        return Err(format!("`{path}`: the path holds a dot segment; write `{normal}`"));
+    }
+    let plain = |c: &char| c.is_ascii_alphanumeric() || "%-/._~!$&'()*+,;=:@".contains(*c);
+    match path.chars().find(|c| !plain(c)) {
+        Some(c) => Err(format!("`{path}`: the character `{c}` must be percent-encoded")),
+        None => Ok(()),
+    }
+}
+
 /// Returns the new path; `prefix` is the length of what the rule's prefix matched, without a trailing `/`.
 pub(crate) fn modified(modifier: &PathModifier, path: &str, prefix: usize) -> String {
     let (start, rest) = match modifier {
@@ -241,9 +261,64 @@ fn without(path: &str, read: impl Fn(&str) -> Segment) -> String {
     out
 }
 
+/// The Gateway API's own limit.
+const MAX_OF_RULE: usize = 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rule_may_hold_a_path_with_one_meaning() {
+        let longest = format!("/{}", "x".repeat(1023));
+        for path in [
+            "/",
+            "/a",
+            "/a/",
+            "/a//b",
+            "/v1.0/items",
+            "/a%20b",
+            "/.well-known/x",
+            "/...",
+            "/a;v=1",
+            "/~a@b:c",
+            &longest,
+        ] {
+            assert_eq!(check(path), Ok(()), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_rule_may_not_hold_a_path_that_is_read_in_two_ways() {
+        let too_long = format!("/{}", "x".repeat(1024));
+        for (path, problem) in [
+            ("", "does not start with `/`"),
+            ("a", "does not start with `/`"),
+            ("*", "does not start with `/`"),
+            ("/a/../b", "a dot segment; write `/b`"),
+            ("/..", "a dot segment; write `/`"),
+            ("/.", "a dot segment; write `/`"),
+            ("/%2e%2E/b", "a dot segment; write `/b`"),
+            ("/a/.%2e", "a dot segment; write `/`"),
+            ("/..;x/b", "a dot segment with parameters"),
+            ("/a%2fb", "an encoded slash"),
+            ("/a%5Cb", "a backslash"),
+            ("/a%00", "an encoded NUL"),
+            ("/a%", "not followed by two hexadecimal digits"),
+            ("/a%2", "not followed by two hexadecimal digits"),
+            ("/a%zz", "not followed by two hexadecimal digits"),
+            ("/a\\b", "a backslash"),
+            ("/a?b", "a path cannot hold"),
+            ("/a#b", "a path cannot hold"),
+            ("/a b", "the character ` ` must be percent-encoded"),
+            ("/ä", "the character `ä` must be percent-encoded"),
+            ("/a\u{7f}", "a path cannot hold"),
+            (&too_long, "longer than 1024 bytes"),
+        ] {
+            let error = check(path).unwrap_err();
+            assert!(error.contains(problem), "{path}: {error}");
+        }
+    }
 
     #[test]
     fn an_ambiguous_path_has_all_readings_that_programs_give_it() {

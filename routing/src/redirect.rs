@@ -8,7 +8,7 @@ use http::uri::Authority;
 use http::{Response, StatusCode, request};
 use outrigger_proto::model::{self, PathModifier};
 
-use crate::filter::{UriTooLong, compile_path};
+use crate::filter::{UriTooLong, compile_path, host_name};
 use crate::path;
 use crate::{CompileError, Matched};
 
@@ -40,10 +40,7 @@ impl Redirect {
             Some(other) => return Err(CompileError::at("scheme", format_args!("`{other}` is neither http nor https"))),
         };
         if let Some(hostname) = &redirect.hostname {
-            let authority = Authority::try_from(&**hostname).ok();
-            if authority.is_none_or(|authority| authority.host() != &**hostname) {
-                return Err(CompileError::at("hostname", format_args!("`{hostname}` is not a host name")));
-            }
+            host_name(hostname)?;
         }
         let path = redirect.path.as_ref().map(compile_path).transpose()?;
         Ok(Self { scheme, hostname: redirect.hostname.clone(), path, port: redirect.port, status: redirect.status })

@@ -185,7 +185,7 @@ impl<B> Rule<B> {
         let has_prefix = |m: &model::Match| matches!(m.path, None | Some(PathMatch::Prefix(_)));
         let replaces = replaces_prefix(&rule.filters) || rule.backends.iter().any(|b| replaces_prefix(&b.filters));
         if replaces && !rule.matches.iter().all(has_prefix) {
-            return Err(CompileError::at("filters", "a prefix is replaced, but not every match is of a path prefix"));
+            return Err(CompileError::at("filters", "replacePrefixMatch needs matches of type PathPrefix"));
         }
         let (filters, backends) = (Filters::compile(&rule.filters)?, Backends::compile(&rule.backends, &mut backend)?);
         Ok(Self {
@@ -315,9 +315,9 @@ impl Places {
             Some(PathMatch::Exact(path)) => self.exact.entry(rule_path(path)?.into()).or_default(),
             Some(PathMatch::Prefix(path)) => {
                 let path = rule_path(path)?;
-                let key = path.strip_suffix('/').unwrap_or(&path);
+                let key = path.strip_suffix('/').unwrap_or(path);
                 candidate.prefix =
-                    u16::try_from(key.len()).map_err(|_| CompileError::at("path", "longer than 65535 bytes"))?;
+                    u16::try_from(key.len()).map_err(|_| CompileError::at("path.value", "is too long"))?;
                 if key.is_empty() { &mut self.rest } else { self.prefix.entry(key.into()).or_default() }
             }
             Some(PathMatch::Regex(pattern)) => {
@@ -350,7 +350,8 @@ impl Places {
             return Ok(&mut self.rest);
         }
         let compile = |field: &str, text: &Option<StringMatch>| {
-            text.as_ref().map(TextMatcher::compile).transpose().map_err(|e| e.within(format_args!("path.{field}")))
+            let named = |e: CompileError| CompileError::at(field, e.problem).within("method");
+            text.as_ref().map(TextMatcher::compile).transpose().map_err(named)
         };
         candidate.path = PathCheck::Grpc { service: compile("service", service)?, method: compile("method", method)? };
         match service {
@@ -360,11 +361,9 @@ impl Places {
     }
 }
 
-/// Brings a rule's path into the form that requests' paths have when they are matched.
-fn rule_path(text: &str) -> Result<String, CompileError> {
-    let wrong = |problem: &dyn fmt::Display| CompileError::at("path", format_args!("`{text}`: {problem}"));
-    let path = path::normalize(text).map_err(|e| wrong(&e))?;
-    if path.starts_with('/') { Ok(path.into_owned()) } else { Err(wrong(&path::Reject::Relative)) }
+fn rule_path(text: &str) -> Result<&str, CompileError> {
+    path::check(text).map_err(|problem| CompileError::at("path.value", problem))?;
+    Ok(text)
 }
 
 fn index(places: HashMap<Box<str>, Vec<Candidate>, RandomState>) -> Index {

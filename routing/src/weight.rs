@@ -51,7 +51,7 @@ impl<B> Backends<B> {
         let mut sum = 0;
         for (index, backend) in backends.iter().enumerate() {
             let filters = Filters::compile_of_backend(&backend.filters)
-                .map_err(|e| e.within(format_args!("backends[{index}]")))?;
+                .map_err(|e| e.within(format_args!("backendRefs[{index}]")))?;
             let to = match &backend.to {
                 BackendRef::Service(service) => Destination::Service { backend: resolve(service) },
                 BackendRef::Invalid(why) => Destination::Invalid(why.clone()),

@@ -196,6 +196,28 @@ mod tests {
         assert_eq!(told(&(shop() + &gateway)), [format!("web: {FINE}")], "a Gateway is not ours to judge");
     }
 
+    #[test]
+    fn the_message_names_the_rule_and_its_field_and_says_what_is_wrong() {
+        const PATTERN: &str = "{path: {type: RegularExpression, value: '('}}";
+        const DOTS: &str = "{path: {value: /a/../b}}";
+        let pattern = "rule 0 is dropped: matches[1].path.value: `(` is not a regular expression: unclosed group";
+        let dots = "matches[0].path.value: `/a/../b`: the path holds a dot segment; write `/b`";
+        let whole = format!("  rules: [{{matches: [{{}}, {PATTERN}]}}, {{matches: [{DOTS}]}}]\n");
+        let partly = format!("  rules: [{{matches: [{{}}, {PATTERN}]}}, {{backendRefs: [{{name: v1, port: 80}}]}}]\n");
+        for (spec, kind, holds, message) in [
+            (whole, "Accepted", false, format!("{pattern}; rule 1 is dropped: {dots}")),
+            (partly, "PartiallyInvalid", true, format!("Dropped Rule: {pattern}")),
+        ] {
+            let snapshot = snapshot(&(shop() + &route("HTTPRoute", "r", "web", &spec)));
+            let prepared = snapshot.state.routes.values().flat_map(|routes| routes.iter()).next().unwrap();
+
+            let conditions = conditions(&snapshot, prepared).remove(0).conditions;
+
+            let told = conditions.into_iter().find(|condition| condition.kind == kind);
+            assert_eq!(told, Some(condition(kind, holds, "UnsupportedValue", message)));
+        }
+    }
+
     /// Of `shop/r` on `web`, as an API server of a newer Gateway API sends it.
     fn newer(spec: &serde_json::Value) -> Vec<Condition> {
         use crate::objects::{Kind, from_json};

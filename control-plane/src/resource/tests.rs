@@ -438,7 +438,7 @@ fn what_is_valid_but_not_supported_is_refused_aloud() {
         ("timeouts: {request: 1s, backendRequest: 2s}", "longer than"),
         ("retry: {codes: [200]}", "not an error status"),
         ("filters: [{type: URLRewrite, urlRewrite: {hostname: 'a b'}}]", "host name"),
-        ("filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: Host, value: a}]}}]", "`Host`"),
+        ("filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: Host, value: a}]}}]", "`host`"),
         ("filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [TE]}}]", "one connection"),
         ("filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: ['a b']}}]", "not a header name"),
         ("filters: [{type: RequestRedirect, requestRedirect: {statusCode: 302}}]", "no backendRefs"),

@@ -3,7 +3,6 @@
 use outrigger_proto::model::RouteKind;
 use outrigger_proto::wire;
 
-use super::path;
 use crate::objects::{
     BackendRef, Cors, Filter, Fraction, Header, HeaderModifier, Matches, Mirror, PathKind, PathModifier, Redirect,
     Rule, UrlRewrite,
@@ -12,9 +11,6 @@ use crate::objects::{
 /// Turns a rule's filters into wire form.
 pub(super) fn of_rule(kind: RouteKind, rule: &Rule) -> Result<Vec<wire::Filter>, String> {
     let redirects = rule.filters.iter().any(|filter| matches!(filter, Filter::Redirect(_)));
-    if redirects && rule.filters.iter().any(|filter| matches!(filter, Filter::Rewrite(_))) {
-        return Err("RequestRedirect and URLRewrite exclude each other".to_owned());
-    }
     if redirects && !rule.backends.is_empty() {
         return Err("a rule with a RequestRedirect can have no backendRefs".to_owned());
     }
@@ -26,9 +22,6 @@ pub(super) fn of_rule(kind: RouteKind, rule: &Rule) -> Result<Vec<wire::Filter>,
 
 /// Turns a backend's filters into wire form.
 pub(super) fn of_backend(kind: RouteKind, backend: &BackendRef) -> Result<Vec<wire::Filter>, String> {
-    if backend.filters.iter().any(|filter| matches!(filter, Filter::Redirect(_))) {
-        return Err(format!("backend {}: RequestRedirect is not supported on a backend", backend.name));
-    }
     list(kind, &backend.filters).map_err(|reason| format!("backend {}: {reason}", backend.name))
 }
 
@@ -86,70 +79,52 @@ fn list(kind: RouteKind, filters: &[Filter]) -> Result<Vec<wire::Filter>, String
 
 fn one(kind: RouteKind, filter: &Filter) -> Result<wire::filter::Filter, String> {
     match filter {
-        Filter::RequestHeaders(headers) => header_modifier(headers).map(wire::filter::Filter::RequestHeaders),
-        Filter::ResponseHeaders(headers) => header_modifier(headers).map(wire::filter::Filter::ResponseHeaders),
+        Filter::RequestHeaders(headers) => Ok(wire::filter::Filter::RequestHeaders(header_modifier(headers))),
+        Filter::ResponseHeaders(headers) => Ok(wire::filter::Filter::ResponseHeaders(header_modifier(headers))),
         Filter::Redirect(_) | Filter::Rewrite(_) if kind != RouteKind::Http => {
             Err(format!("a {} can neither redirect nor rewrite", kind.as_str()))
         }
         Filter::Cors(_) if kind != RouteKind::Http => Err(format!("a {} has no CORS", kind.as_str())),
         Filter::Cors(cors) => Ok(wire::filter::Filter::Cors(self::cors(cors))),
-        Filter::Redirect(redirect) => self::redirect(redirect).map(wire::filter::Filter::Redirect),
-        Filter::Rewrite(rewrite) => self::rewrite(rewrite).map(wire::filter::Filter::Rewrite),
+        Filter::Redirect(redirect) => Ok(wire::filter::Filter::Redirect(self::redirect(redirect))),
+        Filter::Rewrite(rewrite) => Ok(wire::filter::Filter::Rewrite(self::rewrite(rewrite))),
         Filter::Mirror(mirror) => self::mirror(mirror).map(wire::filter::Filter::Mirror),
         Filter::Unsupported(name) => Err(format!("the filter {name} is not supported")),
     }
 }
 
-fn header_modifier(headers: &HeaderModifier) -> Result<wire::HeaderModifier, String> {
-    let written = headers.set.iter().chain(&headers.add).map(|header| &header.name);
-    for name in written.chain(&headers.remove) {
-        // What frames a message or belongs to one connection is the proxy's own (RFC 9110 section 7.6.1).
-        match name.to_ascii_lowercase().as_str() {
-            "host" => return Err("`Host` is changed by a URLRewrite's hostname, not as a header".to_owned()),
-            "connection" | "content-length" | "te" | "transfer-encoding" | "upgrade" | "trailer" | "keep-alive"
-            | "proxy-connection" => {
-                return Err(format!("the header `{name}` belongs to one connection and cannot be changed"));
-            }
-            _ => {}
-        }
-    }
+fn header_modifier(headers: &HeaderModifier) -> wire::HeaderModifier {
     let header = |header: &Header| wire::Header { name: header.name.clone(), value: header.value.clone() };
-    Ok(wire::HeaderModifier {
+    wire::HeaderModifier {
         set: headers.set.iter().map(header).collect(),
         add: headers.add.iter().map(header).collect(),
         remove: headers.remove.clone(),
-    })
+    }
 }
 
-fn redirect(redirect: &Redirect) -> Result<wire::Redirect, String> {
-    let scheme = redirect.scheme.clone().unwrap_or_default();
-    if !matches!(scheme.as_str(), "" | "http" | "https") {
-        return Err(format!("scheme `{scheme}` is neither http nor https"));
-    }
-    Ok(wire::Redirect {
-        scheme,
-        hostname: hostname(redirect.hostname.as_deref())?,
-        path: redirect.path.as_ref().map(path_modifier).transpose()?,
+fn redirect(redirect: &Redirect) -> wire::Redirect {
+    wire::Redirect {
+        scheme: redirect.scheme.clone().unwrap_or_default(),
+        hostname: redirect.hostname.clone().unwrap_or_default(),
+        path: redirect.path.as_ref().map(path_modifier),
         port: redirect.port.map_or(0, |port| port.get().into()),
         status: redirect.status_code.unwrap_or(302).into(),
-    })
+    }
 }
 
-fn rewrite(rewrite: &UrlRewrite) -> Result<wire::Rewrite, String> {
-    Ok(wire::Rewrite {
-        hostname: hostname(rewrite.hostname.as_deref())?,
-        path: rewrite.path.as_ref().map(path_modifier).transpose()?,
-    })
+fn rewrite(rewrite: &UrlRewrite) -> wire::Rewrite {
+    wire::Rewrite {
+        hostname: rewrite.hostname.clone().unwrap_or_default(),
+        path: rewrite.path.as_ref().map(path_modifier),
+    }
 }
 
-fn path_modifier(modifier: &PathModifier) -> Result<wire::PathModifier, String> {
-    let (PathModifier::Full(text) | PathModifier::Prefix(text)) = modifier;
-    path::check_replacement(text)?;
+fn path_modifier(modifier: &PathModifier) -> wire::PathModifier {
     let path = match modifier {
         PathModifier::Full(path) => wire::path_modifier::Path::ReplaceFull(path.clone()),
         PathModifier::Prefix(path) => wire::path_modifier::Path::ReplacePrefix(path.clone()),
     };
-    Ok(wire::PathModifier { path: Some(path) })
+    wire::PathModifier { path: Some(path) }
 }
 
 /// Everything but where it leads, which is looked up later.
@@ -176,13 +151,4 @@ fn cors(cors: &Cors) -> wire::Cors {
         expose_headers: cors.expose_headers.clone(),
         max_age_s: cors.max_age,
     }
-}
-
-/// A host goes into a header or an address as it is: nothing but host characters may pass.
-fn hostname(name: Option<&str>) -> Result<String, String> {
-    let name = name.unwrap_or_default();
-    if name.len() > 253 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.') {
-        return Err(format!("`{name}` is not a host name"));
-    }
-    Ok(name.to_owned())
 }

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use outrigger_proto::model::{self, RouteKind};
+use outrigger_proto::model::{self, RouteKind, RouteSet};
 use outrigger_proto::wire;
 use outrigger_proto::wire::r#match::Path;
 use outrigger_proto::wire::value_match::Value;
+use outrigger_routing::{CompileError, RouteTable};
 
-use super::{filter, path, session};
+use super::{filter, session};
 use crate::objects::{BackendRef, HttpMatch, Matches, NamedMatch, PathKind, Route, Rule, StringKind, Unread};
 
 /// A route with its rules in wire form, but for the backends.
@@ -103,22 +104,29 @@ impl PreparedRule {
             namespace: route.meta.namespace.to_string(),
             name: route.meta.name.to_string(),
         };
-        let mut bare = wire::Rule {
+        // Only what says for whom it is.
+        let bare = wire::Rule {
             route: Some(reference),
             index,
             name: rule.name.clone(),
-            matches: matches(&rule.matches)?,
+            matches: matches(&rule.matches),
             ..wire::Rule::default()
         };
-        check(&bare)?;
         match full(&bare, route, rule) {
             Ok((wire, backends)) => Ok(Self { wire, backends: Ok(backends), mirrors: filter::mirrors(&rule.filters) }),
             Err(reason) => {
-                // Only what says for whom it was stays.
-                bare.filters.clear();
+                compile(bare.clone())?;
                 Ok(Self { wire: bare, backends: Err(reason), mirrors: Vec::new() })
             }
         }
+    }
+}
+
+impl PreparedBackend {
+    /// Returns its wire form before it is looked up.
+    fn nowhere(&self) -> wire::Backend {
+        let to = wire::backend::Backend::Invalid("not looked up".to_owned());
+        wire::Backend { backend: Some(to), weight: self.reference.weight, filters: self.filters.clone() }
     }
 }
 
@@ -153,25 +161,25 @@ fn full(bare: &wire::Rule, route: &Route, rule: &Rule) -> Result<(wire::Rule, Ve
         // The default match, spelled out: the filter replaces what it matched.
         wire.matches.push(wire::Match { path: Some(Path::PathPrefix("/".to_owned())), ..wire::Match::default() });
     }
-    check(&wire)?;
     let mut backends = Vec::with_capacity(rule.backends.len());
     for reference in &rule.backends {
         if reference.weight > MAX_WEIGHT {
             return Err(format!("backend {}: a weight is at most {MAX_WEIGHT}", reference.name));
         }
         let filters = filter::of_backend(kind, reference)?;
-        for filter in &filters {
-            model::Filter::try_from(filter.clone()).map_err(|e| format!("backend {}: {e}", reference.name))?;
-        }
         let mirrors = filter::mirrors(&reference.filters);
         backends.push(PreparedBackend { reference: reference.clone(), filters, mirrors });
     }
+    compile(wire::Rule { backends: backends.iter().map(PreparedBackend::nowhere).collect(), ..wire.clone() })?;
     Ok((wire, backends))
 }
 
-/// Asks the sidecar's own parser, so that no sidecar has to refuse the resource later.
-fn check(rule: &wire::Rule) -> Result<(), String> {
-    model::Rule::try_from(rule.clone()).map(drop).map_err(|invalid| invalid.to_string())
+/// Compiles a rule as sidecars do, with the same code: what is sent is what they can use, and what they would refuse is told on the object.
+fn compile(rule: wire::Rule) -> Result<(), String> {
+    let rule = model::Rule::try_from(rule).map_err(|invalid| invalid.to_string())?;
+    let routes = RouteSet { kind: rule.route.kind, rules: vec![rule] };
+    let compiled = RouteTable::compile(&routes, |_| ());
+    compiled.map(drop).map_err(|CompileError { field, problem, .. }| format!("{field}: {problem}"))
 }
 
 /// Returns the wire's word for a kind.
@@ -185,7 +193,7 @@ pub(crate) fn wire_kind(kind: RouteKind) -> wire::RouteKind {
     }
 }
 
-fn matches(matches: &Matches) -> Result<Vec<wire::Match>, String> {
+fn matches(matches: &Matches) -> Vec<wire::Match> {
     match matches {
         Matches::Http(matches) => matches.iter().map(http_match).collect(),
         Matches::Grpc(matches) => matches
@@ -193,79 +201,40 @@ fn matches(matches: &Matches) -> Result<Vec<wire::Match>, String> {
             .map(|condition| {
                 let path = condition.method.as_ref().map(|method| {
                     let regex = method.kind == StringKind::RegularExpression;
-                    if regex {
-                        regex_ok("method.service", &method.service)?;
-                        regex_ok("method.method", &method.method)?;
-                    }
                     let (service, method) = (method.service.clone(), method.method.clone());
-                    Ok::<_, String>(Path::Grpc(wire::GrpcMethod { regex, service, method }))
+                    Path::Grpc(wire::GrpcMethod { regex, service, method })
                 });
-                let headers = named("headers", &condition.headers)?;
-                Ok(wire::Match { path: path.transpose()?, headers, ..wire::Match::default() })
+                wire::Match { path, headers: named(&condition.headers), ..wire::Match::default() }
             })
             .collect(),
-        Matches::All => Ok(Vec::new()),
+        Matches::All => Vec::new(),
     }
 }
 
-fn http_match(condition: &HttpMatch) -> Result<wire::Match, String> {
+fn http_match(condition: &HttpMatch) -> wire::Match {
     let value = condition.path.value.clone();
-    let path = match condition.path.kind {
-        PathKind::Exact => {
-            path::check(&value)?;
-            Path::PathExact(value)
-        }
-        PathKind::PathPrefix => {
-            path::check(&value)?;
-            Path::PathPrefix(value)
-        }
-        PathKind::RegularExpression => {
-            regex_ok("path", &value)?;
-            Path::PathRegex(value)
-        }
-    };
-    Ok(wire::Match {
-        path: Some(path),
+    wire::Match {
+        path: Some(match condition.path.kind {
+            PathKind::Exact => Path::PathExact(value),
+            PathKind::PathPrefix => Path::PathPrefix(value),
+            PathKind::RegularExpression => Path::PathRegex(value),
+        }),
         method: condition.method.clone().unwrap_or_default(),
-        headers: named("headers", &condition.headers)?,
-        query: named("queryParams", &condition.query_params)?,
-    })
+        headers: named(&condition.headers),
+        query: named(&condition.query_params),
+    }
 }
 
-fn named(field: &str, conditions: &[NamedMatch]) -> Result<Vec<wire::ValueMatch>, String> {
+fn named(conditions: &[NamedMatch]) -> Vec<wire::ValueMatch> {
     let one = |condition: &NamedMatch| {
         let value = match condition.kind {
             StringKind::Exact => Value::Exact(condition.value.clone()),
-            StringKind::RegularExpression => {
-                regex_ok(field, &condition.value)?;
-                Value::Regex(condition.value.clone())
-            }
+            StringKind::RegularExpression => Value::Regex(condition.value.clone()),
         };
-        Ok(wire::ValueMatch { name: condition.name.clone(), value: Some(value) })
+        wire::ValueMatch { name: condition.name.clone(), value: Some(value) }
     };
     conditions.iter().map(one).collect()
 }
-
-/// Compiles a pattern as sidecars do: it must match the whole text, and its classes are ASCII.
-fn regex_ok(field: &str, pattern: &str) -> Result<(), String> {
-    let build = |pattern: &str| {
-        regex::bytes::RegexBuilder::new(pattern)
-            .unicode(false)
-            .size_limit(REGEX_BYTES)
-            .dfa_size_limit(REGEX_BYTES)
-            .build()
-    };
-    // Alone first: `a)|(b` is no pattern, but would become one between the anchors.
-    let built = build(pattern).and_then(|_| build(&format!("^(?:{pattern})$")));
-    // A syntax error draws the pattern over several lines; the last one says what is wrong.
-    built.map(drop).map_err(|error| {
-        let text = error.to_string();
-        format!("{field}: `{pattern}`: {}", text.lines().last().unwrap_or("not a regular expression"))
-    })
-}
-
-/// The largest compiled regular expression, as in the sidecar.
-const REGEX_BYTES: usize = 64 * 1024;
 
 /// Gateway API's own limit.
 const MAX_WEIGHT: u32 = 1_000_000;
