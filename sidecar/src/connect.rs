@@ -260,6 +260,7 @@ impl Io {
         match &mut self.stream {
             Stream::Plain(io) => io,
             Stream::Tls(io) => io.get_mut(),
+            Stream::Tunnel(io) => io.get_mut().get_mut(),
         }
     }
 

@@ -92,6 +92,10 @@ impl<I> Tunnel<I> {
         &self.io
     }
 
+    pub(crate) fn get_mut(&mut self) -> &mut I {
+        &mut self.io
+    }
+
     fn begin(&mut self) {
         self.input.begin();
         self.output = Output { state: Sending::Frames, ..Output::default() };
