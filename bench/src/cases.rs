@@ -67,7 +67,9 @@ impl Case {
 /// All cases, in the order of the tables.
 pub(crate) const CASES: &[Case] = &[
     case("http1-1", "HTTP/1, 64 bytes, 1 connection", Shape::Http1, 1).at_most(0.33),
+    case("http1-8", "HTTP/1, 64 bytes, 8 connections", Shape::Http1, 8),
     case("http1-16", "HTTP/1, 64 bytes, 16 connections", Shape::Http1, 16).at_most(0.28),
+    case("http1-32", "HTTP/1, 64 bytes, 32 connections", Shape::Http1, 32),
     case("http1-64", "HTTP/1, 64 bytes, 64 connections", Shape::Http1, 64).at_most(0.25),
     case("http1-64k", "HTTP/1, 64 KiB, 16 connections", Shape::Http1, 16).bytes(65536).at_most(0.55),
     case("grpc-unary", "gRPC unary, 1 connection, 32 calls at once", Shape::Grpc, 1).at_most(0.27),
@@ -75,7 +77,7 @@ pub(crate) const CASES: &[Case] = &[
     case("opaque", "64 bytes there and back, not HTTP, 16 connections", Shape::Bytes, 16).at_most(0.75),
     case("opaque-upload", "bytes to the server, per MiB, 1 connection", Shape::Upload, 1).at_most(0.85),
     case("opaque-download", "bytes to the client, per MiB, 1 connection", Shape::Download, 1).at_most(0.85),
-    case("opaque-fresh", "a connection (and handshake) for 64 bytes, not HTTP, 4 at once", Shape::BytesFresh, 4),
+    case("opaque-fresh", "a connection for 64 bytes, not HTTP, 4 at once", Shape::BytesFresh, 4).at_most(0.22),
     case("http1-fresh", "HTTP/1, a connection per request, 4 at once", Shape::Http1Fresh, 4).at_most(0.40),
     case("http1-200-per-second", "HTTP/1 at 200 requests/s", Shape::Http1, 16).rate(200),
     case("http1-2000-per-second", "HTTP/1 at 2,000 requests/s", Shape::Http1, 16)

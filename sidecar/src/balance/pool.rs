@@ -28,15 +28,22 @@ const IDLE_HTTP2: Duration = Duration::from_secs(3600);
 pub(crate) struct Room {
     /// Requests at once on one, if its peer takes as many.
     streams: u32,
-    /// Connections; then requests wait on the one with the fewest.
+    /// Connections; then requests go to the one with the fewest.
     connections: usize,
+    /// Requests at once on one, however many connections there are.
+    most: u32,
 }
 
 impl Room {
     /// For connections that many clients share.
-    pub(crate) const SHARED: Self = Self { streams: grants::SHARED_STREAMS, connections: usize::MAX };
+    pub(crate) const SHARED: Self =
+        Self { streams: grants::SHARED_STREAMS, connections: usize::MAX, most: grants::SHARED_STREAMS };
+    /// For connections that carry many requests of HTTP/1. On one, all that comes together goes on together: both sidecars take turns where they could
+    /// work at the same time.
+    pub(crate) const CROWD: Self = Self { streams: 8, connections: 16, most: grants::SHARED_STREAMS };
     /// For connections to the app that serve one client's connection: as many requests as the app takes.
-    pub(crate) const OWN: Self = Self { streams: grants::MAX_STREAMS, connections: grants::APP_CONNECTIONS };
+    pub(crate) const OWN: Self =
+        Self { streams: grants::MAX_STREAMS, connections: grants::APP_CONNECTIONS, most: u32::MAX };
 }
 
 #[derive(Default)]
@@ -196,7 +203,8 @@ impl Pool {
         });
         if free.is_none() && all.len() >= room.connections {
             let fewest = all.iter().filter(|kept| kept.shared.wrapped == wrapped);
-            free = fewest.map(|kept| &kept.shared).min_by_key(|c| c.streams.load(Ordering::Relaxed)).map(Shared::join);
+            let fewest = fewest.map(|kept| &kept.shared).min_by_key(|c| c.streams.load(Ordering::Relaxed));
+            free = fewest.filter(|c| c.streams.load(Ordering::Relaxed) < room.most).map(Shared::join);
         }
         free
     }
@@ -419,6 +427,26 @@ mod tests {
         drop((first, rest));
         assert!(pool.join_http2(true, Some(101), Room::SHARED).is_some());
         assert!(pool.join_http2(true, Some(101), Room::SHARED).is_none(), "is spent");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_has_eight_requests_on_a_connection_until_there_are_sixteen_and_no_more_than_a_hundred_then() {
+        let pool = Pool::default();
+        let mut requests = Vec::new();
+        let mut open = Vec::new();
+        for connections in 1..=16 {
+            assert!(pool.join_http2(true, None, Room::CROWD).is_none(), "all {} are full", connections - 1);
+            let (first, peer) = add(&pool, true);
+            requests.push(first);
+            open.push(peer);
+            requests.extend((1..8).map(|_| pool.join_http2(true, None, Room::CROWD).expect("has room")));
+        }
+
+        requests.extend((8 * 16..100 * 16).map(|_| pool.join_http2(true, None, Room::CROWD).expect("has room")));
+        let streams: Vec<_> =
+            pool.http2.lock().iter().map(|kept| kept.shared.streams.load(Ordering::Relaxed)).collect();
+        assert_eq!(streams, [100; 16], "evenly");
+        assert!(pool.join_http2(true, None, Room::CROWD).is_none(), "slow readers would hold up the others");
     }
 
     #[tokio::test(start_paused = true)]

@@ -230,8 +230,9 @@ impl Dispatch {
             Alpn::Http2 | Alpn::Http1InHttp2 => {
                 let (wrapped, most) = (alpn == Alpn::Http1InHttp2, limits.max_requests_per_connection);
                 let room = match self.connector.direction {
-                    Direction::Inbound if !wrapped => Room::OWN,
-                    Direction::Inbound | Direction::Outbound => Room::SHARED,
+                    _ if wrapped => Room::CROWD,
+                    Direction::Inbound => Room::OWN,
+                    Direction::Outbound => Room::SHARED,
                 };
                 let join = || pool.join_http2(wrapped, most, room);
                 if let Some(sender) = join() {
