@@ -56,7 +56,7 @@ mod tests {
         let crowd = Crowd::default();
 
         assert!(!join(&crowd, 1000, 2));
-        assert!(!join(&crowd, 1000, 16));
+        assert!(!join(&crowd, 1000, 16) && !join(&crowd, 1000, 2));
         assert!(!join(&crowd, 8, 40), "piled up for a moment");
         assert!(join(&crowd, 100, 40));
         assert!(!join(&crowd, 60, 1));

@@ -310,14 +310,14 @@ fn a_crowd_of_requests_of_a_pod_to_its_own_service_is_answered() {
         let app = App::http(&web, 8080, |_| Reply::ok("told").after(Duration::from_millis(10)));
 
         let client = || {
-            for _ in 0..20 {
+            for _ in 0..10 {
                 let mut connection = web.connect(&format!("{address}:80"));
                 let answer = connection.send("GET", "/a?b", &[("host", "web"), ("connection", "close")], b"").unwrap();
                 assert_eq!(answer.status, 200, "{}", answer.text());
             }
         };
         std::thread::scope(|scope| {
-            let clients: Vec<_> = (0..20).map(|_| scope.spawn(client)).collect();
+            let clients: Vec<_> = (0..40).map(|_| scope.spawn(client)).collect();
             clients.into_iter().for_each(|client| client.join().expect("every request is answered"));
         });
 
