@@ -39,8 +39,9 @@ const LENT: &str = ";lent";
 /// With less than this nothing can be done in time.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// How much longer than its caller says a request may take: the caller's sidecar ends it first, and can say which rule or client set the time.
-pub(crate) const SLACK: Duration = Duration::from_millis(20);
+/// How much longer than its caller says a request may take: the caller's sidecar ends it first, even on a busy machine, and can say which rule or
+/// client set the time. This end is for callers that are gone without a word.
+pub(crate) const SLACK: Duration = Duration::from_millis(500);
 
 /// What is known of a request's callers.
 pub(crate) struct Onward {
