@@ -110,26 +110,30 @@ async fn serve_meshed(
     let (io, peer, alpn) = accept_tls(&worker, io, address).await?; // 5
     place.meshed();
     let caller = Arc::new(Caller { peer: Some(peer), address, place });
+    let drain = worker.drains.inbound.clone();
+    if alpn == Alpn::Tunnel {
+        return serve_tunnel(worker, Tunnel::called(io, drain), app, caller).await;
+    }
+    // Of the same type, so that all that serves is there once for it and once for what comes in the clear.
+    let io = Prefixed::new(Tunnel::bare(io, drain));
     let version = match alpn {
-        Alpn::Tunnel => return serve_tunnel(worker, io, app, caller).await,
-        Alpn::Opaque => return serve_bytes(worker, Prefixed::new(io), app, None, caller, policy).await.map(drop),
+        Alpn::Tunnel | Alpn::Opaque => return serve_bytes(worker, io, app, None, caller, policy).await.map(drop),
         Alpn::Http1 => (Version::Http1, Version::Http1),
         Alpn::Http2 => (Version::Http2, Version::Http2),
         Alpn::Http1InHttp2 => (Version::Http2, Version::Http1),
     };
     policy.learned.http();
-    serve_http(worker, Prefixed::new(io), app, caller, version.0, version.1).await
+    serve_http(worker, io, app, caller, version.0, version.1).await
 }
 
 /// Serves connections of bytes that a peer's sidecar sends one after the other.
 async fn serve_tunnel(
     worker: Arc<Worker>,
-    io: TlsStream<Prefixed<TcpStream>>,
+    mut tunnel: Tunnel<TlsStream<Prefixed<TcpStream>>>,
     app: SocketAddr,
     caller: Arc<Caller>,
 ) -> Result<(), ProxyError> {
     let gone = |error: io::Error| ProxyError::new(ErrorCode::ClientClosed, error.to_string());
-    let mut tunnel = Tunnel::called(io, worker.drains.inbound.clone());
     let mut farewell = pin!(farewell(&worker.drains.inbound, worker.max_connection_age));
     let mut served = 0_u32;
     loop {

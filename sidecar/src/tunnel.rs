@@ -5,7 +5,7 @@
 //! sides send [`DATA`], each until its [`END`], which is the half-close of TCP. When both have sent it, the connection is free for the next exchange.
 //!
 //! A reset is a reset: the connection ends with it. One connection carries one exchange at a time, so that TCP's own flow control is that of the two
-//! apps, and none waits for another one's lost packet. A direction that has carried much says [`REST`] and sends plain bytes until the connection ends:
+//! apps, and none waits for another one's lost packet. A direction that has carried much, or often, says [`REST`] and sends plain bytes until the connection ends:
 //! a handshake is nothing to it, and a copy of all bytes would be.
 
 mod frame;
@@ -27,6 +27,9 @@ pub(crate) const TAKEN: u8 = 0;
 
 /// Bytes that a direction carries in frames; what comes after them is sent as it is.
 const FRAMED: usize = 1 << 20;
+
+/// Frames of a direction, likewise: of who says much in few words.
+const FRAMES: u8 = 64;
 
 /// One side of the connection.
 pub(crate) struct Tunnel<I> {
@@ -54,8 +57,9 @@ struct Output {
     head_to: u8,
     /// Bytes of the frame that was begun, which are still to come.
     owed: usize,
-    /// Bytes carried in this exchange.
+    /// Bytes carried in this exchange, and the frames that they took.
     carried: usize,
+    frames: u8,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +83,14 @@ impl<I> Tunnel<I> {
     /// Makes the side that is asked; it tells the caller when `drain` has started.
     pub(crate) fn called(io: I, drain: Drain) -> Self {
         Self::new(io, Side::Called { drain, has_told: false })
+    }
+
+    /// Makes one that carries what it is given as it is, and that alone.
+    pub(crate) fn bare(io: I, drain: Drain) -> Self {
+        let mut bare = Self::called(io, drain);
+        bare.input.rest();
+        bare.output.state = Sending::Rest;
+        bare
     }
 
     /// Says whether the last exchange has ended on both sides, in good order, so that another one may follow.
@@ -258,10 +270,12 @@ impl Output {
     /// Begins a frame for bytes of this length.
     fn begin_frame(&mut self, length: usize) {
         self.owed = length.min(FRAMED.saturating_sub(self.carried));
-        if self.owed == 0 {
+        if self.owed == 0 || self.frames == FRAMES {
+            self.owed = 0;
             self.push(header(REST, 0));
             self.state = Sending::Rest;
         } else {
+            self.frames += 1;
             self.push(header(DATA, self.owed as u32));
         }
     }
@@ -329,6 +343,23 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Tunnel<I> {
             output.owed = output.owed.saturating_sub(written);
             return Poll::Ready(Ok(written));
         }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.output.state == Sending::Rest && this.output.head().is_empty() {
+            return Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        }
+        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
+        Pin::new(this).poll_write(cx, first)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

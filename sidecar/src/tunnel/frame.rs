@@ -82,6 +82,11 @@ impl Input {
         self.state = Receiving::Frames;
     }
 
+    /// All that comes is bytes.
+    pub(super) fn rest(&mut self) {
+        self.state = Receiving::Rest;
+    }
+
     /// Says whether the peer has ended its direction.
     pub(super) fn has_ended(&self) -> bool {
         self.state == Receiving::Ended

@@ -96,6 +96,37 @@ async fn a_direction_that_carries_much_goes_on_without_frames() {
 }
 
 #[tokio::test]
+async fn who_says_much_in_few_words_goes_on_without_frames() {
+    let (mut caller, mut called, ..) = tunnel(64 << 10);
+    open(&mut caller, &mut called, TAKEN).await;
+    for _ in 0..2 * usize::from(FRAMES) {
+        caller.write_all(b"word").await.unwrap();
+        let mut heard = [0; 4];
+        called.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"word");
+    }
+    assert_eq!(caller.output.state, Sending::Rest);
+    let (heard, ()) = tokio::join!(receive(&mut called), send(&mut caller, b"end"));
+    assert_eq!(heard.unwrap(), b"end");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_no_tunnel_is_passed_through_as_it_is() {
+    let (mut peer, io) = duplex(64);
+    let mut bare = Tunnel::bare(io, Drain::new());
+    let both = [IoSlice::new(b"as "), IoSlice::new(b"it is")];
+    assert_eq!(bare.write_vectored(&both).await.unwrap(), 8, "in one piece");
+    peer.write_all(b"there").await.unwrap();
+    peer.shutdown().await.unwrap();
+    assert_eq!(receive(&mut bare).await.unwrap(), b"there");
+    bare.shutdown().await.unwrap();
+    let mut heard = Vec::new();
+    peer.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard, b"as it is");
+    assert!(!bare.is_free());
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_off_is_no_end_of_the_bytes() {
     let (mut caller, mut called, ..) = tunnel(1024);
     open(&mut caller, &mut called, TAKEN).await;
