@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::admission::Admission;
 use crate::balance::Backend;
-use crate::http::Direction;
+use crate::direction::Direction;
 use crate::sync::{Store, SyncStatus};
 use crate::telemetry::Telemetry;
 use crate::tls::TlsState;

@@ -2,6 +2,7 @@
 //! there is no room. Workers share it: a connection takes a place when it is accepted and gives it back when it ends, and
 //! requests only read.
 
+mod level;
 mod source;
 mod tasks;
 
@@ -16,9 +17,10 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use crate::error::ProxyError;
-use crate::http::Direction;
+pub(crate) use level::Level;
+
+use crate::direction::Direction;
 use crate::limits::Limits;
-use crate::overload::Level;
 use source::Source;
 use tasks::Tasks;
 

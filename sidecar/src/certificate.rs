@@ -12,8 +12,8 @@ use outrigger_proto::wire;
 use rustls_pki_types::CertificateDer;
 use tokio::time::sleep;
 
-use crate::balance::random;
-use crate::sync::chain;
+use crate::error_chain::chain;
+use crate::random::random;
 use crate::sync::{ControlPlane, StateDir};
 use crate::tls::TlsState;
 

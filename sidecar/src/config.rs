@@ -11,9 +11,10 @@ use outrigger_identity::TrustDomain;
 use outrigger_proto::WorkloadName;
 
 use crate::capture::InitArgs;
-use crate::http::{ClientCertHeaders, ClientHeaders, Wire};
+use crate::headers::{ClientCertHeaders, ClientHeaders};
 use crate::probe::Probes;
 use crate::telemetry;
+use crate::wire_form::Wire;
 
 /// The data plane of Outrigger: rides beside one workload and takes over its TCP traffic.
 #[derive(Debug, Parser)]

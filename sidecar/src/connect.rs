@@ -21,8 +21,8 @@ use self::counted::Counted;
 
 use crate::admission::{Admission, Dialled};
 use crate::balance::{Connection, Endpoint};
+use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
-use crate::http::Direction;
 use crate::orig_dst::reaches_own_workload;
 use crate::tls::TlsState;
 use crate::tunnel::{TAKEN, Tunnel};

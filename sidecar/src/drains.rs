@@ -6,7 +6,7 @@ use std::time::Duration;
 use outrigger_daemon::Drain;
 use tokio::time::{Instant, sleep};
 
-use crate::http::Direction;
+use crate::direction::Direction;
 use crate::telemetry::Telemetry;
 
 /// After SIGTERM without a `leave` before it, no request for so long means that everyone has heard and left.

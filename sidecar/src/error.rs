@@ -165,7 +165,8 @@ impl ProxyError {
         error: &dyn std::error::Error,
     ) -> Self {
         let connection = if reused { "a reused" } else { "a fresh" };
-        let this = Self::new(code, format!("{endpoint} on {connection} connection: {}", crate::sync::chain(error)));
+        let this =
+            Self::new(code, format!("{endpoint} on {connection} connection: {}", crate::error_chain::chain(error)));
         let this = Self { reused, ..this.fate(fate) };
         match code {
             ErrorCode::HttpProtocol => this.by_server(),
@@ -203,7 +204,7 @@ impl From<crate::orig_dst::OrigDstError> for ProxyError {
             crate::orig_dst::OrigDstError::NotRedirected { .. } => ErrorCode::ProxyLoop,
             crate::orig_dst::OrigDstError::Unreadable(_) => ErrorCode::ClientClosed,
         };
-        Self::new(code, crate::sync::chain(&error))
+        Self::new(code, crate::error_chain::chain(&error))
     }
 }
 

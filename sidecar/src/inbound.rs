@@ -24,12 +24,15 @@ use tower::ServiceBuilder;
 
 use crate::admission::Place;
 use crate::balance::Endpoint;
+use crate::caller::Caller;
 use crate::connect::{Io, Reset};
 use crate::detect::{self, Detected, Late, Learned, Passed, Prefixed, Sides};
+use crate::direction::Direction;
 use crate::error::ProxyError;
+use crate::grants;
+use crate::headers::{Asserted, ClientNames};
 use crate::http::{
-    Admit, Asserted, ClientNames, Direction, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server,
-    TimeoutLayer, To, Version, farewell, grants,
+    Admit, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, TimeoutLayer, To, Version, farewell,
 };
 use crate::orig_dst::original_destination;
 use crate::tcp::{self, Way};
@@ -38,14 +41,6 @@ use crate::worker::Worker;
 
 /// How long a peer may take for its part of the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// Who is at the other end of an inbound connection.
-pub(crate) struct Caller {
-    /// `None`: plaintext, from outside the mesh.
-    pub(crate) peer: Option<Peer>,
-    pub(crate) address: SocketAddr,
-    pub(crate) place: Arc<Place>,
-}
 
 /// Serves one connection of a peer. `explicit` is the app's address where there is no capture.
 pub(crate) async fn serve(

@@ -13,16 +13,21 @@ mod admin;
 mod admission;
 mod app;
 mod balance;
+mod caller;
 pub mod capture;
 mod certificate;
 mod config;
 mod connect;
 mod detect;
+mod direction;
 mod drains;
 mod error;
+mod error_chain;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod grants;
+mod headers;
 mod http;
 mod inbound;
 mod limits;
@@ -32,12 +37,15 @@ mod orig_dst;
 mod outbound;
 mod overload;
 mod probe;
+mod random;
 mod sync;
 mod tcp;
 mod telemetry;
 mod tls;
 mod tunnel;
+mod wire_form;
 mod worker;
+mod zone;
 
 pub use config::Args;
 use config::Command;

@@ -11,8 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::admission::{Admission, Place};
 use crate::connect::tune;
+use crate::direction::Direction;
 use crate::error::ProxyError;
-use crate::http::Direction;
 use crate::telemetry::Telemetry;
 
 /// Connections that wait in the kernel to be accepted.

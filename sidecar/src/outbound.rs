@@ -24,15 +24,18 @@ use tower::ServiceBuilder;
 
 pub(crate) use target::{Rule, Target, TargetKind};
 
-use crate::balance::{Backend, Endpoint, InFlight, Outcome, Picked, Pool, random, reached};
+use crate::balance::{Backend, Endpoint, InFlight, Outcome, Picked, Pool, reached};
 use crate::connect::{Io, Reset};
 use crate::detect::{self, Detected, Prefixed, Sides};
+use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
+use crate::grants;
+use crate::headers::Asserted;
 use crate::http::{
-    Asserted, Direction, Dispatch, HygieneLayer, Mirrors, Observe, RespondLayer, RetryLayer, RoutingLayer, Server,
-    TimeoutLayer, To, Version, grants,
+    Dispatch, HygieneLayer, Mirrors, Observe, RespondLayer, RetryLayer, RoutingLayer, Server, TimeoutLayer, To, Version,
 };
 use crate::orig_dst::{OrigDst, original_destination};
+use crate::random::random;
 use crate::tcp;
 use crate::worker::Worker;
 

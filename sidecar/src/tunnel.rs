@@ -20,7 +20,7 @@ use outrigger_daemon::Drain;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::frame::{Control, DATA, END, HEADER, Input, LEAVING, OPEN, REST, STATUS, header};
-use crate::balance::Leaving;
+use crate::headers::Leaving;
 
 /// The status of an exchange whose app took the connection. Every other one is the number of an error code.
 pub(crate) const TAKEN: u8 = 0;

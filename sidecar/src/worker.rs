@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connect::Connector;
+use crate::direction::Direction;
 use crate::drains::Drains;
-use crate::http::{ClientCertHeaders, ClientHeaders, Direction, Wire};
+use crate::headers::{ClientCertHeaders, ClientHeaders};
 use crate::sync::Store;
 use crate::telemetry::Telemetry;
 use crate::tls::TlsState;
+use crate::wire_form::Wire;
 
 pub(crate) struct Worker {
     /// Place among the workers, for pools.

@@ -7,8 +7,9 @@ use http::request;
 use outrigger_proto::WorkloadName;
 use outrigger_proto::model::LoadBalancer;
 
+use super::Endpoint;
 use super::hash::{self, Key};
-use super::{Endpoint, random};
+use crate::random::random;
 
 /// How an endpoint is chosen.
 pub(crate) enum Choice {

@@ -133,9 +133,9 @@ static EJECTIONS: AtomicU64 = AtomicU64::new(0);
 mod tests {
     use tokio::time::advance;
 
-    use super::super::random;
     use super::super::tests::endpoint;
     use super::*;
+    use crate::random::random;
 
     const FAILED: Outcome = Outcome::Failed { retry_after: None };
 

@@ -15,8 +15,10 @@ use crate::balance::health::{Health, OpenCircuit};
 use crate::balance::keep_alive::KeepAlive;
 use crate::balance::limit::Connections;
 use crate::balance::load::Load;
-use crate::balance::{Leaving, Pool, Zone, hash};
+use crate::balance::{Pool, hash};
 use crate::connect::Io;
+use crate::headers::Leaving;
+use crate::zone::Zone;
 
 /// For connections to a sidecar, which does not close those of its peers.
 const IDLE_SIDECAR: Duration = Duration::from_secs(60);

@@ -12,6 +12,7 @@ use outrigger_proto::WorkloadName;
 use outrigger_proto::model::HashKey;
 
 use super::Endpoint;
+use crate::random::mix;
 
 /// What of a request decides.
 pub(crate) enum Key {
@@ -71,13 +72,6 @@ pub(super) fn seed(address: SocketAddr) -> u64 {
         IpAddr::V4(ip) => mix(u64::from(ip.to_bits()) << 16 | port),
         IpAddr::V6(ip) => mix(of_bytes(&ip.octets()) ^ port),
     }
-}
-
-/// The finalizer of SplitMix64: every bit of the input counts for every bit of the result.
-pub(super) fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// FNV-1a, mixed: short values, and no secret, for all sidecars must agree.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::random;
+use crate::random::random;
 
 /// How long an endpoint that is back gets fewer requests than its share.
 const RAMP: Duration = Duration::from_secs(5);

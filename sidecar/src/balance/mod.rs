@@ -3,6 +3,7 @@
 //! failing is left out for a while.
 
 mod affinity;
+mod budget;
 mod choice;
 mod crowd;
 mod ejection;
@@ -11,17 +12,15 @@ mod hash;
 mod health;
 mod in_flight;
 mod keep_alive;
-mod leaving;
 mod limit;
 mod load;
 mod near;
 mod outcome;
 mod pool;
 mod stall;
-mod zone;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -34,14 +33,12 @@ pub(crate) use crowd::SMALL;
 pub(crate) use ejection::{Ejection, ejections};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use in_flight::InFlight;
-pub(crate) use leaving::{FAREWELL, LEAVING, Leaving, tell as tell_leaving};
 pub(crate) use limit::{Connection, Limits, Permit, reached};
 pub(crate) use outcome::Outcome;
 pub(crate) use pool::{Http1, Lease, NotOpened, Pool, Room, Sender};
-pub(crate) use zone::{Traffic, Zone};
 
+use crate::balance::budget::Budget;
 use crate::error::ProxyError;
-use crate::http::Budget;
 use affinity::Affinity;
 use limit::Counts;
 use near::Near;
@@ -301,19 +298,6 @@ impl Policy {
     pub(crate) fn is_strict(&self) -> bool {
         self.ejection.is_some()
     }
-}
-
-/// A fast draw for balancing and weights; nothing secret hangs on it.
-pub(crate) fn random() -> u64 {
-    // SplitMix64 over a shared counter: every thread's draw is different, and none waits.
-    static STATE: AtomicU64 = AtomicU64::new(0);
-    let mut seed = STATE.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-    if seed == 0 {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        seed = now.as_nanos() as u64 ^ (u64::from(std::process::id()) << 32);
-        STATE.fetch_add(seed, Ordering::Relaxed);
-    }
-    hash::mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15))
 }
 
 #[cfg(test)]

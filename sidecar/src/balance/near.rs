@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::Endpoint;
 use super::choice::usable;
-use super::{Endpoint, random};
+use crate::random::random;
 
 /// The near ones are too slow when they take so many times as long as another one,
 const TOO_SLOW: f64 = 2.0;

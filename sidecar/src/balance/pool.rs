@@ -11,10 +11,12 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::balance::keep_alive::KeepAlive;
-use crate::balance::{Connection, InFlight, Leaving, Outcome, Permit};
+use crate::balance::{Connection, InFlight, Outcome, Permit};
 use crate::connect::{Io, Reset};
 use crate::error::ProxyError;
-use crate::http::{Body, grants};
+use crate::grants;
+use crate::headers::Leaving;
+use crate::http::Body;
 
 /// HTTP/1 connections kept idle at most, and as many tunnels; more are closed when their request is done.
 const MAX_IDLE: usize = 512;

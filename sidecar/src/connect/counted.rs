@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Reset;
-use crate::balance::Traffic;
+use crate::zone::Traffic;
 
 /// A TCP connection that counts what is written.
 #[derive(Debug)]

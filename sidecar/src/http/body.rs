@@ -10,10 +10,10 @@ use http_body::{Frame, SizeHint};
 use outrigger_wire::{http1, http2};
 
 use crate::balance::Lease;
+use crate::headers::trailers::cleaned;
 use crate::http::mirror::{Copied, Progress, Tee};
 use crate::http::observe::Record;
 use crate::http::retry::Replay;
-use crate::http::trailers::cleaned;
 
 /// A request's or response's body.
 pub(crate) struct Body {

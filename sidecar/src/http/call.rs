@@ -12,29 +12,14 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::balance::{Backend, Endpoint};
+use crate::caller::Caller;
+use crate::direction::Direction;
 use crate::error::ProxyError;
 use crate::http::Body;
 use crate::http::fault::Drawn;
 use crate::http::onward::Onward;
-use crate::inbound::Caller;
 use crate::outbound::{Rule, Target};
 use crate::telemetry::{RetryOutcome, TraceContext};
-
-/// Seen from the workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Direction {
-    Inbound,
-    Outbound,
-}
-
-impl Direction {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Inbound => "inbound",
-            Self::Outbound => "outbound",
-        }
-    }
-}
 
 /// What every layer receives.
 pub(crate) struct Call {

@@ -14,29 +14,21 @@ use outrigger_wire::{http1, http2};
 use tokio::time::Instant;
 
 use crate::balance::{
-    Backend, Connection, Endpoint, FAREWELL, Http1, InFlight, Lease, Limits, NotOpened, Outcome, Picked, Pool, Room,
-    SMALL, Sender,
+    Backend, Connection, Endpoint, Http1, InFlight, Lease, Limits, NotOpened, Outcome, Picked, Pool, Room, SMALL,
+    Sender,
 };
+use crate::headers::leaving::FAREWELL;
 
 use crate::connect::{Connector, Io};
+use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
-use crate::http::call::{Direction, Flow, To};
+use crate::grants;
+use crate::http::call::{Flow, To};
 use crate::http::respond::unprocessed;
 use crate::http::server::Version;
-use crate::http::{Body, grants, onward, upgrade};
+use crate::http::{Body, onward, upgrade};
+use crate::wire_form::Wire;
 use crate::worker::Worker;
-
-/// How HTTP/1 requests travel between two sidecars.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
-pub(crate) enum Wire {
-    /// As it costs least: over HTTP/2 while there are many small ones at once for an endpoint, else over HTTP/1.
-    #[default]
-    ByLoad,
-    /// Over pooled HTTP/1 connections.
-    Http1,
-    /// As streams of one HTTP/2 connection.
-    Http2,
-}
 
 /// Sends requests to endpoints.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use outrigger_daemon::Drain;
 use tokio::time::{Sleep, sleep};
 
-use crate::balance::random;
+use crate::random::random;
 
 /// Why it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

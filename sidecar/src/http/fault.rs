@@ -9,9 +9,9 @@ use http::{HeaderMap, StatusCode};
 use outrigger_proto::ErrorCode;
 use outrigger_proto::model::{AbortStatus, Fault};
 
-use crate::balance::random;
 use crate::error::{Fate, ProxyError, Status};
 use crate::http::call::Flow;
+use crate::random::random;
 
 /// What one request gets.
 #[derive(Debug, PartialEq, Eq)]

@@ -15,13 +15,14 @@ use http_body::Body as _;
 use outrigger_proto::ErrorCode;
 use tower::{Layer, Service};
 
-use crate::balance::LEAVING;
 use crate::error::ProxyError;
+use crate::headers::leaving::LEAVING;
+use crate::headers::trailers;
+use crate::headers::{Asserted, ClientNames};
 use crate::http::call::Call;
 use crate::http::onward::{Onward, RETRIED, Told, tell_marked};
 use crate::http::respond::UNPROCESSED;
-use crate::http::{Asserted, ClientNames};
-use crate::http::{Body, host, trailers, upgrade};
+use crate::http::{Body, host, upgrade};
 
 /// Makes [`Hygiene`].
 #[derive(Clone, Debug)]

@@ -19,12 +19,14 @@ use outrigger_routing::Mirror;
 
 pub(crate) use tee::{Copied, Progress, Tee};
 
-use crate::balance::{Backend, random};
+use crate::balance::Backend;
+use crate::direction::Direction;
 use crate::error::ProxyError;
 use crate::http::Body;
-use crate::http::call::{Direction, Flow, To};
+use crate::http::call::{Flow, To};
 use crate::http::dispatch::Dispatch;
 use crate::http::server::Version;
+use crate::random::random;
 use crate::telemetry::MirrorOutcome;
 use crate::worker::Worker;
 

@@ -1,14 +1,11 @@
 //! The request level: everything between a decoded request and an endpoint's connection, as tower layers.
 
 mod admit;
-mod asserted;
 mod body;
 mod call;
-mod client_headers;
 mod dispatch;
 mod farewell;
 mod fault;
-pub(crate) mod grants;
 mod host;
 mod hygiene;
 mod mirror;
@@ -19,15 +16,12 @@ mod retry;
 mod routing;
 mod server;
 mod timeout;
-mod trailers;
 mod upgrade;
 
 pub(crate) use admit::Admit;
-pub(crate) use asserted::{Asserted, ClientCertHeaders};
 pub(crate) use body::Body;
-pub(crate) use call::{Attempt, Direction, Facts, Flow, To};
-pub(crate) use client_headers::{ClientHeaders, ClientNames};
-pub(crate) use dispatch::{Dispatch, Wire};
+pub(crate) use call::{Attempt, Facts, Flow, To};
+pub(crate) use dispatch::Dispatch;
 pub(crate) use farewell::farewell;
 pub(crate) use hygiene::HygieneLayer;
 pub(crate) use mirror::Mirrors;
@@ -35,7 +29,7 @@ pub(crate) use observe::{End, Observe, Outcome};
 pub(crate) use respond::RespondLayer;
 #[cfg(feature = "fuzzing")]
 pub(crate) use retry::Replay;
-pub(crate) use retry::{Budget, RetryLayer};
+pub(crate) use retry::RetryLayer;
 pub(crate) use routing::RoutingLayer;
 pub(crate) use server::{Server, Version};
 pub(crate) use timeout::TimeoutLayer;

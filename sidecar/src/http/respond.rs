@@ -15,10 +15,11 @@ use outrigger_wire::http1;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::balance::tell_leaving;
+use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
+use crate::headers::leaving;
 use crate::http::Body;
-use crate::http::call::{Call, Direction, Flow};
+use crate::http::call::{Call, Flow};
 
 /// Makes [`Respond`].
 #[derive(Clone)]
@@ -68,7 +69,7 @@ where
 fn close(headers: &mut HeaderMap, flow: &Flow, ends: bool) {
     let meshed = flow.caller.as_ref().map(|caller| caller.peer.is_some());
     if ends && meshed == Some(true) {
-        tell_leaving(headers);
+        leaving::tell(headers);
     }
     if ends || meshed == Some(false) && flow.caller.as_ref().is_some_and(|caller| caller.place.is_tight()) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -232,7 +233,7 @@ pub(crate) fn last_word(ends: bool) -> Response<Bytes> {
     let detail = if ends { "the workload ends" } else { "the connection has come to its age" };
     headers.extend(proxy_status(Direction::Inbound, code, detail).map(|value| (PROXY_STATUS, value)));
     if ends {
-        tell_leaving(headers);
+        leaving::tell(headers);
     }
     response
 }

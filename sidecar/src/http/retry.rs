@@ -4,7 +4,6 @@
 //! connection ended before a response. A route's `retry` says how often, and adds statuses. A budget over all requests of the backend
 //! bounds it all, so that retries never become the load that keeps a service down.
 
-mod budget;
 mod replay;
 
 use std::future::{Future, poll_fn};
@@ -17,17 +16,18 @@ use http_body::Body as _;
 use outrigger_proto::{ErrorCode, model};
 use tower::{Layer, Service};
 
-pub(crate) use budget::Budget;
 pub(crate) use replay::Replay;
 
-use crate::balance::{BackendName, random};
+use crate::balance::BackendName;
+use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::http::body::BodyError;
-use crate::http::call::{Call, Direction, Flow, To};
+use crate::http::call::{Call, Flow, To};
 use crate::http::dispatch::Dispatch;
 use crate::http::onward::{self, Onward, is_marked};
 use crate::http::timeout::expired;
+use crate::random::random;
 use crate::telemetry::RetryOutcome;
 
 /// Attempts beyond the first for what was not processed, where no route says otherwise.

@@ -11,15 +11,16 @@ use outrigger_wire::{http1, http2};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service;
 
-use crate::balance::FAREWELL;
+use crate::caller::Caller;
 use crate::connect::Reset;
+use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
+use crate::headers::leaving::FAREWELL;
 use crate::http::Body;
-use crate::http::call::{Call, Direction, Flow, To};
+use crate::http::call::{Call, Flow, To};
 use crate::http::farewell::{Farewell, farewell};
 use crate::http::respond::{is_grpc, last_word, too_large, unreadable};
 use crate::http::upgrade;
-use crate::inbound::Caller;
 use crate::worker::Worker;
 
 /// The HTTP version of a connection.

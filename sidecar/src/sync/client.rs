@@ -15,10 +15,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use crate::balance::random;
+use crate::error_chain::chain;
+use crate::random::random;
 use crate::sync::Store;
 use crate::sync::catalog::Catalog;
-use crate::sync::dial::{ControlPlane, chain};
+use crate::sync::dial::ControlPlane;
 use crate::sync::saved::StateDir;
 use crate::sync::store::MAX_TARGETS;
 use crate::tls::TlsState;

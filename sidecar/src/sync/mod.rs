@@ -10,6 +10,6 @@ mod store;
 #[cfg(feature = "fuzzing")]
 pub(crate) use catalog::Catalog;
 pub(crate) use client::{Client, SyncStatus};
-pub(crate) use dial::{ControlPlane, chain};
+pub(crate) use dial::ControlPlane;
 pub(crate) use saved::StateDir;
 pub(crate) use store::Store;

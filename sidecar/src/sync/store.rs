@@ -16,12 +16,13 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::balance::{Backend, BackendName, Endpoint, Zone};
+use crate::balance::{Backend, BackendName, Endpoint};
 use crate::detect::Learned;
 use crate::error::ProxyError;
 use crate::inbound::PortPolicy;
 use crate::orig_dst::OrigDst;
 use crate::outbound::{Target, TargetKind};
+use crate::zone::Zone;
 
 /// How long a connection waits for the answer about a destination that nobody asked about before.
 const LOOKUP: Duration = Duration::from_secs(2);

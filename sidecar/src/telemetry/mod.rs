@@ -31,12 +31,12 @@ use metrics::{ConnectionMetrics, ControlFacts, Counters, RequestMetrics};
 use trace::{Resource, Tracer, TracerConfig};
 
 use crate::admission::{Admission, Refused};
-use crate::balance::Zone;
 use crate::config::RunArgs;
+use crate::direction::Direction;
 use crate::error::ProxyError;
-use crate::http::Direction;
 use crate::sync::Store;
 use crate::tls::TlsState;
+use crate::zone::Zone;
 
 /// Settings as they were typed.
 pub(crate) struct TelemetryConfig {

@@ -15,7 +15,8 @@ use super::access_log::Entry;
 use super::facts::{ErrorType, GrpcStatus};
 use super::metrics::{FaultKind, Labels, Observed, PeerLabel, RetryOutcome};
 use super::trace::{HttpSpan, Kind, TraceContext, Tracer};
-use crate::http::{Attempt, Body, Direction, End, Facts, Flow, Outcome};
+use crate::direction::Direction;
+use crate::http::{Attempt, Body, End, Facts, Flow, Outcome};
 
 /// What is kept of a request's head.
 pub(crate) struct RequestRecord {

@@ -14,8 +14,8 @@ use super::Telemetry;
 use super::access_log::{AccessLog, CopiedEntry};
 use super::metrics::{Copied, Labels, PeerLabel};
 use super::trace::Kind;
-use crate::http::Direction;
-use crate::inbound::Caller;
+use crate::caller::Caller;
+use crate::direction::Direction;
 use crate::outbound::Via;
 use crate::tcp::Way;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::balance::random;
+use crate::random::random;
 
 /// So many are remembered; an older one is as good as unknown, which costs nobody a request.
 const REMEMBERED: usize = 4096;

@@ -7,9 +7,10 @@ use tower::{Layer as _, Service as _, service_fn};
 
 use super::*;
 use crate::admission::tests::place;
+use crate::caller::Caller;
+use crate::headers::Asserted;
 use crate::http::call::{Call, To};
-use crate::http::{Asserted, Body, TimeoutLayer};
-use crate::inbound::Caller;
+use crate::http::{Body, TimeoutLayer};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{Method, StatusCode, Version};
 use outrigger_proto::ErrorCode;
 
-use crate::http::Direction;
+use crate::direction::Direction;
 use crate::telemetry::facts::{ErrorType, GrpcStatus};
 use crate::telemetry::trace::{SpanId, TraceId};
 

@@ -9,11 +9,11 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::{encode_counter, encode_gauge};
+use crate::admission::Level;
 use crate::admission::Refused;
-use crate::balance::Zone;
-use crate::http::Direction;
+use crate::direction::Direction;
 use crate::limits::Limits;
-use crate::overload::Level;
+use crate::zone::Zone;
 
 /// What a policy did to a request on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use outrigger_proto::model::RouteId;
 use outrigger_routing::RuleName;
 
 use crate::balance::BackendName;
-use crate::inbound::Caller;
+use crate::caller::Caller;
 use crate::telemetry::trace::Kind;
 
 /// Labels as they are shown.

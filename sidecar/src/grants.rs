@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn the_page_of_limits_has_these() {
-        let page = include_str!("../../../docs/reference/limits.md");
+        let page = include_str!("../../docs/reference/limits.md");
         let (mib, kib) = (1024 * 1024, 1024);
         for row in [
             format!(

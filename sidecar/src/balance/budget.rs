@@ -150,9 +150,9 @@ mod tests {
         let budget = Budget::default();
         budget.set(Some(&RetryBudget { percent: 20, interval: Duration::from_secs(1), min_retries: 3 }));
         for _ in 0..500 {
-            let requests = crate::balance::random() % 50;
+            let requests = crate::random::random() % 50;
             (0..requests).for_each(|_| budget.deposit());
-            let _spent = (0..crate::balance::random() % 40).filter(|_| budget.withdraw()).count();
+            let _spent = (0..crate::random::random() % 40).filter(|_| budget.withdraw()).count();
             let epoch = budget.epoch();
             let allowed = (budget.requests.sum(epoch) / 5).max(3);
             // Requests leave the window before the retries that they have earned.
@@ -160,7 +160,7 @@ mod tests {
             if spend(&budget) > 0 {
                 assert!(earned_before < allowed && budget.retries.sum(epoch) == allowed);
             }
-            tokio::time::advance(Duration::from_millis(crate::balance::random() % 300)).await;
+            tokio::time::advance(Duration::from_millis(crate::random::random() % 300)).await;
         }
     }
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName};
 use http_body::Frame;
 use outrigger_wire::http1;
 
-use crate::http::asserted::asserts_identity;
+use crate::headers::asserted::asserts_identity;
 
 /// Takes from a frame of trailers what is to be in the head only.
 pub(crate) fn cleaned(frame: Frame<Bytes>) -> Frame<Bytes> {

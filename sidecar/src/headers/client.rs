@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
-use crate::inbound::Caller;
+use crate::caller::Caller;
 
 /// The SPIFFE id that the client has proved; absent for a client without mesh TLS.
 const ID: HeaderName = HeaderName::from_static("outrigger-client-id");
