@@ -26,8 +26,8 @@ pub(crate) use prefixed::Prefixed;
 pub(crate) use sniff::{Verdict, sniff};
 pub(crate) use watch::{Late, Passed, watch};
 
-use crate::connect::Reset;
 use crate::error::ProxyError;
+use crate::stream::Reset;
 
 /// How long a client that speaks first may take before the destination is dialled for bytes as well.
 const GRACE: Duration = Duration::from_millis(2);

@@ -25,8 +25,8 @@ use tower::ServiceBuilder;
 use crate::admission::Place;
 use crate::balance::Endpoint;
 use crate::caller::Caller;
-use crate::connect::{Io, Reset};
-use crate::detect::{self, Detected, Late, Learned, Passed, Prefixed, Sides};
+use crate::destination::PortPolicy;
+use crate::detect::{self, Detected, Late, Passed, Prefixed, Sides};
 use crate::direction::Direction;
 use crate::error::ProxyError;
 use crate::grants;
@@ -35,6 +35,7 @@ use crate::http::{
     Admit, Dispatch, HygieneLayer, Observe, RespondLayer, RetryLayer, Server, TimeoutLayer, To, Version, farewell,
 };
 use crate::orig_dst::original_destination;
+use crate::stream::{Io, Reset};
 use crate::tcp::{self, Way};
 use crate::tunnel::{TAKEN, Tunnel};
 use crate::worker::Worker;
@@ -285,18 +286,4 @@ where
     let has_ended = copied.is_ok();
     record.end(copied);
     Ok(if has_ended { io.into_inner() } else { None })
-}
-
-/// What the control plane says of a port of the own workload.
-pub(crate) struct PortPolicy {
-    pub(crate) mode: InboundMode,
-    pub(crate) protocol: Protocol,
-    pub(crate) learned: Arc<Learned>,
-}
-
-impl PortPolicy {
-    /// Whether the port is declared to carry something else than HTTP.
-    fn is_opaque(&self) -> bool {
-        matches!(self.protocol, Protocol::Opaque | Protocol::Tls)
-    }
 }

@@ -8,8 +8,6 @@
 //!                                                                      └▶ bytes, once: 7 weights ▸ 9 ▸ 10 ▸ 11 ▸ copy
 //! ```
 
-mod target;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tower::ServiceBuilder;
 
-pub(crate) use target::{Rule, Target, TargetKind};
-
 use crate::balance::{Backend, Endpoint, InFlight, Outcome, Picked, Pool, reached};
-use crate::connect::{Io, Reset};
+use crate::destination::{Rule, Target, TargetKind, Via};
 use crate::detect::{self, Detected, Prefixed, Sides};
 use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
@@ -36,6 +32,7 @@ use crate::http::{
 };
 use crate::orig_dst::{OrigDst, original_destination};
 use crate::random::random;
+use crate::stream::{Io, Reset};
 use crate::tcp;
 use crate::worker::Worker;
 
@@ -104,16 +101,6 @@ where
     .await
 }
 
-/// Where a connection for bytes leads.
-pub(crate) struct Via {
-    /// The rule of a TCPRoute or TLSRoute that chose the backend.
-    pub(crate) rule: Option<Arc<Rule>>,
-    pub(crate) backend: Arc<Backend>,
-    pub(crate) endpoint: Arc<Endpoint>,
-    /// Connections are balanced by how many are open.
-    _in_flight: InFlight,
-}
-
 /// Opens a connection for bytes to one of the target's backends, and says to which in `via`. The app behind the endpoint has taken it, as far as
 /// the endpoint's sidecar says so.
 async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> Result<Io, ProxyError> {
@@ -132,7 +119,7 @@ async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> 
         match open_at(worker, &endpoint, max).await {
             Ok(Some(io)) => {
                 in_flight.opened();
-                *via = Some(Via { rule, backend, endpoint, _in_flight: in_flight });
+                *via = Some(Via::new(rule, backend, endpoint, in_flight));
                 return Ok(io);
             }
             Ok(None) => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connect::Reset;
+use crate::stream::Reset;
 
 /// Bytes read at once: several TLS records, and few enough to stay in the cache.
 const CHUNK: usize = 128 * 1024;

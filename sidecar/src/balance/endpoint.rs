@@ -13,11 +13,11 @@ use tokio::time::Instant;
 use crate::balance::crowd::Crowd;
 use crate::balance::health::{Health, OpenCircuit};
 use crate::balance::keep_alive::KeepAlive;
-use crate::balance::limit::Connections;
 use crate::balance::load::Load;
 use crate::balance::{Pool, hash};
-use crate::connect::Io;
 use crate::headers::Leaving;
+use crate::stream::Connections;
+use crate::stream::Io;
 use crate::zone::Zone;
 
 /// For connections to a sidecar, which does not close those of its peers.

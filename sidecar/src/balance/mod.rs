@@ -33,7 +33,7 @@ pub(crate) use crowd::SMALL;
 pub(crate) use ejection::{Ejection, ejections};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use in_flight::InFlight;
-pub(crate) use limit::{Connection, Limits, Permit, reached};
+pub(crate) use limit::{Limits, Permit, reached};
 pub(crate) use outcome::Outcome;
 pub(crate) use pool::{Http1, Lease, NotOpened, Pool, Room, Sender};
 

@@ -11,12 +11,13 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::balance::keep_alive::KeepAlive;
-use crate::balance::{Connection, InFlight, Outcome, Permit};
-use crate::connect::{Io, Reset};
+use crate::balance::{InFlight, Outcome, Permit};
 use crate::error::ProxyError;
 use crate::grants;
 use crate::headers::Leaving;
 use crate::http::Body;
+use crate::stream::Connection;
+use crate::stream::{Io, Reset};
 
 /// HTTP/1 connections kept idle at most, and as many tunnels; more are closed when their request is done.
 const MAX_IDLE: usize = 512;
@@ -379,7 +380,7 @@ mod tests {
     fn add(pool: &Pool, wrapped: bool) -> (Sender, impl Sized) {
         let (io, peer) = tokio::io::duplex(1024);
         let (sender, driver) = http2::connect(io, &http2::Settings::default());
-        let counted = Arc::<crate::balance::limit::Connections>::default().open(None).unwrap();
+        let counted = Arc::<crate::stream::Connections>::default().open(None).unwrap();
         (pool.add_http2(sender, counted, wrapped), (driver, peer))
     }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connect::Reset;
+use crate::stream::Reset;
 
 /// Bytes looked at before a reader takes over; bounds what a silent or odd client can make us hold.
 pub(super) const LIMIT: usize = 16 * 1024;

@@ -8,9 +8,9 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use crate::connect::Reset;
 use crate::detect::prefixed::{LIMIT, Prefixed};
 use crate::detect::{Verdict, is_settings, sniff};
+use crate::stream::Reset;
 
 /// No reader takes a longer request line: Go's servers, which take the longest, allow 1 MiB for the whole head.
 const LONGEST_LINE: usize = 1024 * 1024 + 64 * 1024;

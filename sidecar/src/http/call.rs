@@ -13,12 +13,12 @@ use tokio::time::Instant;
 
 use crate::balance::{Backend, Endpoint};
 use crate::caller::Caller;
+use crate::destination::{Rule, Target};
 use crate::direction::Direction;
 use crate::error::ProxyError;
 use crate::http::Body;
 use crate::http::fault::Drawn;
 use crate::http::onward::Onward;
-use crate::outbound::{Rule, Target};
 use crate::telemetry::{RetryOutcome, TraceContext};
 
 /// What every layer receives.

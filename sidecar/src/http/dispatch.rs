@@ -14,12 +14,12 @@ use outrigger_wire::{http1, http2};
 use tokio::time::Instant;
 
 use crate::balance::{
-    Backend, Connection, Endpoint, Http1, InFlight, Lease, Limits, NotOpened, Outcome, Picked, Pool, Room, SMALL,
-    Sender,
+    Backend, Endpoint, Http1, InFlight, Lease, Limits, NotOpened, Outcome, Picked, Pool, Room, SMALL, Sender,
 };
 use crate::headers::leaving::FAREWELL;
+use crate::stream::Connection;
 
-use crate::connect::{Connector, Io};
+use crate::connect::Connector;
 use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
 use crate::grants;
@@ -27,6 +27,7 @@ use crate::http::call::{Flow, To};
 use crate::http::respond::unprocessed;
 use crate::http::server::Version;
 use crate::http::{Body, onward, upgrade};
+use crate::stream::Io;
 use crate::wire_form::Wire;
 use crate::worker::Worker;
 

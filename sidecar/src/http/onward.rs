@@ -18,10 +18,10 @@ use outrigger_proto::ErrorCode;
 use tokio::time::Instant;
 
 use crate::balance::Endpoint;
+use crate::destination::Rule;
 use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
 use crate::http::call::Flow;
-use crate::outbound::Rule;
 use crate::telemetry::trace_id;
 
 use hops::Hop;

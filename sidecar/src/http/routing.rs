@@ -18,11 +18,11 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::balance::Endpoint;
+use crate::destination::{Rule, Target, TargetKind};
 use crate::error::{Fate, ProxyError};
 use crate::http::call::{Call, Flow, To};
 use crate::http::fault::Drawn;
 use crate::http::{Body, Mirrors};
-use crate::outbound::{Rule, Target, TargetKind};
 use crate::random::random;
 
 /// Makes [`Routing`].

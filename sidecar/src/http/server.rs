@@ -12,7 +12,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service;
 
 use crate::caller::Caller;
-use crate::connect::Reset;
 use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
 use crate::headers::leaving::FAREWELL;
@@ -21,6 +20,7 @@ use crate::http::call::{Call, Flow, To};
 use crate::http::farewell::{Farewell, farewell};
 use crate::http::respond::{is_grpc, last_word, too_large, unreadable};
 use crate::http::upgrade;
+use crate::stream::Reset;
 use crate::worker::Worker;
 
 /// The HTTP version of a connection.

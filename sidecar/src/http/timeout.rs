@@ -13,12 +13,12 @@ use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower::{Layer, Service};
 
+use crate::destination::Rule;
 use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
 use crate::http::call::{Call, Flow, To};
 use crate::http::onward::{SLACK, Why};
-use crate::outbound::Rule;
 
 /// Makes [`Timeout`].
 #[derive(Clone, Copy, Debug)]

@@ -17,10 +17,10 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::balance::Lease;
-use crate::connect::Reset;
 use crate::detect::Prefixed;
 use crate::error::{Fate, ProxyError};
 use crate::http::Body;
+use crate::stream::Reset;
 use crate::tcp;
 
 /// Says whether a request may end in something else than HTTP.

@@ -11,7 +11,7 @@ use outrigger_proto::{Key, ServicePort, wire};
 use outrigger_routing::{CompileError, RouteTable};
 use prost::Message;
 
-use crate::outbound::TargetKind;
+use crate::destination::TargetKind;
 use crate::sync::Store;
 use crate::tls::TlsState;
 

@@ -17,11 +17,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::balance::{Backend, BackendName, Endpoint};
+use crate::destination::PortPolicy;
+use crate::destination::{Target, TargetKind};
 use crate::detect::Learned;
 use crate::error::ProxyError;
-use crate::inbound::PortPolicy;
 use crate::orig_dst::OrigDst;
-use crate::outbound::{Target, TargetKind};
 use crate::zone::Zone;
 
 /// How long a connection waits for the answer about a destination that nobody asked about before.

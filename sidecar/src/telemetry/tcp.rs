@@ -15,8 +15,8 @@ use super::access_log::{AccessLog, CopiedEntry};
 use super::metrics::{Copied, Labels, PeerLabel};
 use super::trace::Kind;
 use crate::caller::Caller;
+use crate::destination::Via;
 use crate::direction::Direction;
-use crate::outbound::Via;
 use crate::tcp::Way;
 
 impl Telemetry {

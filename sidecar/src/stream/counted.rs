@@ -19,7 +19,7 @@ use crate::zone::Traffic;
 
 /// A TCP connection that counts what is written.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(crate) struct Counted {
     io: TcpStream,
     written: u64,
     traffic: Option<&'static Traffic>,
@@ -27,23 +27,23 @@ pub(super) struct Counted {
 
 impl Counted {
     /// Begins with a connection on which nothing has been written.
-    pub(super) fn new(io: TcpStream) -> Self {
+    pub(crate) fn new(io: TcpStream) -> Self {
         Self { io, written: 0, traffic: None }
     }
 
     /// From now on counts for where the endpoint is, too.
-    pub(super) fn count_for(&mut self, traffic: &'static Traffic) {
+    pub(crate) fn count_for(&mut self, traffic: &'static Traffic) {
         self.traffic = Some(traffic);
     }
 
     /// Bytes written so far.
-    pub(super) fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         self.written
     }
 
     /// Says whether the peer has ended its side and has provably taken nothing of what was written after the first `before` bytes: its system has
     /// acknowledged these, to the byte, and no more.
-    pub(super) fn took_nothing_after(&self, before: u64) -> bool {
+    pub(crate) fn took_nothing_after(&self, before: u64) -> bool {
         // Linux counts the connection's SYN with the bytes.
         has_ended(&self.io) && self.written > before && acknowledged(&self.io) == Some(before + 1)
     }

@@ -1,0 +1,21 @@
+//! What a port of the own workload is, and what may come to it.
+
+use std::sync::Arc;
+
+use outrigger_proto::model::{InboundMode, Protocol};
+
+use crate::detect::Learned;
+
+/// What the control plane says of a port of the own workload.
+pub(crate) struct PortPolicy {
+    pub(crate) mode: InboundMode,
+    pub(crate) protocol: Protocol,
+    pub(crate) learned: Arc<Learned>,
+}
+
+impl PortPolicy {
+    /// Whether the port is declared to carry something else than HTTP.
+    pub(crate) fn is_opaque(&self) -> bool {
+        matches!(self.protocol, Protocol::Opaque | Protocol::Tls)
+    }
+}
