@@ -24,6 +24,7 @@ mod direction;
 mod drains;
 mod error;
 mod error_chain;
+mod flow;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -44,6 +45,7 @@ mod sync;
 mod tcp;
 mod telemetry;
 mod tls;
+mod trace_context;
 mod tunnel;
 mod wire_form;
 mod worker;

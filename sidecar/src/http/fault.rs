@@ -10,7 +10,7 @@ use outrigger_proto::ErrorCode;
 use outrigger_proto::model::{AbortStatus, Fault};
 
 use crate::error::{Fate, ProxyError, Status};
-use crate::http::call::Flow;
+use crate::flow::Flow;
 use crate::random::random;
 
 /// What one request gets.

@@ -16,11 +16,11 @@ use outrigger_proto::ErrorCode;
 use tower::{Layer, Service};
 
 use crate::error::ProxyError;
+use crate::flow::onward::{Onward, RETRIED, Told, tell_marked};
 use crate::headers::leaving::LEAVING;
 use crate::headers::trailers;
 use crate::headers::{Asserted, ClientNames};
 use crate::http::call::Call;
-use crate::http::onward::{Onward, RETRIED, Told, tell_marked};
 use crate::http::respond::UNPROCESSED;
 use crate::http::{Body, host, upgrade};
 

@@ -10,7 +10,6 @@ mod host;
 mod hygiene;
 mod mirror;
 mod observe;
-mod onward;
 mod respond;
 mod retry;
 mod routing;
@@ -20,12 +19,14 @@ mod upgrade;
 
 pub(crate) use admit::Admit;
 pub(crate) use body::Body;
-pub(crate) use call::{Attempt, Facts, Flow, To};
+#[cfg(test)]
+pub(crate) use call::Call;
+pub(crate) use call::To;
 pub(crate) use dispatch::Dispatch;
 pub(crate) use farewell::farewell;
 pub(crate) use hygiene::HygieneLayer;
 pub(crate) use mirror::Mirrors;
-pub(crate) use observe::{End, Observe, Outcome};
+pub(crate) use observe::Observe;
 pub(crate) use respond::RespondLayer;
 #[cfg(feature = "fuzzing")]
 pub(crate) use retry::Replay;

@@ -14,9 +14,10 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use crate::error::ProxyError;
+use crate::flow::{End, Flow, Outcome};
 use crate::http::Body;
 use crate::http::body::BodyError;
-use crate::http::call::{Call, Flow};
+use crate::http::call::Call;
 use crate::http::respond::connection_ended;
 use crate::telemetry::{RequestRecord, Telemetry};
 
@@ -95,26 +96,6 @@ pub(crate) struct Record {
     reads_trailers: bool,
     error: Option<ProxyError>,
     response_bytes: u64,
-}
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Its response was passed on whole.
-    Complete,
-    /// The app or the peer broke off in the middle.
-    Broken,
-    /// The client left first.
-    Abandoned,
-}
-
-/// What is told at a request's end.
-pub(crate) struct Outcome {
-    pub(crate) end: End,
-    pub(crate) status: Option<StatusCode>,
-    pub(crate) grpc_status: Option<u8>,
-    pub(crate) error: Option<ProxyError>,
-    pub(crate) response_bytes: u64,
 }
 
 impl Record {

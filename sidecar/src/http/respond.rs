@@ -17,9 +17,10 @@ use tower::{Layer, Service};
 
 use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
+use crate::flow::Flow;
 use crate::headers::leaving;
 use crate::http::Body;
-use crate::http::call::{Call, Flow};
+use crate::http::call::Call;
 
 /// Makes [`Respond`].
 #[derive(Clone)]

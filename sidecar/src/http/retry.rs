@@ -21,14 +21,15 @@ pub(crate) use replay::Replay;
 use crate::balance::BackendName;
 use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
+use crate::flow::Flow;
+use crate::flow::RetryOutcome;
+use crate::flow::onward::{self, Onward, is_marked};
 use crate::http::Body;
 use crate::http::body::BodyError;
-use crate::http::call::{Call, Flow, To};
+use crate::http::call::{Call, To};
 use crate::http::dispatch::Dispatch;
-use crate::http::onward::{self, Onward, is_marked};
 use crate::http::timeout::expired;
 use crate::random::random;
-use crate::telemetry::RetryOutcome;
 
 /// Attempts beyond the first for what was not processed, where no route says otherwise.
 const UNPROCESSED_ATTEMPTS: u32 = 2;

@@ -16,9 +16,10 @@ use tower::{Layer, Service};
 use crate::destination::Rule;
 use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
+use crate::flow::Flow;
+use crate::flow::onward::{SLACK, Why};
 use crate::http::Body;
-use crate::http::call::{Call, Flow, To};
-use crate::http::onward::{SLACK, Why};
+use crate::http::call::{Call, To};
 
 /// Makes [`Timeout`].
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ mod labels;
 mod requests;
 
 pub(crate) use connections::{ConnectionMetrics, Copied};
-pub(crate) use counters::{ControlFacts, Counters, FaultKind, MirrorOutcome, RetryOutcome};
+pub(crate) use counters::{ControlFacts, Counters, FaultKind, MirrorOutcome};
 pub(crate) use labels::{Labels, PeerLabel};
 pub(crate) use requests::{Observed, RequestMetrics};
 

@@ -1,7 +1,7 @@
 //! What is told about requests and connections: metrics, the access log, traces.
 //!
 //! [`Telemetry`] is called at the edges of the request path; what it hears about a request between them is in its
-//! [`Flow`](crate::http::Flow). Nothing here waits: what cannot be told at once is dropped and counted.
+//! [`Flow`](crate::flow::Flow). Nothing here waits: what cannot be told at once is dropped and counted.
 
 mod access_log;
 mod facts;
@@ -22,9 +22,9 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 pub(crate) use access_log::{Format as LineFormat, Which};
-pub(crate) use metrics::{MirrorOutcome, RetryOutcome};
+pub(crate) use metrics::MirrorOutcome;
 pub(crate) use request::RequestRecord;
-pub(crate) use trace::{TraceContext, TraceId, endpoint, has_trace_parent, trace_id};
+pub(crate) use trace::endpoint;
 
 use access_log::{AccessLog, ConnectionEntry};
 use metrics::{ConnectionMetrics, ControlFacts, Counters, RequestMetrics};

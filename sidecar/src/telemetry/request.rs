@@ -13,10 +13,12 @@ use tokio::time::Instant;
 use super::Telemetry;
 use super::access_log::Entry;
 use super::facts::{ErrorType, GrpcStatus};
-use super::metrics::{FaultKind, Labels, Observed, PeerLabel, RetryOutcome};
-use super::trace::{HttpSpan, Kind, TraceContext, Tracer};
+use super::metrics::{FaultKind, Labels, Observed, PeerLabel};
+use super::trace::{HttpSpan, Kind, Tracer};
 use crate::direction::Direction;
-use crate::http::{Attempt, Body, End, Facts, Flow, Outcome};
+use crate::flow::RetryOutcome;
+use crate::flow::{Attempt, End, Facts, Flow, Outcome};
+use crate::trace_context::TraceContext;
 
 /// What is kept of a request's head.
 pub(crate) struct RequestRecord {
@@ -30,7 +32,7 @@ pub(crate) struct RequestRecord {
 
 impl Telemetry {
     /// A request has come; its trace context is continued.
-    pub(crate) fn begin(&self, request: &mut Request<Body>, flow: &Flow) -> RequestRecord {
+    pub(crate) fn begin<B>(&self, request: &mut Request<B>, flow: &Flow) -> RequestRecord {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         // The sidecar of a meshed caller has decided already.
         let starts = flow.caller.as_ref().is_none_or(|caller| caller.peer.is_none());
@@ -107,7 +109,7 @@ impl Telemetry {
     }
 }
 
-fn authority_of(request: &Request<Body>) -> Option<String> {
+fn authority_of<B>(request: &Request<B>) -> Option<String> {
     if let Some(authority) = request.uri().authority() {
         return Some(authority.as_str().to_owned());
     }

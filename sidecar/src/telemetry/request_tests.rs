@@ -60,8 +60,8 @@ impl Rig {
     }
 }
 
-fn request(traceparent: Option<&str>) -> Request<Body> {
-    let mut request = Request::get("/items/7?secret=1").header("host", "web:80").body(Body::empty()).unwrap();
+fn request(traceparent: Option<&str>) -> Request<()> {
+    let mut request = Request::get("/items/7?secret=1").header("host", "web:80").body(()).unwrap();
     if let Some(value) = traceparent {
         request.headers_mut().insert("traceparent", value.parse().unwrap());
     }

@@ -5,7 +5,6 @@
 
 #[cfg(test)]
 pub(crate) mod collector;
-mod context;
 mod export;
 mod span;
 
@@ -18,10 +17,10 @@ use http::uri::{Scheme, Uri};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use context::{Incoming, Sampler, SpanId, TraceContext, TraceId, has_trace_parent, trace_id};
 pub(crate) use export::{Counts, Exporter};
 pub(crate) use span::{HttpSpan, Kind};
 
+use crate::trace_context::{Incoming, Sampler, TraceContext};
 use export::Queue;
 
 /// Where traces go, and which.

@@ -10,7 +10,7 @@ use outrigger_proto::ErrorCode;
 
 use crate::direction::Direction;
 use crate::telemetry::facts::{ErrorType, GrpcStatus};
-use crate::telemetry::trace::{SpanId, TraceId};
+use crate::trace_context::{SpanId, TraceId};
 
 /// What is told about one request.
 pub(crate) struct Entry<'a> {
@@ -506,7 +506,7 @@ mod tests {
     fn names_the_trace() {
         let headers = http::HeaderMap::new();
         let context =
-            crate::telemetry::trace::Sampler::new(1.0).begin(&crate::telemetry::trace::Incoming::read(&headers), true);
+            crate::trace_context::Sampler::new(1.0).begin(&crate::trace_context::Incoming::read(&headers), true);
         let line = json(&Entry { trace: Some((context.trace_id, context.span_id)), ..entry("/", &Method::GET) });
         assert!(line.contains(&format!(r#""trace_id":"{}","span_id":"{}"}}"#, context.trace_id, context.span_id)));
     }

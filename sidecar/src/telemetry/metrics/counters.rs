@@ -12,6 +12,7 @@ use super::{encode_counter, encode_gauge};
 use crate::admission::Level;
 use crate::admission::Refused;
 use crate::direction::Direction;
+use crate::flow::RetryOutcome;
 use crate::limits::Limits;
 use crate::zone::Zone;
 
@@ -22,19 +23,6 @@ pub(crate) enum FaultKind {
     Delay,
     /// It was answered with an error.
     Abort,
-}
-
-/// What became of a request whose first attempt failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RetryOutcome {
-    /// A later attempt succeeded.
-    Succeeded,
-    /// The last attempt failed too.
-    Failed,
-    /// The retry budget was spent.
-    OverBudget,
-    /// More of the body was gone than is kept.
-    NotReplayable,
 }
 
 /// What became of the copy of a request.

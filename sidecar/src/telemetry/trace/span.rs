@@ -14,8 +14,8 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode as SpanStatus;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use outrigger_proto::ErrorCode;
 
-use super::TraceContext;
 use crate::telemetry::facts::{ErrorType, GrpcStatus, method_label};
+use crate::trace_context::TraceContext;
 
 /// Which side of a hop a span is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -233,7 +233,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::telemetry::trace::{Incoming, Sampler};
+    use crate::trace_context::{Incoming, Sampler};
 
     fn span<'a>(kind: Kind, method: &'a Method, path: &'a str) -> HttpSpan<'a> {
         HttpSpan {

@@ -6,7 +6,7 @@
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
-use crate::telemetry::has_trace_parent;
+use crate::trace_context::has_trace_parent;
 
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 

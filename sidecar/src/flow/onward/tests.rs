@@ -9,8 +9,7 @@ use super::*;
 use crate::admission::tests::place;
 use crate::caller::Caller;
 use crate::headers::Asserted;
-use crate::http::call::{Call, To};
-use crate::http::{Body, TimeoutLayer};
+use crate::http::{Body, Call, TimeoutLayer, To};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 

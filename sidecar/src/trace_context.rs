@@ -333,5 +333,5 @@ const B3_SAMPLED: HeaderName = HeaderName::from_static("x-b3-sampled");
 const B3_FLAGS: HeaderName = HeaderName::from_static("x-b3-flags");
 
 #[cfg(test)]
-#[path = "context_tests.rs"]
+#[path = "trace_context_tests.rs"]
 mod tests;

@@ -21,8 +21,8 @@ use crate::balance::Endpoint;
 use crate::destination::Rule;
 use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
-use crate::http::call::Flow;
-use crate::telemetry::trace_id;
+use crate::flow::Flow;
+use crate::trace_context::trace_id;
 
 use hops::Hop;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::telemetry::TraceId;
+use crate::trace_context::TraceId;
 
 /// Traces that are remembered at most.
 const REMEMBERED: usize = 2048;
