@@ -191,6 +191,18 @@ pub(crate) struct RunArgs {
     pub(crate) log_format: Format,
 }
 
+impl From<&RunArgs> for telemetry::TelemetryConfig {
+    fn from(args: &RunArgs) -> Self {
+        Self {
+            access_log: args.access_log,
+            access_log_format: args.access_log_format,
+            otlp: args.otlp.clone().filter(|endpoint| !endpoint.is_empty()),
+            trace_ratio: args.trace_ratio,
+            mark: args.mark.map(|mark| mark.value()),
+        }
+    }
+}
+
 /// A listener that stands for an address, where traffic is not captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Explicit {

@@ -13,8 +13,8 @@ use outrigger_proto::{WorkloadName, wire};
 use outrigger_wire::http1;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::body::{Body, Replay};
 use crate::detect::{Prefixed, Verdict};
-use crate::http::{Body, Replay};
 use crate::sync::{Catalog, StateDir, Store};
 use crate::tls::TlsState;
 

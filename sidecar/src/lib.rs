@@ -13,6 +13,7 @@ mod admin;
 mod admission;
 mod app;
 mod balance;
+mod body;
 mod caller;
 pub mod capture;
 mod certificate;

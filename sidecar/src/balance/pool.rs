@@ -12,10 +12,10 @@ use tokio::time::Instant;
 
 use crate::balance::keep_alive::KeepAlive;
 use crate::balance::{InFlight, Outcome, Permit};
+use crate::body::Body;
 use crate::error::ProxyError;
 use crate::grants;
 use crate::headers::Leaving;
-use crate::http::Body;
 use crate::stream::Connection;
 use crate::stream::{Io, Reset};
 

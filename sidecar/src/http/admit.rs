@@ -7,7 +7,7 @@ use http::Response;
 use tower::Service;
 
 use crate::error::ProxyError;
-use crate::http::Body;
+use crate::http::ResponseBody;
 use crate::http::call::Call;
 
 /// Refuses what there is no room for.
@@ -24,11 +24,11 @@ impl<S> Admit<S> {
 
 impl<S> Service<Call> for Admit<S>
 where
-    S: Service<Call, Response = Response<Body>, Error = ProxyError>,
+    S: Service<Call, Response = Response<ResponseBody>, Error = ProxyError>,
 {
-    type Response = Response<Body>;
+    type Response = Response<ResponseBody>;
     type Error = ProxyError;
-    type Future = Either<S::Future, Ready<Result<Response<Body>, ProxyError>>>;
+    type Future = Either<S::Future, Ready<Result<Response<ResponseBody>, ProxyError>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
         self.inner.poll_ready(cx)

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use http::Request;
 
 use crate::balance::{Backend, Endpoint};
+use crate::body::Body;
 use crate::destination::{Rule, Target};
 use crate::flow::Flow;
 use crate::flow::onward::Onward;
-use crate::http::Body;
 use crate::http::fault::Drawn;
 
 /// What every layer receives.

@@ -17,8 +17,10 @@ use crate::balance::{
     Backend, Endpoint, Http1, InFlight, Lease, Limits, NotOpened, Outcome, Picked, Pool, Room, SMALL, Sender,
 };
 use crate::headers::leaving::FAREWELL;
+use crate::http::ResponseBody;
 use crate::stream::Connection;
 
+use crate::body::Body;
 use crate::connect::Connector;
 use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
@@ -28,7 +30,7 @@ use crate::grants;
 use crate::http::call::To;
 use crate::http::respond::unprocessed;
 use crate::http::server::Version;
-use crate::http::{Body, upgrade};
+use crate::http::upgrade;
 use crate::stream::Io;
 use crate::wire_form::Wire;
 use crate::worker::Worker;
@@ -58,7 +60,7 @@ impl Dispatch {
         to: &To,
         flow: &Flow,
         avoid: Option<&Arc<Endpoint>>,
-    ) -> Result<Response<Body>, ProxyError> {
+    ) -> Result<Response<ResponseBody>, ProxyError> {
         let result = self.exchange(head, body, to, flow, avoid).await;
         flow.attempted(result.as_ref().map(Response::status));
         result
@@ -71,7 +73,7 @@ impl Dispatch {
         to: &To,
         flow: &Flow,
         avoid: Option<&Arc<Endpoint>>,
-    ) -> Result<Response<Body>, ProxyError> {
+    ) -> Result<Response<ResponseBody>, ProxyError> {
         if self.version == Version::Http1 && head.version == HttpVersion::HTTP_2 && head.method == Method::CONNECT {
             // HTTP/1 has no way to carry a stream's data that is no content before the app has agreed; no sidecar of ours sends this.
             let detail = "CONNECT over HTTP/2 to an app that is spoken to in HTTP/1";
@@ -127,7 +129,7 @@ impl Dispatch {
             Some(Sender::Http2 { sender, .. }) => {
                 to_http2(head)?;
                 match sender.send(head, body).await {
-                    Ok(response) => Ok(response.map(Body::http2)),
+                    Ok(response) => Ok(response.map(|body| Body::http2(body).into())),
                     Err(error) => Err(ProxyError::http2(endpoint.address, &error, reused)),
                 }
             }
@@ -304,10 +306,10 @@ async fn send_http1(
     head: &request::Parts,
     body: Body,
     (address, reused): (SocketAddr, bool),
-) -> Result<Response<Body>, ProxyError> {
+) -> Result<Response<ResponseBody>, ProxyError> {
     let before = http1.connection.with_io(Io::written);
     let error = match http1.connection.send(head, body).await {
-        Ok(response) => return Ok(response.map(Body::http1)),
+        Ok(response) => return Ok(response.map(|body| Body::http1(body).into())),
         Err(error) => error,
     };
     let untaken = || http1.connection.with_io(|io| io.took_nothing_after(before));

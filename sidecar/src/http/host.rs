@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use http::header::{HOST, HeaderValue};
 use http::{Method, Request, Version};
 
-use crate::http::Body;
+use crate::body::Body;
 
 /// Checks the host of a request of any version.
 ///

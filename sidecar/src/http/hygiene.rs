@@ -15,14 +15,16 @@ use http_body::Body as _;
 use outrigger_proto::ErrorCode;
 use tower::{Layer, Service};
 
+use crate::body::Body;
 use crate::error::ProxyError;
 use crate::flow::onward::{Onward, RETRIED, Told, tell_marked};
 use crate::headers::leaving::LEAVING;
 use crate::headers::trailers;
 use crate::headers::{Asserted, ClientNames};
+use crate::http::ResponseBody;
 use crate::http::call::Call;
 use crate::http::respond::UNPROCESSED;
-use crate::http::{Body, host, upgrade};
+use crate::http::{host, upgrade};
 
 /// Makes [`Hygiene`].
 #[derive(Clone, Debug)]
@@ -49,15 +51,15 @@ pub(crate) struct Hygiene<S> {
     client: Option<ClientNames>,
 }
 
-type Clean = fn(Response<Body>) -> Response<Body>;
+type Clean = fn(Response<ResponseBody>) -> Response<ResponseBody>;
 
 impl<S> Service<Call> for Hygiene<S>
 where
-    S: Service<Call, Response = Response<Body>, Error = ProxyError>,
+    S: Service<Call, Response = Response<ResponseBody>, Error = ProxyError>,
 {
-    type Response = Response<Body>;
+    type Response = Response<ResponseBody>;
     type Error = ProxyError;
-    type Future = Either<MapOk<S::Future, Clean>, Ready<Result<Response<Body>, ProxyError>>>;
+    type Future = Either<MapOk<S::Future, Clean>, Ready<Result<Response<ResponseBody>, ProxyError>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
         self.inner.poll_ready(cx)
@@ -132,7 +134,7 @@ fn speaks_h2c(headers: &HeaderMap) -> bool {
     protocols.any(|protocol| protocol.trim_ascii().to_ascii_lowercase().starts_with(b"h2c"))
 }
 
-fn clean_response(mut response: Response<Body>) -> Response<Body> {
+fn clean_response(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     remove_hop_by_hop(response.headers_mut(), switched);
     let told = |name: &&HeaderName| TOLD.contains(name);
@@ -280,7 +282,7 @@ mod tests {
 
     #[test]
     fn what_sidecars_tell_each_other_does_not_pass() {
-        let mut response = Response::new(Body::empty());
+        let mut response = Response::new(ResponseBody::empty());
         for name in ["outrigger-unprocessed", "outrigger-leaving", "outrigger-retried", "x-kept"] {
             response.headers_mut().insert(name, HeaderValue::from_static("1"));
         }

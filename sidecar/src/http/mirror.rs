@@ -5,8 +5,6 @@
 //! where it falls behind or there are too many it is given up. It carries the trace context of its request; metrics and
 //! the access log tell of the request alone, and copies have a counter (`outrigger_outbound_mirrored_requests_total`).
 
-mod tee;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,13 +15,12 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use outrigger_routing::Mirror;
 
-pub(crate) use tee::{Copied, Progress, Tee};
-
 use crate::balance::Backend;
+use crate::body::{Body, Progress};
 use crate::direction::Direction;
 use crate::error::ProxyError;
 use crate::flow::Flow;
-use crate::http::Body;
+use crate::http::ResponseBody;
 use crate::http::call::To;
 use crate::http::dispatch::Dispatch;
 use crate::http::server::Version;
@@ -86,7 +83,7 @@ impl Mirrors {
 }
 
 async fn exchange(
-    attempt: impl Future<Output = Result<Response<Body>, ProxyError>>,
+    attempt: impl Future<Output = Result<Response<ResponseBody>, ProxyError>>,
     progress: Option<Progress>,
 ) -> MirrorOutcome {
     let answered = async {

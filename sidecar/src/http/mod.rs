@@ -1,7 +1,6 @@
 //! The request level: everything between a decoded request and an endpoint's connection, as tower layers.
 
 mod admit;
-mod body;
 mod call;
 mod dispatch;
 mod farewell;
@@ -11,6 +10,7 @@ mod hygiene;
 mod mirror;
 mod observe;
 mod respond;
+mod response_body;
 mod retry;
 mod routing;
 mod server;
@@ -18,7 +18,6 @@ mod timeout;
 mod upgrade;
 
 pub(crate) use admit::Admit;
-pub(crate) use body::Body;
 #[cfg(test)]
 pub(crate) use call::Call;
 pub(crate) use call::To;
@@ -28,8 +27,7 @@ pub(crate) use hygiene::HygieneLayer;
 pub(crate) use mirror::Mirrors;
 pub(crate) use observe::Observe;
 pub(crate) use respond::RespondLayer;
-#[cfg(feature = "fuzzing")]
-pub(crate) use retry::Replay;
+pub(crate) use response_body::ResponseBody;
 pub(crate) use retry::RetryLayer;
 pub(crate) use routing::RoutingLayer;
 pub(crate) use server::{Server, Version};

@@ -13,10 +13,11 @@ use http_body::Frame;
 use pin_project_lite::pin_project;
 use tower::Service;
 
+use crate::body::Body;
+use crate::body::BodyError;
 use crate::error::ProxyError;
 use crate::flow::{End, Flow, Outcome};
-use crate::http::Body;
-use crate::http::body::BodyError;
+use crate::http::ResponseBody;
 use crate::http::call::Call;
 use crate::http::respond::connection_ended;
 use crate::telemetry::{RequestRecord, Telemetry};
@@ -36,9 +37,9 @@ impl<S> Observe<S> {
 
 impl<S> Service<Call> for Observe<S>
 where
-    S: Service<Call, Response = (Response<Body>, Option<ProxyError>), Error = Infallible>,
+    S: Service<Call, Response = (Response<ResponseBody>, Option<ProxyError>), Error = Infallible>,
 {
-    type Response = Response<Body>;
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = ObserveFuture<S::Future>;
 
@@ -72,9 +73,9 @@ pin_project! {
 
 impl<F> Future for ObserveFuture<F>
 where
-    F: Future<Output = Result<(Response<Body>, Option<ProxyError>), Infallible>>,
+    F: Future<Output = Result<(Response<ResponseBody>, Option<ProxyError>), Infallible>>,
 {
-    type Output = Result<Response<Body>, Infallible>;
+    type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -106,7 +107,7 @@ impl Record {
         Self { telemetry, flow, request, status, grpc_status, reads_trailers, error: None, response_bytes: 0 }
     }
 
-    fn answered(&mut self, response: &mut Response<Body>, error: Option<ProxyError>) {
+    fn answered(&mut self, response: &mut Response<ResponseBody>, error: Option<ProxyError>) {
         self.status = Some(response.status());
         self.grpc_status = grpc_status(response.headers());
         self.error = error;

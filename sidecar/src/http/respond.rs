@@ -15,11 +15,12 @@ use outrigger_wire::http1;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
+use crate::body::Body;
 use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
 use crate::flow::Flow;
 use crate::headers::leaving;
-use crate::http::Body;
+use crate::http::ResponseBody;
 use crate::http::call::Call;
 
 /// Makes [`Respond`].
@@ -46,9 +47,9 @@ pub(crate) struct Respond<S> {
 
 impl<S> Service<Call> for Respond<S>
 where
-    S: Service<Call, Response = Response<Body>, Error = ProxyError>,
+    S: Service<Call, Response = Response<ResponseBody>, Error = ProxyError>,
 {
-    type Response = (Response<Body>, Option<ProxyError>);
+    type Response = (Response<ResponseBody>, Option<ProxyError>);
     type Error = std::convert::Infallible;
     type Future = RespondFuture<S::Future>;
 
@@ -109,9 +110,9 @@ pin_project! {
 
 impl<F> Future for RespondFuture<F>
 where
-    F: Future<Output = Result<Response<Body>, ProxyError>>,
+    F: Future<Output = Result<Response<ResponseBody>, ProxyError>>,
 {
-    type Output = Result<(Response<Body>, Option<ProxyError>), std::convert::Infallible>;
+    type Output = Result<(Response<ResponseBody>, Option<ProxyError>), std::convert::Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -122,7 +123,7 @@ where
                     let mut response = answer(&error, this.flow, *this.form);
                     // Its code says more than any answer: gRPC has a status for each, and knows what may be sent again.
                     if let Some(reason) = error.reset.filter(|_| *this.http2) {
-                        *response.body_mut() = Body::empty();
+                        *response.body_mut() = ResponseBody::empty();
                         response.extensions_mut().insert(reason);
                     }
                     (response, Some(error))
@@ -140,7 +141,7 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 /// From sidecar to sidecar: the app never got this request. Neither apps nor peers outside of the mesh can say so.
 pub(crate) const UNPROCESSED: HeaderName = HeaderName::from_static("outrigger-unprocessed");
 
-fn answer(error: &ProxyError, flow: &Flow, form: Form) -> Response<Body> {
+fn answer(error: &ProxyError, flow: &Flow, form: Form) -> Response<ResponseBody> {
     let info = error.code.info();
     let as_info = error.answered_as.unwrap_or(error.code).info();
     // Identities and addresses are for meshed peers only; the own workload is one.
@@ -151,7 +152,9 @@ fn answer(error: &ProxyError, flow: &Flow, form: Form) -> Response<Body> {
     let usual = as_info.http_status.and_then(|status| StatusCode::from_u16(status).ok());
     let status = error.status.map(|status| status.http).or(usual);
     let mut response = match form {
-        Form::Grpc => grpc(Body::empty(), error.status.map_or(as_info.grpc_status, |status| status.grpc), &line),
+        Form::Grpc => {
+            grpc(ResponseBody::empty(), error.status.map_or(as_info.grpc_status, |status| status.grpc), &line)
+        }
         Form::Text => typed("text/plain; charset=utf-8", format!("{line}\n{}\n", info.next)),
         Form::Problem => typed("application/problem+json", problem(error.code, status, &line)),
     };
@@ -248,8 +251,8 @@ pub(crate) fn unprocessed<B>(response: &Response<B>) -> Option<ProxyError> {
     Some(ProxyError::new(code, format!("the endpoint's sidecar says: {details}")))
 }
 
-fn typed(content_type: &'static str, body: String) -> Response<Body> {
-    let mut response = Response::new(Body::full(body));
+fn typed(content_type: &'static str, body: String) -> Response<ResponseBody> {
+    let mut response = Response::new(Body::full(body).into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

@@ -4,8 +4,6 @@
 //! connection ended before a response. A route's `retry` says how often, and adds statuses. A budget over all requests of the backend
 //! bounds it all, so that retries never become the load that keeps a service down.
 
-mod replay;
-
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -16,16 +14,16 @@ use http_body::Body as _;
 use outrigger_proto::{ErrorCode, model};
 use tower::{Layer, Service};
 
-pub(crate) use replay::Replay;
-
 use crate::balance::BackendName;
+use crate::body::Body;
+use crate::body::BodyError;
+use crate::body::Replay;
 use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
 use crate::flow::Flow;
 use crate::flow::RetryOutcome;
 use crate::flow::onward::{self, Onward, is_marked};
-use crate::http::Body;
-use crate::http::body::BodyError;
+use crate::http::ResponseBody;
 use crate::http::call::{Call, To};
 use crate::http::dispatch::Dispatch;
 use crate::http::timeout::expired;
@@ -65,10 +63,10 @@ pub(crate) struct Retry {
 }
 
 impl Service<Call> for Retry {
-    type Response = Response<Body>;
+    type Response = Response<ResponseBody>;
     type Error = ProxyError;
     // The one place of the path that waits for the network: its future is boxed once a request.
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, ProxyError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, ProxyError>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
         Poll::Ready(Ok(()))
@@ -79,7 +77,7 @@ impl Service<Call> for Retry {
     }
 }
 
-async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<Body>, ProxyError> {
+async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<ResponseBody>, ProxyError> {
     let Call { request, to, flow, fault, onward: _ } = call;
     if let Some(fault) = fault {
         Box::pin(fault.inject(&flow)).await?;
@@ -183,7 +181,7 @@ fn tell_callers(
     policy: Option<&model::Retry>,
     flow: &Flow,
     head: &request::Parts,
-    result: &mut Result<Response<Body>, ProxyError>,
+    result: &mut Result<Response<ResponseBody>, ProxyError>,
 ) {
     match flow.direction {
         Direction::Inbound => result.iter_mut().for_each(|response| onward::mark(flow, &head.headers, response)),
@@ -269,7 +267,7 @@ fn backoff(policy: Option<&model::Retry>, attempt: u32) -> Duration {
     wait.mul_f64(0.75 + (random() % 1000) as f64 / 2000.0).max(base.min(wait))
 }
 
-fn cause(result: &Result<Response<Body>, ProxyError>) -> String {
+fn cause(result: &Result<Response<ResponseBody>, ProxyError>) -> String {
     match result {
         Ok(response) => response.status().to_string(),
         Err(error) => error.to_string(),
@@ -279,7 +277,7 @@ fn cause(result: &Result<Response<Body>, ProxyError>) -> String {
 /// GEP-3388: who would be repeated over a budget that somebody has set gets 503.
 fn over_budget(
     backend: &BackendName,
-    last: &Result<Response<Body>, ProxyError>,
+    last: &Result<Response<ResponseBody>, ProxyError>,
     mut causes: Vec<String>,
 ) -> ProxyError {
     causes.push(cause(last));

@@ -18,12 +18,14 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::balance::Endpoint;
+use crate::body::Body;
 use crate::destination::{Rule, Target, TargetKind};
 use crate::error::{Fate, ProxyError};
 use crate::flow::Flow;
+use crate::http::Mirrors;
+use crate::http::ResponseBody;
 use crate::http::call::{Call, To};
 use crate::http::fault::Drawn;
-use crate::http::{Body, Mirrors};
 use crate::random::random;
 
 /// Makes [`Routing`].
@@ -50,9 +52,9 @@ pub(crate) struct Routing<S> {
 
 impl<S> Service<Call> for Routing<S>
 where
-    S: Service<Call, Response = Response<Body>, Error = ProxyError>,
+    S: Service<Call, Response = Response<ResponseBody>, Error = ProxyError>,
 {
-    type Response = Response<Body>;
+    type Response = Response<ResponseBody>;
     type Error = ProxyError;
     type Future = RoutingFuture<S::Future>;
 
@@ -76,7 +78,7 @@ enum Routed {
     /// On to a backend; the response passes these filters.
     Sent(Option<Applied>),
     /// The rule itself answers.
-    Answered(Box<Response<Body>>),
+    Answered(Box<Response<ResponseBody>>),
 }
 
 /// Whose filters the response passes: first those of the drawn backend (by its place), then the rule's.
@@ -159,7 +161,7 @@ fn apply(
     let (mut parts, mut body) = request.into_parts();
     let origin = rule.filters.origin(&parts);
     if let Some(response) = rule.filters.preflight(&parts) {
-        return Ok(Routed::Answered(Box::new(response.map(|()| Body::empty()))));
+        return Ok(Routed::Answered(Box::new(response.map(|()| ResponseBody::empty()))));
     }
     let (draw, session) = draw(&rule, &call.flow, &parts.headers);
     let changed = rule.filters.apply_request(&mut parts, &mut matched);
@@ -167,7 +169,7 @@ fn apply(
     if let Some(redirect) = rule.filters.redirect() {
         let as_came = RequestOrigin { https: false, port: target.destination.port() };
         let response = redirect.respond(&parts, matched, as_came).map_err(too_long)?;
-        let mut response = response.map(|()| Body::empty());
+        let mut response = response.map(|()| ResponseBody::empty());
         rule.filters.apply_response(response.headers_mut(), origin.as_ref());
         return Ok(Routed::Answered(Box::new(response)));
     }
@@ -179,7 +181,7 @@ fn apply(
         }
     };
     if let Some(response) = drawn.filters.preflight(&parts) {
-        return Ok(Routed::Answered(Box::new(response.map(|()| Body::empty()))));
+        return Ok(Routed::Answered(Box::new(response.map(|()| ResponseBody::empty()))));
     }
     let origin = origin.or_else(|| drawn.filters.origin(&parts));
     // What no backend gets has no copy either.
@@ -279,13 +281,13 @@ pin_project! {
     #[project = RoutingProjection]
     pub(crate) enum RoutingFuture<F> {
         Sent { #[pin] inner: F, applied: Option<Applied> },
-        Answered { result: Option<Result<Response<Body>, ProxyError>> },
+        Answered { result: Option<Result<Response<ResponseBody>, ProxyError>> },
     }
 }
 
 impl<F> Future for RoutingFuture<F>
 where
-    F: Future<Output = Result<Response<Body>, ProxyError>>,
+    F: Future<Output = Result<Response<ResponseBody>, ProxyError>>,
 {
     type Output = F::Output;
 

@@ -11,12 +11,13 @@ use outrigger_wire::{http1, http2};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service;
 
+use crate::body::Body;
 use crate::caller::Caller;
 use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
 use crate::flow::Flow;
 use crate::headers::leaving::FAREWELL;
-use crate::http::Body;
+use crate::http::ResponseBody;
 use crate::http::call::{Call, To};
 use crate::http::farewell::{Farewell, farewell};
 use crate::http::respond::{is_grpc, last_word, too_large, unreadable};
@@ -52,7 +53,7 @@ impl Server {
     pub(crate) async fn serve<I, S>(self, io: I, stack: S) -> Result<(), ProxyError>
     where
         I: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
-        S: Service<Call, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S: Service<Call, Response = Response<ResponseBody>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
     {
         let Self { worker, direction, to, caller, version, settings } = self;

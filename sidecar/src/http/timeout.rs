@@ -18,7 +18,7 @@ use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
 use crate::flow::Flow;
 use crate::flow::onward::{SLACK, Why};
-use crate::http::Body;
+use crate::http::ResponseBody;
 use crate::http::call::{Call, To};
 
 /// Makes [`Timeout`].
@@ -41,9 +41,9 @@ pub(crate) struct Timeout<S> {
 
 impl<S> Service<Call> for Timeout<S>
 where
-    S: Service<Call, Response = Response<Body>, Error = ProxyError>,
+    S: Service<Call, Response = Response<ResponseBody>, Error = ProxyError>,
 {
-    type Response = Response<Body>;
+    type Response = Response<ResponseBody>;
     type Error = ProxyError;
     type Future = TimeoutFuture<S::Future>;
 
@@ -134,7 +134,7 @@ pin_project! {
 
 impl<F> Future for TimeoutFuture<F>
 where
-    F: Future<Output = Result<Response<Body>, ProxyError>>,
+    F: Future<Output = Result<Response<ResponseBody>, ProxyError>>,
 {
     type Output = F::Output;
 

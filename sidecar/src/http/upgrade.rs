@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::balance::Lease;
 use crate::detect::Prefixed;
 use crate::error::{Fate, ProxyError};
-use crate::http::Body;
+use crate::http::ResponseBody;
 use crate::stream::Reset;
 use crate::tcp;
 
@@ -42,7 +42,11 @@ pub(crate) fn asks(version: Version, headers: &HeaderMap) -> bool {
 struct AppSide(Arc<Mutex<Option<Lease>>>);
 
 /// The app has agreed: its connection goes with the answer.
-pub(crate) fn agreed(asked: bool, mut response: Response<Body>, lease: Lease) -> Result<Response<Body>, ProxyError> {
+pub(crate) fn agreed(
+    asked: bool,
+    mut response: Response<ResponseBody>,
+    lease: Lease,
+) -> Result<Response<ResponseBody>, ProxyError> {
     if !asked {
         let detail = "the app switched protocols without being asked to";
         let error = ProxyError::new(ErrorCode::HttpProtocol, detail).fate(Fate::MayHaveBeenProcessed);

@@ -31,7 +31,6 @@ use metrics::{ConnectionMetrics, ControlFacts, Counters, RequestMetrics};
 use trace::{Resource, Tracer, TracerConfig};
 
 use crate::admission::{Admission, Refused};
-use crate::config::RunArgs;
 use crate::direction::Direction;
 use crate::error::ProxyError;
 use crate::sync::Store;
@@ -40,23 +39,11 @@ use crate::zone::Zone;
 
 /// Settings as they were typed.
 pub(crate) struct TelemetryConfig {
-    access_log: Which,
-    access_log_format: LineFormat,
-    otlp: Option<String>,
-    trace_ratio: f64,
-    mark: Option<u32>,
-}
-
-impl From<&RunArgs> for TelemetryConfig {
-    fn from(args: &RunArgs) -> Self {
-        Self {
-            access_log: args.access_log,
-            access_log_format: args.access_log_format,
-            otlp: args.otlp.clone().filter(|endpoint| !endpoint.is_empty()),
-            trace_ratio: args.trace_ratio,
-            mark: args.mark.map(|mark| mark.value()),
-        }
-    }
+    pub(crate) access_log: Which,
+    pub(crate) access_log_format: LineFormat,
+    pub(crate) otlp: Option<String>,
+    pub(crate) trace_ratio: f64,
+    pub(crate) mark: Option<u32>,
 }
 
 /// All telemetry of a sidecar.

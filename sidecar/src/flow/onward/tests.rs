@@ -7,9 +7,10 @@ use tower::{Layer as _, Service as _, service_fn};
 
 use super::*;
 use crate::admission::tests::place;
+use crate::body::Body;
 use crate::caller::Caller;
 use crate::headers::Asserted;
-use crate::http::{Body, Call, TimeoutLayer, To};
+use crate::http::{Call, ResponseBody, TimeoutLayer, To};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -197,7 +198,7 @@ async fn served(came: Came, takes: Duration) -> Result<StatusCode, String> {
             return Err(error);
         }
         tokio::time::sleep(takes).await;
-        Ok(Response::new(Body::empty()))
+        Ok(Response::new(ResponseBody::empty()))
     });
     let to = To::App(Arc::new(Endpoint::local(([10, 0, 0, 1], 8080).into(), 1)));
     let Came { flow, onward, headers } = came;

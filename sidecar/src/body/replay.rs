@@ -9,8 +9,8 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use parking_lot::Mutex;
 
-use crate::http::Body;
-use crate::http::body::BodyError;
+use crate::body::Body;
+use crate::body::BodyError;
 
 /// Bytes kept of one body; a longer one is sent once.
 const LIMIT: usize = 64 * 1024;

@@ -12,8 +12,8 @@ use http_body::{Body as _, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::http::Body;
-use crate::http::body::BodyError;
+use crate::body::Body;
+use crate::body::BodyError;
 
 /// Bytes that a copy may lie behind.
 const BEHIND: usize = 256 * 1024;
@@ -188,12 +188,12 @@ impl Drop for Copied {
 
 impl Progress {
     /// Waits until the request's body has ended, or the copy has.
-    pub(super) async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         self.0.ended.notified().await;
     }
 
     /// Says whether the copy was given up before its end.
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.0.state.lock().phase == Phase::Cut
     }
 }

@@ -1,5 +1,7 @@
-//! The one body type of the data path. It carries what must happen when the body ends: the connection goes back to
-//! its pool, and the request is told about.
+//! The one body type of the data path: of what comes from either side, and of what is sent on, once or more often.
+
+mod replay;
+mod tee;
 
 use std::fmt;
 use std::pin::Pin;
@@ -9,20 +11,14 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use outrigger_wire::{http1, http2};
 
-use crate::balance::Lease;
+pub(crate) use replay::Replay;
+pub(crate) use tee::Progress;
+
 use crate::headers::trailers::cleaned;
-use crate::http::mirror::{Copied, Progress, Tee};
-use crate::http::observe::Record;
-use crate::http::retry::Replay;
+use tee::{Copied, Tee};
 
 /// A request's or response's body.
-pub(crate) struct Body {
-    kind: Kind,
-    /// The endpoint's connection, held until the response has been read.
-    lease: Option<Lease>,
-    /// What will be told about the request when its response has ended.
-    record: Option<Box<Record>>,
-}
+pub(crate) struct Body(Kind);
 
 enum Kind {
     Empty,
@@ -37,11 +33,11 @@ enum Kind {
 
 impl Body {
     pub(crate) fn empty() -> Self {
-        Self { kind: Kind::Empty, lease: None, record: None }
+        Self(Kind::Empty)
     }
 
     pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
-        Self { kind: Kind::Full(bytes.into()), lease: None, record: None }
+        Self(Kind::Full(bytes.into()))
     }
 
     /// Makes the body of a message that came over HTTP/1.
@@ -49,7 +45,7 @@ impl Body {
         if http_body::Body::is_end_stream(&body) {
             return Self::empty();
         }
-        Self { kind: Kind::Http1(body), lease: None, record: None }
+        Self(Kind::Http1(body))
     }
 
     /// Makes the body of a message that came over HTTP/2.
@@ -57,49 +53,18 @@ impl Body {
         if http_body::Body::is_end_stream(&body) {
             return Self::empty();
         }
-        Self { kind: Kind::Http2(body), lease: None, record: None }
+        Self(Kind::Http2(body))
     }
 
     pub(crate) fn replay(replay: Replay) -> Self {
-        Self { kind: Kind::Replay(replay), lease: None, record: None }
+        Self(Kind::Replay(replay))
     }
 
     /// Makes a copy of this body, which follows as this one is read.
     pub(crate) fn copied(&mut self) -> (Self, Progress) {
         let (tee, copied, progress) = Tee::new(std::mem::replace(self, Self::empty()));
-        self.kind = Kind::Tee(Box::new(tee));
-        (Self { kind: Kind::Copied(copied), lease: None, record: None }, progress)
-    }
-
-    #[must_use]
-    pub(crate) fn with_lease(mut self, lease: Lease) -> Self {
-        self.lease = Some(lease);
-        self
-    }
-
-    #[must_use]
-    pub(crate) fn with_record(mut self, record: Box<Record>) -> Self {
-        self.record = Some(record);
-        self
-    }
-
-    /// All is read: the connection can serve others.
-    fn complete(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.give_back();
-        }
-        if let Some(record) = self.record.take() {
-            record.complete();
-        }
-    }
-
-    fn fail(&mut self, error: &BodyError) {
-        if let Some(lease) = self.lease.take() {
-            lease.broke_off();
-        }
-        if let Some(record) = self.record.take() {
-            record.broken(error);
-        }
+        self.0 = Kind::Tee(Box::new(tee));
+        (Self(Kind::Copied(copied)), progress)
     }
 }
 
@@ -108,12 +73,11 @@ impl http_body::Body for Body {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        let frame = match &mut this.kind {
+        let frame = match &mut self.0 {
             Kind::Empty => None,
             Kind::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
-                this.kind = Kind::Empty;
+                self.0 = Kind::Empty;
                 (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
             }
             Kind::Http1(body) => {
@@ -126,33 +90,11 @@ impl http_body::Body for Body {
             Kind::Tee(tee) => ready!(tee.poll_frame(cx)),
             Kind::Copied(copied) => ready!(copied.poll_frame(cx)),
         };
-        match &frame {
-            Some(Ok(frame)) => {
-                if let (Some(lease), Some(trailers)) = (&mut this.lease, frame.trailers_ref()) {
-                    lease.in_flight().trailers(trailers);
-                }
-                if let Some(record) = &mut this.record {
-                    record.frame(frame);
-                }
-                if this.is_end_stream() {
-                    this.complete();
-                }
-            }
-            Some(Err(error)) => {
-                if let Some(trailers) = this.record.as_ref().and_then(|record| record.last_word(error)) {
-                    this.kind = Kind::Empty;
-                    this.fail(error);
-                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-                }
-                this.fail(error);
-            }
-            None => this.complete(),
-        }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
+        match &self.0 {
             Kind::Empty => true,
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Http1(body) => body.is_end_stream(),
@@ -164,7 +106,7 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
+        match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Http1(body) => body.size_hint(),
@@ -172,17 +114,6 @@ impl http_body::Body for Body {
             Kind::Replay(replay) => replay.size_hint(),
             Kind::Tee(tee) => tee.size_hint(),
             Kind::Copied(copied) => copied.size_hint(),
-        }
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        // A body that has nothing left is never polled again, only dropped.
-        if http_body::Body::is_end_stream(self) {
-            self.complete();
-        } else if let Some(record) = self.record.take() {
-            record.abandoned();
         }
     }
 }
