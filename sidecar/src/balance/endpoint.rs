@@ -14,7 +14,7 @@ use crate::balance::crowd::Crowd;
 use crate::balance::health::{Health, OpenCircuit};
 use crate::balance::keep_alive::KeepAlive;
 use crate::balance::load::Load;
-use crate::balance::{Pool, hash};
+use crate::balance::{Pool, digest};
 use crate::headers::Leaving;
 use crate::stream::Connections;
 use crate::stream::Io;
@@ -74,7 +74,7 @@ impl Endpoint {
             load: Load::new(),
             crowd: Crowd::default(),
             health: Health::new(),
-            seed: hash::seed(address),
+            seed: digest::seed(address),
             connections: Arc::default(),
             token: OnceLock::new(),
             pools: (0..workers.max(1)).map(|_| Pool::new(&leaving, &keep_alive)).collect(),

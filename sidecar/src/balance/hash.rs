@@ -3,7 +3,6 @@
 //! goes only its own values move, and when one comes only those move that are its own now. It looks at every endpoint: a
 //! nanosecond or so each.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::header::{COOKIE, HeaderName};
@@ -12,6 +11,7 @@ use outrigger_proto::WorkloadName;
 use outrigger_proto::model::HashKey;
 
 use super::Endpoint;
+use super::digest::of_bytes;
 use crate::random::mix;
 
 /// What of a request decides.
@@ -65,20 +65,6 @@ pub(super) fn highest(many: &[Arc<Endpoint>], key: u64, usable: impl Fn(&Arc<End
     best.unwrap_or(first)
 }
 
-/// What stands for an endpoint in scores: the same in every sidecar.
-pub(super) fn seed(address: SocketAddr) -> u64 {
-    let port = u64::from(address.port());
-    match address.ip() {
-        IpAddr::V4(ip) => mix(u64::from(ip.to_bits()) << 16 | port),
-        IpAddr::V6(ip) => mix(of_bytes(&ip.octets()) ^ port),
-    }
-}
-
-/// FNV-1a, mixed: short values, and no secret, for all sidecars must agree.
-fn of_bytes(bytes: &[u8]) -> u64 {
-    mix(bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)))
-}
-
 /// Finds a cookie's value in a `Cookie` header.
 fn cookie<'l>(line: &'l str, name: &str) -> Option<&'l str> {
     line.split(';').find_map(|pair| pair.trim().split_once('=').filter(|(own, _)| *own == name).map(|(_, value)| value))
@@ -86,6 +72,8 @@ fn cookie<'l>(line: &'l str, name: &str) -> Option<&'l str> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn endpoints(n: u8) -> Vec<Arc<Endpoint>> {

@@ -6,14 +6,17 @@ mod affinity;
 mod budget;
 mod choice;
 mod crowd;
+mod digest;
 mod ejection;
 mod endpoint;
 mod hash;
 mod health;
 mod in_flight;
 mod keep_alive;
+mod lease;
 mod limit;
 mod load;
+mod name;
 mod near;
 mod outcome;
 mod pool;
@@ -26,16 +29,18 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::request;
 use outrigger_proto::model::TrafficPolicy;
-use outrigger_proto::{ErrorCode, ServicePort, WorkloadName};
+use outrigger_proto::{ErrorCode, WorkloadName};
 
 pub(crate) use choice::Choice;
 pub(crate) use crowd::SMALL;
 pub(crate) use ejection::{Ejection, ejections};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use in_flight::InFlight;
+pub(crate) use lease::Lease;
 pub(crate) use limit::{Limits, Permit, reached};
+pub(crate) use name::BackendName;
 pub(crate) use outcome::Outcome;
-pub(crate) use pool::{Http1, Lease, NotOpened, Pool, Room, Sender};
+pub(crate) use pool::{Http1, NotOpened, Pool, Room, Sender};
 
 use crate::balance::budget::Budget;
 use crate::error::ProxyError;
@@ -78,25 +83,6 @@ pub(crate) struct Policy {
 pub(crate) struct Picked {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) policy: Option<Arc<Policy>>,
-}
-
-/// What a backend is called in logs, metrics and spans.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum BackendName {
-    Service(ServicePort),
-    Workload(Arc<str>),
-    /// A destination that the mesh does not know.
-    Unknown,
-}
-
-impl std::fmt::Display for BackendName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Service(service) => service.fmt(f),
-            Self::Workload(name) => f.write_str(name),
-            Self::Unknown => f.write_str("unknown"),
-        }
-    }
 }
 
 impl Backend {

@@ -11,13 +11,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::balance::keep_alive::KeepAlive;
-use crate::balance::{InFlight, Outcome, Permit};
 use crate::body::Body;
 use crate::error::ProxyError;
 use crate::grants;
 use crate::headers::Leaving;
-use crate::stream::Connection;
-use crate::stream::{Io, Reset};
+use crate::stream::{Connection, Io};
 
 /// HTTP/1 connections kept idle at most, and as many tunnels; more are closed when their request is done.
 const MAX_IDLE: usize = 512;
@@ -105,7 +103,7 @@ pub(crate) struct Http1 {
     pub(crate) connection: http1::Connection<Io>,
     _counted: Connection,
     /// Requests before the present one.
-    used: u32,
+    pub(super) used: u32,
 }
 
 impl Http1 {
@@ -265,7 +263,7 @@ impl Pool {
         self.tunnels.lock().clear();
     }
 
-    fn put_http1(&self, connection: Http1) {
+    pub(super) fn put_http1(&self, connection: Http1) {
         let mut idle = self.http1.lock();
         if idle.len() < MAX_IDLE && connection.connection.is_reusable() {
             idle.push(Idle { connection, since: Instant::now() });
@@ -290,76 +288,6 @@ impl Shared {
         self.streams.fetch_add(1, Ordering::Relaxed);
         self.used.fetch_add(1, Ordering::Relaxed);
         Sender::Http2 { sender: self.sender.clone(), _place: Stream(self.clone()) }
-    }
-}
-
-/// A connection's use by one request, from its choice until its response has been read to the end.
-pub(crate) struct Lease {
-    in_flight: InFlight,
-    worker: usize,
-    sender: Option<Sender>,
-    /// Requests that an HTTP/1 connection may carry.
-    most: Option<u32>,
-    /// The request's place under a limit.
-    _permit: Option<Permit>,
-}
-
-impl Lease {
-    pub(crate) fn new(in_flight: InFlight, worker: usize, sender: Sender) -> Self {
-        Self { in_flight, worker, sender: Some(sender), most: None, _permit: None }
-    }
-
-    /// Keeps to a policy.
-    #[must_use]
-    pub(crate) fn limited(mut self, most: Option<u32>, permit: Option<Permit>) -> Self {
-        self.most = most;
-        self._permit = permit;
-        self
-    }
-
-    pub(crate) fn sender(&mut self) -> Option<&mut Sender> {
-        self.sender.as_mut()
-    }
-
-    /// Returns the stream of an HTTP/1 connection that has left HTTP, and what has been read of it.
-    pub(crate) fn take_stream(&mut self) -> Option<(Io, bytes::Bytes)> {
-        match self.sender.take()? {
-            Sender::Http1(http1) => http1.connection.into_parts(),
-            Sender::Http2 { .. } => None,
-        }
-    }
-
-    /// The exchange that the connection is used for.
-    pub(crate) fn in_flight(&mut self) -> &mut InFlight {
-        &mut self.in_flight
-    }
-
-    /// The answer ended before its end.
-    pub(crate) fn broke_off(mut self) {
-        self.in_flight.ended(Outcome::Failed { retry_after: None });
-    }
-
-    /// The response has ended in good order: an HTTP/1 connection can serve the next request.
-    pub(crate) fn give_back(mut self) {
-        if let Some(Sender::Http1(mut connection)) = self.sender.take() {
-            connection.used += 1;
-            if self.most.is_none_or(|most| connection.used < most) {
-                let endpoint = self.in_flight.endpoint();
-                endpoint.pool(self.worker).put_http1(connection);
-                endpoint.connections().free();
-            }
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        // It was not given back: the exchange has broken off.
-        if let Some(Sender::Http1(http1)) = &self.sender
-            && outrigger_wire::client_has_reset()
-        {
-            http1.connection.with_io(Reset::reset_when_dropped);
-        }
     }
 }
 
