@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use ahash::RandomState;
 use http::HeaderName;
 
+use crate::RequestView;
+use crate::candidate::Candidate;
 use crate::matcher::{HeaderMatcher, with_header};
-use crate::table::{Candidate, RequestView};
 
 /// The matches of one place in the table.
 #[derive(Debug, Default)]

@@ -12,6 +12,7 @@
 //! is the caller's.
 
 mod bucket;
+mod candidate;
 mod cors;
 mod error;
 mod filter;
@@ -19,17 +20,21 @@ mod matcher;
 mod mirror;
 mod path;
 mod redirect;
+mod request;
 mod session;
 mod table;
 #[cfg(test)]
 mod table_tests;
+mod target;
 mod weight;
 
 pub use error::{CompileError, RuleName};
-pub use filter::{Filters, UriTooLong};
+pub use filter::Filters;
 pub use mirror::Mirror;
 pub use path::{Reject, normalize, readings, unresolved};
 pub use redirect::{Redirect, RequestOrigin};
+pub use request::{Matched, RequestView};
 pub use session::{Presented, Session};
-pub use table::{Found, Matched, RequestView, RouteTable, Rule};
+pub use table::{Found, RouteTable, Rule};
+pub use target::UriTooLong;
 pub use weight::{Backends, Destination, WeightedBackend};

@@ -8,8 +8,8 @@ use http::uri::Authority;
 use http::{Response, StatusCode, request};
 use outrigger_proto::model::{self, PathModifier};
 
-use crate::filter::{UriTooLong, compile_path, host_name};
 use crate::path;
+use crate::target::{UriTooLong, compile_path, host_name};
 use crate::{CompileError, Matched};
 
 /// A compiled redirect.

@@ -11,18 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
-use http::{HeaderMap, Method};
 use outrigger_proto::ServicePort;
 use outrigger_proto::model::{self, PathMatch, Retry, RouteId, RouteSet, StringMatch};
-use regex::bytes::Regex;
 
 use crate::bucket::Bucket;
+use crate::candidate::{Candidate, PathCheck};
 use crate::filter::Filters;
 use crate::matcher::{HeaderMatcher, QueryMatcher, TextMatcher, compile_regex};
 use crate::mirror::Mirror;
 use crate::session::Session;
 use crate::weight::Backends;
-use crate::{CompileError, RuleName, path};
+use crate::{CompileError, Matched, RequestView, RuleName, path};
 
 /// The compiled rules of one parent; `B` is what a backend is resolved to.
 #[derive(Debug)]
@@ -105,34 +104,6 @@ impl MatchIndex {
     }
 }
 
-/// What a match looks at.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestView<'a> {
-    /// The method.
-    pub method: &'a Method,
-    /// The path after [`crate::normalize`].
-    pub path: &'a str,
-    /// The query, undecoded.
-    pub query: Option<&'a str>,
-    /// The request target's authority, when it has one: all of HTTP/2, and HTTP/1's absolute form.
-    pub authority: Option<&'a str>,
-    /// The headers.
-    pub headers: &'a HeaderMap,
-}
-
-impl<'a> From<&'a http::request::Parts> for RequestView<'a> {
-    #[inline]
-    fn from(parts: &'a http::request::Parts) -> Self {
-        Self {
-            method: &parts.method,
-            path: parts.uri.path(),
-            query: parts.uri.query(),
-            authority: parts.uri.authority().map(http::uri::Authority::as_str),
-            headers: &parts.headers,
-        }
-    }
-}
-
 /// What [`RouteTable::find`] found.
 #[derive(Debug)]
 pub struct Found<'t, B> {
@@ -140,15 +111,6 @@ pub struct Found<'t, B> {
     pub rule: &'t Arc<Rule<B>>,
     /// Which of its matches.
     pub matched: Matched,
-}
-
-/// The match that a request met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Matched {
-    /// Place of the match in its rule; 0 for a rule without matches.
-    pub place: u16,
-    /// Bytes of the path that a prefix match covers, without a trailing `/`; filters keep it true.
-    pub prefix: u16,
 }
 
 /// A compiled rule.
@@ -225,61 +187,6 @@ fn pattern(of: &model::Match) -> Box<str> {
 }
 
 type Index = HashMap<Box<str>, Bucket, RandomState>;
-
-/// One match of one rule: what its place in the index has not decided yet.
-#[derive(Debug)]
-pub(crate) struct Candidate {
-    rule: u32,
-    place: u16,
-    prefix: u16,
-    // Higher comes first: of what the path condition says, then of the rest in the order of the fields.
-    rank: u8,
-    path: PathCheck,
-    method: Option<Method>,
-    headers: Box<[HeaderMatcher]>,
-    query: Box<[QueryMatcher]>,
-}
-
-impl Candidate {
-    /// Its conditions on headers.
-    pub(crate) fn headers(&self) -> &[HeaderMatcher] {
-        &self.headers
-    }
-
-    pub(crate) fn matches(&self, request: &RequestView<'_>) -> bool {
-        self.path.matches(request.path)
-            && self.method.as_ref().is_none_or(|method| method == request.method)
-            && self.headers.iter().all(|header| header.matches(request))
-            && self.query.iter().all(|query| query.matches(request))
-    }
-}
-
-/// What remains to be asked of the path.
-#[derive(Debug)]
-enum PathCheck {
-    Done,
-    Regex(Regex),
-    Grpc { service: Option<TextMatcher>, method: Option<TextMatcher> },
-}
-
-impl PathCheck {
-    fn matches(&self, path: &str) -> bool {
-        match self {
-            Self::Done => true,
-            Self::Regex(regex) => regex.is_match(path.as_bytes()),
-            Self::Grpc { service, method } => {
-                let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
-                let Some((its_service, its_method)) = parts.filter(|(_, method)| !method.contains('/')) else {
-                    return false;
-                };
-                let matches = |want: &Option<TextMatcher>, text: &str| {
-                    want.as_ref().is_none_or(|want| want.matches(text.as_bytes()))
-                };
-                matches(service, its_service) && matches(method, its_method)
-            }
-        }
-    }
-}
 
 /// Candidates by the place in the index where they belong.
 #[derive(Default)]
