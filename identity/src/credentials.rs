@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::tls::provider;
+use crate::provider::provider;
 use crate::verify::{Peer, PeerError, peer_of};
 
 /// A fresh private key. It leaves memory only through [`KeyPair::secret_der`].

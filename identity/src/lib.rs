@@ -7,6 +7,7 @@
 mod bundle;
 mod credentials;
 mod id;
+mod provider;
 mod tls;
 mod verify;
 

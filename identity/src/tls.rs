@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use rustls::client::{ClientConfig, Resumption};
-use rustls::crypto::CryptoProvider;
 use rustls::server::{NoServerSessionStorage, ServerConfig};
 use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 
+use crate::provider::provider;
 use crate::verify::{AnyClient, ExactServer};
 use crate::{Credentials, Identity, TrustBundle};
 
@@ -127,12 +127,6 @@ fn server(own: &Credentials, bundle: &TrustBundle, client_leaf_required: bool) -
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0; // 0-RTT data can be replayed
     Ok(config)
-}
-
-/// The one cryptography provider, always passed explicitly so that a second one in the graph changes nothing.
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: std::sync::OnceLock<Arc<CryptoProvider>> = std::sync::OnceLock::new();
-    PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())).clone()
 }
 
 /// Why TLS settings cannot be made.

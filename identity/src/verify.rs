@@ -12,7 +12,7 @@ use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::tls::provider;
+use crate::provider::provider;
 use crate::{IdError, Identity, TrustBundle};
 
 /// Who the other side of a mutual TLS connection has proved to be.
