@@ -18,13 +18,11 @@ mod status;
 mod webhook;
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::runtime::watcher;
 
 use crate::ca::AuthorityError;
 use crate::config::Config;
@@ -78,28 +76,6 @@ impl Cluster {
         };
         Ok(Self { client, namespace: namespace.clone(), replica, webhook: injector_webhook.clone() })
     }
-}
-
-/// Says in one line why something failed: the API server's own words when it has answered, else every cause once.
-pub(crate) fn why(error: &(dyn Error + 'static)) -> String {
-    let mut text = String::new();
-    // What a watch adds to its cause is the cause once more.
-    let mut next = if error.is::<watcher::Error>() { error.source() } else { Some(error) };
-    while let Some(cause) = next {
-        let ours = cause.downcast_ref::<kube::Error>();
-        let ours = ours.or_else(|| cause.downcast_ref::<Box<kube::Error>>().map(|error| &**error));
-        let (said, below) = match ours {
-            Some(kube::Error::Api(status)) => (status.message.clone(), None),
-            _ => (cause.to_string(), cause.source()),
-        };
-        // Many errors repeat their causes.
-        if !text.contains(&said) {
-            let separator = if text.is_empty() { "" } else { ": " };
-            text = format!("{text}{separator}{said}");
-        }
-        next = below;
-    }
-    text
 }
 
 /// Labels of all objects that the control plane makes.

@@ -24,6 +24,8 @@ mod serve;
 pub mod snapshot;
 pub mod source;
 pub mod state;
+#[cfg(feature = "kubernetes")]
+mod why;
 mod writer;
 
 pub use app::{Running, StartError, run, start};

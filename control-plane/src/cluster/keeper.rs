@@ -14,8 +14,9 @@ use outrigger_daemon::Drain;
 use serde_json::json;
 use tracing::warn;
 
-use super::{CaSecret, Cluster, ClusterError, Lease, webhook, why};
+use super::{CaSecret, Cluster, ClusterError, Lease, webhook};
 use crate::ca::Authority;
+use crate::why::why;
 
 /// Keeps the CA, the trust bundle and the injector's certificate.
 pub(crate) struct Keeper {

@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::{Cluster, why};
+use super::Cluster;
+use crate::why::why;
 
 /// One replica's part in a Lease.
 pub(crate) struct Lease {

@@ -13,13 +13,14 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
+use super::Cluster;
 use super::status::{CONTROLLER, MAX_MESSAGE};
-use super::{Cluster, why};
 use crate::objects::{Kind, ObjectId, PolicyKind, TargetRef, TrafficPolicy};
 use crate::resource::ancestors;
 use crate::snapshot::{Latest, Snapshot};
 use crate::source::kubernetes::resource_of;
 use crate::state::PreparedPolicy;
+use crate::why::why;
 
 /// Keeps the status of all policies.
 pub(super) struct PolicyStatusWriter {

@@ -18,8 +18,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{Cluster, ClusterError, why};
+use super::{Cluster, ClusterError};
 use crate::ca::{Authority, ISSUER_PEM, Material, ROOT_KEY, ROOT_PEM};
+use crate::why::why;
 
 /// The Secret `outrigger-ca`. Clones share it.
 #[derive(Clone)]

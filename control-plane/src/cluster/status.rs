@@ -28,13 +28,14 @@ use tracing::{debug, warn};
 
 use super::policy_status::PolicyStatusWriter;
 use super::replicas::{Replicas, Total};
-use super::{Cluster, Lease, why};
+use super::{Cluster, Lease};
 use crate::ca::Authority;
 use crate::objects::{Kind, ObjectId, Route};
 use crate::serve::{MAX_CARRIERS, Reporter};
 use crate::snapshot::{Latest, Snapshot};
 use crate::source::kubernetes::resource_of;
 use crate::state::PreparedRoute;
+use crate::why::why;
 
 pub(super) use entry::{CONTROLLER, MAX_MESSAGE};
 use entry::{Said, merged};

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use super::{Answer, Question};
 use crate::ca::{Authority, control_plane_identity};
-use crate::cluster::why;
+use crate::why::why;
 
 /// The task of one other replica.
 pub(super) struct Asker {

@@ -19,10 +19,11 @@ use serde_json::Value;
 use tracing::warn;
 
 use crate::ca::Subject;
-use crate::cluster::{Announcer, why};
+use crate::cluster::Announcer;
 use crate::objects::{self, Kind, Object, Workload};
 use crate::serve::known::{Known, Refused, check_address};
 use crate::serve::metrics::{Metrics, Refusal};
+use crate::why::why;
 
 use reviews::{Chance, Reviews};
 use unverified::Claimed;

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 
 use super::kinds::{WATCHED, Watched};
 use super::seen::Seen;
-use crate::cluster::why;
 use crate::objects::{Kind, Object, ObjectId};
+use crate::why::why;
 
 /// What a watch tells.
 #[derive(Debug)]

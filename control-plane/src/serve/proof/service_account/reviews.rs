@@ -13,11 +13,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
 use super::AUDIENCE;
-use crate::cluster::why;
 use crate::serve::bucket::{Bucket, Budget};
 use crate::serve::known::Refused;
 use crate::serve::metrics::{Metrics, Refusal};
 use crate::serve::turns::{Full, Turns};
+use crate::why::why;
 
 /// Asks the API server about tokens: a few at a time, so many a second, caller by caller.
 pub(super) struct Reviews {
