@@ -6,12 +6,12 @@ use anyhow::Result;
 
 use crate::step::Steps;
 use crate::test::test_command;
-use crate::{advisories, dependencies, generate, links, step, tools, workspace};
+use crate::{advisories, dependencies, floors, generate, links, step, tools, workspace};
 
 /// `cargo xtask check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Runs only these of: fmt, clippy, doc, links, gen, golden, dependencies, deny, advisories.
+    /// Runs only these of: fmt, clippy, doc, floors, links, gen, golden, dependencies, deny, advisories.
     #[arg(long, value_name = "CHECK", value_delimiter = ',', value_enum)]
     only: Vec<Check>,
 }
@@ -24,6 +24,8 @@ enum Check {
     Clippy,
     /// Links in the documentation comments lead somewhere.
     Doc,
+    /// No module imports from one above it (xtask/floors.txt).
+    Floors,
     /// Links between the pages lead somewhere.
     Links,
     /// Generated files are up to date.
@@ -39,10 +41,11 @@ enum Check {
 }
 
 impl Check {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Fmt,
         Self::Clippy,
         Self::Doc,
+        Self::Floors,
         Self::Links,
         Self::Gen,
         Self::Golden,
@@ -56,6 +59,7 @@ impl Check {
             Self::Fmt => "format",
             Self::Clippy => "lints",
             Self::Doc => "documentation links",
+            Self::Floors => "floors of the modules",
             Self::Links => "links between the pages",
             Self::Gen => "generated files",
             Self::Golden => "recorded output of the commands",
@@ -101,6 +105,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                     .args(["doc", "--quiet", "--workspace", "--all-features", "--no-deps", "--document-private-items"])
                     .env("RUSTDOCFLAGS", "--deny warnings"),
             ),
+            Check::Floors => floors::check(&root),
             Check::Links => links::check(&root),
             Check::Gen => generate::check(&root),
             // As `cargo xtask test` builds it, so that nothing is built twice.

@@ -11,6 +11,7 @@ mod cluster;
 mod debian;
 mod demo_check;
 mod dependencies;
+mod floors;
 mod fuzz;
 mod generate;
 mod links;
