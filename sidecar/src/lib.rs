@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            ┌──────────────── sidecar ────────────────┐            ┌──────────────── sidecar ────────────────┐
-//!  app ─────▶│ listen ▸ outbound (route, retry, balance)│═mutual TLS═▶│ listen ▸ inbound (identity, policy)      │─────▶ app
+//!  app ─────▶│ listen ▸ outbound (route, retry, balance)│═mutual TLS═▶│ listen ▸ inbound (mutual TLS, identity)  │─────▶ app
 //!            └───────────────▲──────────────────────────┘            └───────────────▲──────────────────────────┘
 //!                            └── sync (destinations, routes, endpoints, policy), certificate ── control plane
 //! ```
