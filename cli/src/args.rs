@@ -1,10 +1,10 @@
 //! The command line: clap types only.
 
 use clap::{Parser, Subcommand};
+use outrigger_console::output::Color;
+use outrigger_demo::{apps, inside, outer};
 
 use crate::commands::{apply, check, completion, explain, inject, install, run, uninstall, upgrade, version};
-use crate::demo;
-use crate::output::Color;
 
 /// A lightweight service mesh: mutual TLS, routing, retries and traces for workloads that know nothing of it.
 #[derive(Debug, Parser)]
@@ -23,7 +23,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a mesh on this machine, on real traffic, and prove what it does. No root, no Kubernetes.
-    Demo(demo::outer::Args),
+    Demo(outer::Args),
     /// Run a program as a workload of the mesh that `outrigger demo --keep` runs.
     Run(run::Args),
     /// Install the mesh in a Kubernetes cluster, wait until it is up, and check it.
@@ -53,8 +53,8 @@ pub(crate) enum Command {
     ControlPlane(Box<outrigger_control_plane::Args>),
     /// A program of the demo's shop.
     #[command(hide = true)]
-    DemoApp(demo::apps::Args),
+    DemoApp(apps::Args),
     /// The demo's inner process.
     #[command(hide = true)]
-    DemoInside(demo::inside::Args),
+    DemoInside(inside::Args),
 }

@@ -1,26 +1,23 @@
 //! The command `outrigger`: it tries a mesh on one machine, looks at one, and explains its errors.
 //!
-//! [`args`] holds what can be typed, `commands` what is then done, [`output`] is the only place that prints, and
-//! [`exit`] says how commands end. `demo` is the mesh on one machine.
+//! [`args`] holds what can be typed, `commands` what is then done; `outrigger_console` prints, and says how commands end.
+//! `outrigger_demo` is the mesh on one machine.
 
 pub mod args;
 pub mod chart;
 mod commands;
-mod demo;
-pub mod exit;
 pub mod findings;
-mod get;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
-pub mod output;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use outrigger_console::exit::{Exit, Failure};
+use outrigger_console::output::Output;
+use outrigger_demo::{apps, inside, outer};
 
 use self::args::{Args, Command};
-use self::exit::{Exit, Failure};
-use self::output::Output;
 
 /// The whole program: its helper for sandboxes, or the command that was typed.
 #[must_use]
@@ -28,7 +25,7 @@ pub fn main() -> ExitCode {
     if let Some(code) = outrigger_sandbox::run_helper() {
         return code;
     }
-    die_with_parent_if_asked();
+    outrigger_demo::die_with_parent_if_asked();
     let args = Args::parse();
     let output = Output::new(args.color, args.quiet);
     match run(args.command, &output) {
@@ -43,7 +40,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
     match command {
-        Command::Demo(args) => block_on(demo::outer::run(&args, output)),
+        Command::Demo(args) => block_on(outer::run(&args, output)),
         Command::Run(args) => block_on(commands::run::run(&args, output)),
         Command::Check(args) => block_on(commands::check::run(&args, output)),
         Command::Install(args) => block_on(commands::install::run(&args, output)),
@@ -51,8 +48,8 @@ fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
         Command::Uninstall(args) => block_on(commands::uninstall::run(&args, output)),
         Command::Apply(args) => block_on(commands::apply::run(&args, output)),
         Command::Inject(args) => commands::inject::run(&args, output),
-        Command::DemoInside(args) => block_on(demo::inside::run(&args, output)),
-        Command::DemoApp(args) => block_on(demo::apps::run(args)).map(|()| Exit::Yes),
+        Command::DemoInside(args) => block_on(inside::run(&args, output)),
+        Command::DemoApp(args) => block_on(apps::run(args)).map(|()| Exit::Yes),
         Command::Explain(args) => commands::explain::run(&args, output),
         Command::Version(args) => Ok(commands::version::run(&args, output)),
         Command::Completion(args) => Ok(commands::completion::run(&args, output)),
@@ -65,14 +62,3 @@ fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
-
-/// The demo's processes on loopback have no pid namespace that would end them with it.
-fn die_with_parent_if_asked() {
-    if std::env::var_os(DIE_WITH_PARENT).is_some() {
-        // Refused by no kernel; without it the process would only outlive a demo that was killed.
-        let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
-    }
-}
-
-/// Set for processes that must not outlive their parent.
-pub(crate) const DIE_WITH_PARENT: &str = "OUTRIGGER_DIE_WITH_PARENT";

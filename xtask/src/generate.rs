@@ -37,9 +37,9 @@ const PROTOCOLS: &[Protocol] = &[
         server: false,
     },
     Protocol {
-        include: "cli/proto",
+        include: "demo/proto",
         file: "pricing.proto",
-        code: "cli/src/demo/apps/generated",
+        code: "demo/src/apps/generated",
         codec: "tonic_prost::ProstCodec",
         server: true,
     },

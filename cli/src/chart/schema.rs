@@ -2,9 +2,8 @@
 //! would be a promise that is not kept.
 
 use anyhow::{Context as _, bail};
+use outrigger_console::exit::Failure;
 use serde_json::{Map, Value};
-
-use crate::exit::Failure;
 
 /// Checks values, and names the first that does not fit.
 pub(super) fn check(schema: &Value, values: &Value) -> anyhow::Result<()> {

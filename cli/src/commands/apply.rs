@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use outrigger_console::exit::{Exit, Failure};
+use outrigger_console::output::{Format, Output};
 use serde_json::Value;
 
 use super::cluster_args;
 use super::inject::{manifest, read};
-use crate::exit::{Exit, Failure};
-use crate::output::{Format, Output};
 
 /// `outrigger apply`.
 #[derive(Debug, clap::Args)]

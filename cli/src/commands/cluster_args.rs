@@ -36,7 +36,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 /// What a build without a Kubernetes client says.
 #[cfg(not(feature = "kubernetes"))]
 pub(crate) fn not_in_this_build() -> anyhow::Error {
-    crate::exit::Failure::new(
+    outrigger_console::exit::Failure::new(
         "this build of outrigger has no Kubernetes client",
         "use a released one, or build it: cargo build --release --package outrigger-cli --features kubernetes",
     )

@@ -2,9 +2,8 @@
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
-
-use crate::exit::Exit;
-use crate::output::Output;
+use outrigger_console::exit::Exit;
+use outrigger_console::output::Output;
 
 /// `outrigger completion`.
 #[derive(Debug, clap::Args)]

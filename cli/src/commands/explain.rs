@@ -1,11 +1,11 @@
 //! `outrigger explain CODE`: a row of the error table, or of the table of findings.
 
+use outrigger_console::exit::{Exit, Failure};
+use outrigger_console::output::{API_VERSION, Format, Output, Stream, Style};
 use outrigger_proto::{ErrorCode, ErrorInfo};
 use serde_json::json;
 
-use crate::exit::{Exit, Failure};
 use crate::findings::{self, Finding};
-use crate::output::{Format, Output, Stream, Style};
 
 /// `outrigger explain`.
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ fn of_check(finding: &Finding, format: Format, output: &Output) {
     let Finding { code, looks_at, means, next, .. } = finding;
     if format == Format::Json {
         let document = json!({
-            "apiVersion": super::API_VERSION, "kind": "Finding", "code": code, "looksAt": looks_at, "means": means, "next": next,
+            "apiVersion": API_VERSION, "kind": "Finding", "code": code, "looksAt": looks_at, "means": means, "next": next,
         });
         return output.json(&document);
     }
@@ -66,7 +66,7 @@ fn one(info: &ErrorInfo, format: Format, output: &Output) {
 fn list(format: Format, output: &Output) {
     if format == Format::Json {
         let items: Vec<_> = ErrorCode::ALL.iter().map(|code| document(code.info())).collect();
-        return output.json(&json!({"apiVersion": super::API_VERSION, "kind": "ErrorCodeList", "items": items}));
+        return output.json(&json!({"apiVersion": API_VERSION, "kind": "ErrorCodeList", "items": items}));
     }
     for code in ErrorCode::ALL {
         let info = code.info();
@@ -76,7 +76,7 @@ fn list(format: Format, output: &Output) {
 
 fn document(info: &ErrorInfo) -> serde_json::Value {
     json!({
-        "apiVersion": super::API_VERSION,
+        "apiVersion": API_VERSION,
         "kind": "ErrorCode",
         "code": info.code,
         "token": info.token,

@@ -7,12 +7,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use outrigger_console::exit::{Exit, Failure};
+use outrigger_console::output::{Output, Stream};
 use outrigger_injector::Settings;
 
 use self::manifest::Document;
 use self::workload::Summary;
-use crate::exit::{Exit, Failure};
-use crate::output::{Output, Stream};
 
 /// `outrigger inject`.
 #[derive(Debug, clap::Args)]

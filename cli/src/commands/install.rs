@@ -1,11 +1,11 @@
 //! `outrigger install`: the objects of the charts, applied, waited for, and checked; or printed.
 
+use outrigger_console::exit::Exit;
+use outrigger_console::output::Output;
 use serde_json::Value;
 
 use super::cluster_args::ClusterArgs;
 use super::render::{self, ChartArgs};
-use crate::exit::Exit;
-use crate::output::Output;
 
 /// `outrigger install`.
 #[derive(Debug, clap::Args)]

@@ -12,6 +12,3 @@ pub(crate) mod run;
 pub(crate) mod uninstall;
 pub(crate) mod upgrade;
 pub(crate) mod version;
-
-/// The version of every JSON document that the commands print.
-pub(crate) const API_VERSION: &str = "cli.outrigger.io/v1";

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use outrigger_console::exit::Failure;
 use serde_json::{Map, Value, json};
 
 use crate::chart::{CRDS, MESH, Release, values};
-use crate::exit::Failure;
 
 /// Flags that say what is installed.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-
-use crate::demo::ask::{Answer, Connection, Program, Question};
-use crate::demo::relay;
-use crate::exit::Exit;
-use crate::output::{Output, Stream};
+use outrigger_console::exit::Exit;
+use outrigger_console::output::{Output, Stream};
+use outrigger_demo::ask::{Answer, Connection, Program, Question};
+use outrigger_demo::relay;
 
 /// `outrigger run`.
 #[derive(Debug, clap::Args)]

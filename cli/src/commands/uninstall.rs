@@ -1,8 +1,9 @@
 //! `outrigger uninstall`: removes the mesh and all that it made.
 
+use outrigger_console::exit::Exit;
+use outrigger_console::output::Output;
+
 use super::cluster_args::ClusterArgs;
-use crate::exit::Exit;
-use crate::output::Output;
 
 /// `outrigger uninstall`.
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,10 @@
 //! `outrigger upgrade`: the same objects as `install` would make, applied over those that are there; what is no longer among them goes.
 
+use outrigger_console::exit::Exit;
+use outrigger_console::output::Output;
+
 use super::cluster_args::ClusterArgs;
 use super::render::ChartArgs;
-use crate::exit::Exit;
-use crate::output::Output;
 
 /// `outrigger upgrade`.
 #[derive(Debug, clap::Args)]

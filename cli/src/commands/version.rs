@@ -1,9 +1,8 @@
 //! `outrigger version`.
 
+use outrigger_console::exit::Exit;
+use outrigger_console::output::{API_VERSION, Format, Output};
 use serde_json::json;
-
-use crate::exit::Exit;
-use crate::output::{Format, Output};
 
 /// `outrigger version`.
 #[derive(Debug, clap::Args)]
@@ -18,7 +17,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Exit {
     match args.output {
         Format::Table => output.data(&format!("outrigger {version}")),
         Format::Json => {
-            output.json(&json!({"apiVersion": super::API_VERSION, "kind": "Version", "version": version}));
+            output.json(&json!({"apiVersion": API_VERSION, "kind": "Version", "version": version}));
         }
     }
     Exit::Yes

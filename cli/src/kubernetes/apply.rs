@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use outrigger_console::exit::Failure;
+use outrigger_console::output::{Output, Stream};
 use serde_json::Value;
 
 use super::objects::{KINDS, Kind, name};
 use super::{Cluster, uninstall};
 use crate::commands::render::MANAGER;
-use crate::exit::Failure;
-use crate::output::{Output, Stream};
 
 impl Cluster {
     /// Applies objects in their order. A namespace that somebody else made is left as it is.

@@ -5,16 +5,16 @@ use std::time::Duration;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, ResourceExt as _, discovery};
+use outrigger_console::exit::{Exit, Failure};
+use outrigger_console::output::API_VERSION;
+use outrigger_console::output::{Format, Output, Stream, Style};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Cluster;
 use super::programmed::{State, Verdict, verdicts};
-use crate::commands::API_VERSION;
 use crate::commands::apply::Args;
 use crate::commands::cluster_args::ClusterArgs;
-use crate::exit::{Exit, Failure};
-use crate::output::{Format, Output, Stream, Style};
 
 /// Applies all, then waits for all if that is asked for.
 pub(crate) async fn change(args: &Args, objects: Vec<Value>, output: &Output) -> anyhow::Result<Exit> {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use outrigger_console::get;
 use serde_json::Value;
 
 use super::Cluster;
-use crate::get;
 
 /// Reads a page of JSON.
 pub(crate) async fn page(cluster: &Cluster, pod: &str, port: u16, path: &str) -> anyhow::Result<Value> {

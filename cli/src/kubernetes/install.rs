@@ -3,6 +3,8 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
+use outrigger_console::exit::{Exit, Failure};
+use outrigger_console::output::{Output, Stream};
 use serde_json::{Map, Value};
 
 use super::Cluster;
@@ -10,8 +12,6 @@ use super::objects::name;
 use crate::commands::check::cluster;
 use crate::commands::render::{self, MANAGER, RECORD};
 use crate::commands::{install, upgrade};
-use crate::exit::{Exit, Failure};
-use crate::output::{Output, Stream};
 
 /// `outrigger install`.
 pub(crate) async fn install(args: &install::Args, output: &Output) -> anyhow::Result<Exit> {

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use outrigger_console::exit::{Exit, Failure};
 
 use crate::commands::cluster_args::ClusterArgs;
-use crate::exit::{Exit, Failure};
 
 /// A cluster that is talked to, and where in it the mesh is.
 #[derive(Clone)]

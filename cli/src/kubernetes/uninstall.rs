@@ -4,6 +4,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
+use outrigger_console::exit::{Exit, Failure};
+use outrigger_console::output::{Output, Stream};
 use tokio::time::{Duration, Instant};
 
 use super::objects::{self, KINDS, Kind};
@@ -11,8 +13,6 @@ use super::{Cluster, install, sidecars};
 use crate::chart::CRDS;
 use crate::commands::render::MANAGER;
 use crate::commands::uninstall::Args;
-use crate::exit::{Exit, Failure};
-use crate::output::{Output, Stream};
 
 /// `outrigger uninstall`.
 pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {

@@ -4,11 +4,11 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
+use outrigger_console::exit::{Exit, Failure};
+use outrigger_console::output::{Output, Stream};
 use tokio::time::{Duration, Instant};
 
 use super::Cluster;
-use crate::exit::{Exit, Failure};
-use crate::output::{Output, Stream};
 
 impl Cluster {
     /// Waits for these Deployments; when they do not come up in time, says what their pods lack.

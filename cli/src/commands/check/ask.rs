@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
+use outrigger_console::exit::Failure;
+use outrigger_console::get;
+use outrigger_demo::ask::{Answer, Connection, Question};
 use serde_json::Value;
-
-use crate::demo::ask::{Answer, Connection, Question};
-use crate::exit::Failure;
-use crate::get;
 
 /// What the control plane and the sidecars say of themselves.
 #[derive(Debug, Clone, Default)]

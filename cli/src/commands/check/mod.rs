@@ -11,10 +11,11 @@ mod report;
 
 use std::net::SocketAddr;
 
+use outrigger_console::exit::Exit;
+use outrigger_console::output::{Format, Output};
+
 use self::ask::Pages;
 use super::cluster_args::ClusterArgs;
-use crate::exit::Exit;
-use crate::output::{Format, Output};
 
 /// `outrigger check`.
 #[derive(Debug, clap::Args)]

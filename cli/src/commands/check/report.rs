@@ -1,12 +1,12 @@
 //! Printing findings.
 
+use outrigger_console::exit::Exit;
+use outrigger_console::output::API_VERSION;
+use outrigger_console::output::{Format, Output, Stream, Style};
 use serde_json::json;
 
 use super::FailOn;
 use super::finding::{Category, Level};
-use crate::commands::API_VERSION;
-use crate::exit::Exit;
-use crate::output::{Format, Output, Stream, Style};
 
 /// Prints findings as data; the exit code does not depend on the format.
 pub(crate) fn report(categories: &[Category], fail_on: FailOn, format: Format, output: &Output) -> Exit {

@@ -6,12 +6,13 @@ mod data_plane;
 mod injector;
 mod prerequisites;
 
+use outrigger_console::exit::{Exit, Failure};
+use outrigger_console::output::{Format, Output, Stream};
+
 use self::control_plane::ControlPlane;
 use super::finding::{Category, Check};
 use super::{FailOn, finding, report};
-use crate::exit::{Exit, Failure};
 use crate::kubernetes::{Cluster, is_forbidden};
-use crate::output::{Format, Output, Stream};
 
 /// Whether the mesh could be installed.
 pub(crate) async fn before(cluster: &Cluster) -> anyhow::Result<Vec<Category>> {
