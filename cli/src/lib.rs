@@ -5,14 +5,18 @@
 
 pub mod args;
 pub mod chart;
+mod check;
 mod commands;
 pub mod findings;
+mod flags;
+mod installation;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+mod manifest;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use outrigger_console::exit::{Exit, Failure};
 use outrigger_console::output::Output;
 use outrigger_demo::{apps, inside, outer};
@@ -52,7 +56,7 @@ fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
         Command::DemoApp(args) => block_on(apps::run(args)).map(|()| Exit::Yes),
         Command::Explain(args) => commands::explain::run(&args, output),
         Command::Version(args) => Ok(commands::version::run(&args, output)),
-        Command::Completion(args) => Ok(commands::completion::run(&args, output)),
+        Command::Completion(args) => Ok(commands::completion::run(&args, Args::command(), output)),
         Command::Sidecar(args) => outrigger_sidecar::run(*args).map(|()| Exit::Yes),
         Command::ControlPlane(args) => block_on(outrigger_control_plane::run(*args)).map(|()| Exit::Yes),
     }

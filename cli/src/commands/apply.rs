@@ -8,8 +8,7 @@ use outrigger_console::exit::{Exit, Failure};
 use outrigger_console::output::{Format, Output};
 use serde_json::Value;
 
-use super::cluster_args;
-use super::inject::{manifest, read};
+use crate::{flags, manifest};
 
 /// `outrigger apply`.
 #[derive(Debug, clap::Args)]
@@ -21,7 +20,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) wait: bool,
     /// How long to wait.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = cluster_args::duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = flags::duration)]
     pub(crate) timeout: Duration,
     /// The namespace of objects that name none; without it, the context's.
     #[arg(short, long, value_name = "NAME")]
@@ -57,14 +56,14 @@ pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
     }
     #[cfg(not(feature = "kubernetes"))]
     {
-        Err(cluster_args::not_in_this_build())
+        Err(flags::not_in_this_build())
     }
 }
 
 fn objects(files: &[PathBuf]) -> anyhow::Result<Vec<Value>> {
     let mut objects = Vec::new();
     for path in files.iter().map(|path| inside(path)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
-        let text = read(&path)?;
+        let text = manifest::read(&path)?;
         let documents = manifest::split(&text).map_err(|error| {
             Failure::new(format!("{}:{error}", path.display()), "mend the file; nothing was applied")
         })?;

@@ -1,6 +1,6 @@
 //! `outrigger completion SHELL`.
 
-use clap::CommandFactory as _;
+use clap::Command;
 use clap_complete::Shell;
 use outrigger_console::exit::Exit;
 use outrigger_console::output::Output;
@@ -13,9 +13,9 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &Args, output: &Output) -> Exit {
+pub(crate) fn run(args: &Args, mut command: Command, output: &Output) -> Exit {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut crate::args::Args::command(), "outrigger", &mut script);
+    clap_complete::generate(args.shell, &mut command, "outrigger", &mut script);
     output.data(String::from_utf8_lossy(&script).trim_end());
     Exit::Yes
 }

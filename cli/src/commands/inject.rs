@@ -1,18 +1,15 @@
 //! `outrigger inject`: gives the workloads in manifests their sidecar, without a cluster, exactly as the webhook would.
 
-pub(crate) mod manifest;
 mod workload;
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use outrigger_console::exit::{Exit, Failure};
 use outrigger_console::output::{Output, Stream};
 use outrigger_injector::Settings;
 
-use self::manifest::Document;
 use self::workload::Summary;
+use crate::manifest::{self, Document};
 
 /// `outrigger inject`.
 #[derive(Debug, clap::Args)]
@@ -46,7 +43,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
     let mut summary = Summary::default();
     let mut first = true;
     for path in &args.files {
-        let text = read(path)?;
+        let text = manifest::read(path)?;
         let documents = manifest::split(&text).map_err(|error| {
             Failure::new(format!("{}:{error}", path.display()), "mend the file; nothing after it was written")
         })?;
@@ -96,14 +93,4 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
         trust_anchors,
         otlp: args.otlp.clone(),
     })
-}
-
-/// Reads a file, or stdin when it is called `-`.
-pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
-    if path.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("cannot read stdin")?;
-        return Ok(text);
-    }
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }

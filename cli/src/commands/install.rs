@@ -4,16 +4,16 @@ use outrigger_console::exit::Exit;
 use outrigger_console::output::Output;
 use serde_json::Value;
 
-use super::cluster_args::ClusterArgs;
-use super::render::{self, ChartArgs};
+use crate::flags::{ChartFlags, ClusterFlags};
+use crate::installation;
 
 /// `outrigger install`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    pub(crate) chart: ChartArgs,
+    pub(crate) chart: ChartFlags,
     #[command(flatten)]
-    pub(crate) cluster: ClusterArgs,
+    pub(crate) cluster: ClusterFlags,
     /// Change nothing and print the objects, for `kubectl apply --server-side -f -` or for Git.
     #[arg(long)]
     dry_run: bool,
@@ -41,7 +41,7 @@ pub(crate) enum Manifest {
 /// Exit 0: installed and well; 1: a check failed; 2: it could not be done; 3: it did not come up in time.
 pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
     if args.dry_run {
-        let objects = render::objects(&args.cluster.mesh_namespace, &args.chart.changes()?)?;
+        let objects = installation::objects(&args.cluster.mesh_namespace, &args.chart.values().changes()?)?;
         print(&objects, args.output, output)?;
         return Ok(Exit::Yes);
     }
@@ -51,7 +51,7 @@ pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
     }
     #[cfg(not(feature = "kubernetes"))]
     {
-        Err(super::cluster_args::not_in_this_build())
+        Err(crate::flags::not_in_this_build())
     }
 }
 

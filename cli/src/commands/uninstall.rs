@@ -3,13 +3,13 @@
 use outrigger_console::exit::Exit;
 use outrigger_console::output::Output;
 
-use super::cluster_args::ClusterArgs;
+use crate::flags::ClusterFlags;
 
 /// `outrigger uninstall`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    pub(crate) cluster: ClusterArgs,
+    pub(crate) cluster: ClusterFlags,
     /// Remove it although pods still have sidecars, which go on until their certificates expire, and although there are Workload
     /// objects, which go with their kind.
     #[arg(long)]
@@ -25,6 +25,6 @@ pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
     #[cfg(not(feature = "kubernetes"))]
     {
         let _ = (args, output);
-        Err(super::cluster_args::not_in_this_build())
+        Err(crate::flags::not_in_this_build())
     }
 }

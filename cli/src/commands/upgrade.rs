@@ -3,16 +3,15 @@
 use outrigger_console::exit::Exit;
 use outrigger_console::output::Output;
 
-use super::cluster_args::ClusterArgs;
-use super::render::ChartArgs;
+use crate::flags::{ChartFlags, ClusterFlags};
 
 /// `outrigger upgrade`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    pub(crate) chart: ChartArgs,
+    pub(crate) chart: ChartFlags,
     #[command(flatten)]
-    pub(crate) cluster: ClusterArgs,
+    pub(crate) cluster: ClusterFlags,
     /// Forget the values of the install and of earlier upgrades.
     #[arg(long)]
     pub(crate) reset_values: bool,
@@ -30,6 +29,6 @@ pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
     #[cfg(not(feature = "kubernetes"))]
     {
         let _ = (args, output);
-        Err(super::cluster_args::not_in_this_build())
+        Err(crate::flags::not_in_this_build())
     }
 }

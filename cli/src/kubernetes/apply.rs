@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::objects::{KINDS, Kind, name};
 use super::{Cluster, uninstall};
-use crate::commands::render::MANAGER;
+use crate::installation::MANAGER;
 
 impl Cluster {
     /// Applies objects in their order. A namespace that somebody else made is left as it is.

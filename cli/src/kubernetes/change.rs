@@ -14,14 +14,14 @@ use tokio::time::Instant;
 use super::Cluster;
 use super::programmed::{State, Verdict, verdicts};
 use crate::commands::apply::Args;
-use crate::commands::cluster_args::ClusterArgs;
+use crate::flags::ClusterFlags;
 
 /// Applies all, then waits for all if that is asked for.
 pub(crate) async fn change(args: &Args, objects: Vec<Value>, output: &Output) -> anyhow::Result<Exit> {
     let Args { kubeconfig, context, timeout, .. } = args;
     let (kubeconfig, context, timeout) = (kubeconfig.clone(), context.clone(), *timeout);
     let mesh_namespace = "outrigger-system".to_owned();
-    let cluster = Cluster::connect(&ClusterArgs { kubeconfig, context, mesh_namespace, timeout }).await?;
+    let cluster = Cluster::connect(&ClusterFlags { kubeconfig, context, mesh_namespace, timeout }).await?;
     let mut applied = Vec::with_capacity(objects.len());
     for object in objects {
         applied.push(apply(&cluster, args, object, output).await?);

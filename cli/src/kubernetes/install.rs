@@ -7,17 +7,16 @@ use outrigger_console::exit::{Exit, Failure};
 use outrigger_console::output::{Output, Stream};
 use serde_json::{Map, Value};
 
-use super::Cluster;
 use super::objects::name;
-use crate::commands::check::cluster;
-use crate::commands::render::{self, MANAGER, RECORD};
+use super::{Cluster, check};
 use crate::commands::{install, upgrade};
+use crate::installation::{self, MANAGER, RECORD};
 
 /// `outrigger install`.
 pub(crate) async fn install(args: &install::Args, output: &Output) -> anyhow::Result<Exit> {
-    let changes = args.chart.changes()?;
+    let changes = args.chart.values().changes()?;
     let cluster = Cluster::connect(&args.cluster).await?;
-    let objects = render::objects(&cluster.namespace, &changes)?;
+    let objects = installation::objects(&cluster.namespace, &changes)?;
     match cluster.manager().await? {
         Some(manager) if manager == MANAGER => output.line(
             Stream::Stderr,
@@ -26,7 +25,7 @@ pub(crate) async fn install(args: &install::Args, output: &Output) -> anyhow::Re
         Some(manager) => return Err(someone_elses(&cluster, &manager)),
         None => {}
     }
-    if !args.skip_checks && cluster::before_install(&cluster, output).await? == Exit::No {
+    if !args.skip_checks && check::before_install(&cluster, output).await? == Exit::No {
         let hint = "mend what it names, or install anyway with --skip-checks";
         return Err(Failure {
             message: "the cluster is not ready for an install".into(),
@@ -42,7 +41,7 @@ pub(crate) async fn install(args: &install::Args, output: &Output) -> anyhow::Re
 
 /// `outrigger upgrade`.
 pub(crate) async fn upgrade(args: &upgrade::Args, output: &Output) -> anyhow::Result<Exit> {
-    let asked = args.chart.changes()?;
+    let asked = args.chart.values().changes()?;
     let cluster = Cluster::connect(&args.cluster).await?;
     let mut changes = match cluster.recorded().await? {
         Some(_) if args.reset_values => Value::Object(Map::new()),
@@ -56,13 +55,13 @@ pub(crate) async fn upgrade(args: &upgrade::Args, output: &Output) -> anyhow::Re
             .into());
         }
     };
-    render::merge_all(&mut changes, &asked);
-    let instance = render::instance(changes["revision"].as_str().unwrap_or_default());
+    installation::merge_all(&mut changes, &asked);
+    let instance = installation::instance(changes["revision"].as_str().unwrap_or_default());
     if instance != cluster.instance().await? {
         let hint = "install the other revision in a namespace of its own";
         return Err(Failure::new("the revision of an install cannot be changed", hint).into());
     }
-    let objects = render::objects(&cluster.namespace, &changes)?;
+    let objects = installation::objects(&cluster.namespace, &changes)?;
     output.line(Stream::Stderr, &format!("upgrading {} to Outrigger {}", cluster.namespace, outrigger_daemon::VERSION));
     cluster.bring(&changes, &objects, args.force_conflicts, output).await
 }
@@ -84,7 +83,7 @@ impl Cluster {
         if first {
             self.apply(&record, force, output).await?;
         }
-        let instance = render::instance(changes["revision"].as_str().unwrap_or_default());
+        let instance = installation::instance(changes["revision"].as_str().unwrap_or_default());
         self.prune(&instance, objects, output).await?;
         let deployments: Vec<String> = objects
             .iter()
@@ -95,7 +94,7 @@ impl Cluster {
         if !first {
             self.apply(&record, force, output).await?;
         }
-        cluster::after_install(self, output).await
+        check::after_install(self, output).await
     }
 
     /// Who made the mesh in this namespace, if there is one.
@@ -105,7 +104,7 @@ impl Cluster {
 
     /// What tells the objects of the mesh in this namespace from those of another.
     pub(super) async fn instance(&self) -> anyhow::Result<String> {
-        Ok(self.label("app.kubernetes.io/instance").await?.unwrap_or_else(|| render::instance("")))
+        Ok(self.label("app.kubernetes.io/instance").await?.unwrap_or_else(|| installation::instance("")))
     }
 
     /// A label of the control plane, if there is one.

@@ -4,6 +4,7 @@
 
 mod apply;
 pub(crate) mod change;
+pub(crate) mod check;
 pub(crate) mod forward;
 pub(crate) mod install;
 mod objects;
@@ -18,7 +19,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use outrigger_console::exit::{Exit, Failure};
 
-use crate::commands::cluster_args::ClusterArgs;
+use crate::flags::ClusterFlags;
 
 /// A cluster that is talked to, and where in it the mesh is.
 #[derive(Clone)]
@@ -34,7 +35,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Reads the kubeconfig and makes a client; asks the cluster nothing yet.
-    pub(crate) async fn connect(args: &ClusterArgs) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(args: &ClusterFlags) -> anyhow::Result<Self> {
         let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
         let chosen = args.kubeconfig.is_some() || args.context.is_some();
         let config = match &args.kubeconfig {

@@ -11,8 +11,8 @@ use tokio::time::{Duration, Instant};
 use super::objects::{self, KINDS, Kind};
 use super::{Cluster, install, sidecars};
 use crate::chart::CRDS;
-use crate::commands::render::MANAGER;
 use crate::commands::uninstall::Args;
+use crate::installation::MANAGER;
 
 /// `outrigger uninstall`.
 pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {

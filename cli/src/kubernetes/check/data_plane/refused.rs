@@ -7,9 +7,9 @@ use kube::Api;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::Value;
 
-use super::super::super::finding::{Check, error};
 use super::owner::Owner;
 use super::{Labels, some};
+use crate::check::finding::{Check, error};
 use crate::kubernetes::Cluster;
 
 /// Something whose pods are refused.

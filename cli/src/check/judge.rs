@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-use super::ask::{Asked, Pages};
 use super::finding::{Category, Check, Level, error, ok, warn};
+use super::pages::{Asked, Pages};
 
 /// All findings.
-pub(super) fn all(pages: &Pages) -> Vec<Category> {
+pub(crate) fn all(pages: &Pages) -> Vec<Category> {
     vec![Category::new("control plane", control_plane(&pages.config)), Category::new("data plane", data_plane(pages))]
 }
 
 /// What a control plane says of itself on `/config`.
-pub(super) fn control_plane(config: &Value) -> Vec<Check> {
+pub(crate) fn control_plane(config: &Value) -> Vec<Check> {
     let mut checks = Vec::new();
     let objects: u64 = config["counts"].as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum();
     let (domain, snapshot) = (text(&config["trustDomain"]), config["snapshot"].as_u64().unwrap_or(0));
@@ -92,7 +92,7 @@ fn sidecar(asked: &Asked) -> Vec<Check> {
 }
 
 /// Whether a sidecar serves what the control plane holds.
-pub(super) fn in_step(name: &str, status: Option<&Value>, snapshot: u64) -> Check {
+pub(crate) fn in_step(name: &str, status: Option<&Value>, snapshot: u64) -> Check {
     let Some(status) = status else {
         let hint = "it goes on with what it has; look at its log for why it cannot connect";
         return error("OC012", format!("{name} is not connected to the control plane"), hint);
@@ -120,7 +120,7 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-pub(super) fn hours(seconds: u64) -> String {
+pub(crate) fn hours(seconds: u64) -> String {
     if seconds >= 2 * 3600 { format!("{} h", seconds / 3600) } else { format!("{} min", seconds / 60) }
 }
 

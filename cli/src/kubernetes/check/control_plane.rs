@@ -8,9 +8,9 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::Value;
 
-use super::super::finding::{Category, Check, error, ok, warn};
-use super::super::judge;
 use super::allowed;
+use crate::check::finding::{Category, Check, error, ok, warn};
+use crate::check::judge;
 use crate::kubernetes::{Cluster, forward};
 
 /// What was seen.
@@ -138,8 +138,8 @@ const VERSION_LABEL: &str = "app.kubernetes.io/version";
 mod tests {
     use serde_json::json;
 
-    use super::super::super::finding::Level;
     use super::*;
+    use crate::check::finding::Level;
 
     fn control_plane(available: i32, config: &[Value]) -> ControlPlane {
         let deployment = json!({"metadata": {"name": NAME, "labels": {VERSION_LABEL: outrigger_daemon::VERSION}},

@@ -8,9 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::ListParams;
 
-use super::super::super::finding::{Check, warn};
 use super::owner::Owner;
 use super::{INJECT, Labels, NEVER, REV, Seen};
+use crate::check::finding::{Check, warn};
 use crate::kubernetes::Cluster;
 
 /// The revisions of which there is an injector; the default one is the empty text.

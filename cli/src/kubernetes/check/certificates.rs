@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use x509_parser::pem::Pem;
 
-use super::super::finding::{Category, Check, error, ok, warn};
-use super::super::judge::hours;
 use super::allowed;
+use crate::check::finding::{Category, Check, error, ok, warn};
+use crate::check::judge::hours;
 use crate::kubernetes::Cluster;
 
 /// Reads the bundle that every pod trusts, and the issuer if this user may.
@@ -137,8 +137,8 @@ const LEASE: &str = "outrigger-issuer";
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::finding::Level;
     use super::*;
+    use crate::check::finding::Level;
 
     const DAY: i64 = 24 * 60 * 60;
 

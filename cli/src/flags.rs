@@ -1,11 +1,13 @@
-//! Flags of the commands that talk to a cluster.
+//! Flags that several commands have.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::installation::Values;
+
 /// Which cluster, and where in it the mesh is.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct ClusterArgs {
+pub(crate) struct ClusterFlags {
     /// The kubeconfig file; without it, what KUBECONFIG names, or ~/.kube/config.
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
@@ -18,6 +20,23 @@ pub(crate) struct ClusterArgs {
     /// How long to wait.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     pub(crate) timeout: Duration,
+}
+
+/// Flags that say what is installed.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct ChartFlags {
+    /// Set a value of the chart: `a.b=c`, several with commas (repeatable).
+    #[arg(long, value_name = "VALUE=X")]
+    pub(crate) set: Vec<String>,
+    /// Read values from a YAML file (repeatable; later ones win, and --set wins over all).
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) values: Vec<PathBuf>,
+}
+
+impl ChartFlags {
+    pub(crate) fn values(&self) -> Values {
+        Values { set: self.set.clone(), files: self.values.clone() }
+    }
 }
 
 /// Reads a number and a unit.

@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use self::owner::{Owner, by_owner};
 use self::refused::Refused;
-use super::super::finding::{Category, Check, Level, error, ok, warn};
-use super::super::judge;
 use super::allowed;
 use super::certificates::{self, Roots};
 use super::control_plane::ControlPlane;
+use crate::check::finding::{Category, Check, Level, error, ok, warn};
+use crate::check::judge;
 use crate::kubernetes::{Cluster, sidecars};
 
 type Labels = BTreeMap<String, String>;

@@ -8,34 +8,6 @@ use serde_json::{Map, Value, json};
 
 use crate::chart::{CRDS, MESH, Release, values};
 
-/// Flags that say what is installed.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct ChartArgs {
-    /// Set a value of the chart: `a.b=c`, several with commas (repeatable).
-    #[arg(long, value_name = "VALUE=X")]
-    pub(crate) set: Vec<String>,
-    /// Read values from a YAML file (repeatable; later ones win, and --set wins over all).
-    #[arg(long, short = 'f', value_name = "FILE")]
-    pub(crate) values: Vec<PathBuf>,
-}
-
-impl ChartArgs {
-    /// What differs from the chart's own values.
-    pub(crate) fn changes(&self) -> anyhow::Result<Value> {
-        let mut changes = Value::Object(Map::new());
-        for path in &self.values {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            let file: Option<Value> = serde_saphyr::from_str(&text)
-                .map_err(|error| Failure::new(format!("{}: {error}", path.display()), "mend the file"))?;
-            merge_all(&mut changes, &file.unwrap_or_default());
-        }
-        for set in &self.set {
-            merge_all(&mut changes, &values::parse_set(set)?);
-        }
-        Ok(changes)
-    }
-}
-
 /// All objects of a mesh, in the order to apply them: the namespace, the custom resources, and the mesh.
 pub(crate) fn objects(namespace: &str, changes: &Value) -> anyhow::Result<Vec<Value>> {
     let revision = changes["revision"].as_str().unwrap_or_default();
@@ -81,6 +53,32 @@ fn labels(instance: &str) -> Value {
     })
 }
 
+/// What a user sets: values, and files of values.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Values {
+    /// `a.b=c`, several with commas; they win over all files.
+    pub(crate) set: Vec<String>,
+    /// YAML; later ones win.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+impl Values {
+    /// What differs from the chart's own values.
+    pub(crate) fn changes(&self) -> anyhow::Result<Value> {
+        let mut changes = Value::Object(Map::new());
+        for path in &self.files {
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let file: Option<Value> = serde_saphyr::from_str(&text)
+                .map_err(|error| Failure::new(format!("{}: {error}", path.display()), "mend the file"))?;
+            merge_all(&mut changes, &file.unwrap_or_default());
+        }
+        for set in &self.set {
+            merge_all(&mut changes, &values::parse_set(set)?);
+        }
+        Ok(changes)
+    }
+}
+
 /// Like [`values::merge`], but `null` stays: it removes what the chart sets.
 pub(crate) fn merge_all(changes: &mut Value, more: &Value) {
     match (changes, more) {
@@ -104,11 +102,11 @@ mod tests {
 
     #[test]
     fn later_settings_win_and_null_is_kept_for_the_chart() {
-        let args = ChartArgs {
+        let values = Values {
             set: vec!["ha=true,injector.replicas=2".into(), "injector.replicas=null".into()],
-            values: Vec::new(),
+            files: Vec::new(),
         };
-        assert_eq!(args.changes().unwrap(), json!({"ha": true, "injector": {"replicas": null}}));
+        assert_eq!(values.changes().unwrap(), json!({"ha": true, "injector": {"replicas": null}}));
     }
 
     #[test]

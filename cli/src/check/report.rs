@@ -5,8 +5,15 @@ use outrigger_console::output::API_VERSION;
 use outrigger_console::output::{Format, Output, Stream, Style};
 use serde_json::json;
 
-use super::FailOn;
 use super::finding::{Category, Level};
+
+/// From which finding on the answer is no.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum FailOn {
+    #[default]
+    Error,
+    Warn,
+}
 
 /// Prints findings as data; the exit code does not depend on the format.
 pub(crate) fn report(categories: &[Category], fail_on: FailOn, format: Format, output: &Output) -> Exit {

@@ -8,7 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Api;
 use kube::api::{ListParams, PostParams};
 
-use super::super::finding::{Category, Check, error, ok, warn};
+use crate::check::finding::{Category, Check, error, ok, warn};
 use crate::kubernetes::Cluster;
 
 /// Looks at the cluster as it is without the mesh.
@@ -141,8 +141,8 @@ const OLDEST_KERNEL: (u32, u32) = (5, 4);
 mod tests {
     use serde_json::json;
 
-    use super::super::super::finding::Level;
     use super::*;
+    use crate::check::finding::Level;
 
     fn node(kernel: &str, kubelet: &str) -> Node {
         let info = json!({"kernelVersion": kernel, "kubeletVersion": kubelet, "operatingSystem": "linux", "architecture": "",

@@ -1,5 +1,9 @@
-//! The documents of a manifest, each with its own text.
+//! Reading manifests: their documents, each with its own text.
 
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::Context as _;
 use serde_json::Value;
 
 /// One document.
@@ -25,6 +29,16 @@ pub(crate) fn split(text: &str) -> Result<Vec<Document<'_>>, String> {
         documents.extend(object.filter(|object| !object.is_null()).map(|object| Document { text, object }));
     }
     Ok(documents)
+}
+
+/// Reads a file, or stdin when it is called `-`.
+pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
+    if path.as_os_str() == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read stdin")?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// The text between document markers, each with the number of lines before it. In YAML a `---` at the start of a line is one

@@ -1,21 +1,15 @@
 //! `outrigger check`: is a mesh well? It asks the control plane, every sidecar and the cluster, and says what is not.
-//!
-//! Looking and judging are apart: what is said depends on what was seen alone, and has tests without a mesh.
-
-mod ask;
-#[cfg(feature = "kubernetes")]
-pub(crate) mod cluster;
-mod finding;
-mod judge;
-mod report;
 
 use std::net::SocketAddr;
 
 use outrigger_console::exit::Exit;
 use outrigger_console::output::{Format, Output};
 
-use self::ask::Pages;
-use super::cluster_args::ClusterArgs;
+use crate::check::finding::Category;
+use crate::check::judge;
+use crate::check::pages::Pages;
+use crate::check::report::{self, FailOn};
+use crate::flags::ClusterFlags;
 
 /// `outrigger check`.
 #[derive(Debug, clap::Args)]
@@ -36,20 +30,13 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "NAME", conflicts_with_all = ["control_plane", "pre"])]
     namespace: Option<String>,
     #[command(flatten)]
-    cluster: ClusterArgs,
+    cluster: ClusterFlags,
     /// From which finding on the answer is no (exit code 1).
     #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
     fail_on: FailOn,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum FailOn {
-    #[default]
-    Error,
-    Warn,
 }
 
 /// Exit 0: healthy; 1: not; 2: it could not be found out.
@@ -68,7 +55,7 @@ pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
 
 impl Args {
     fn names_a_cluster(&self) -> bool {
-        let ClusterArgs { kubeconfig, context, .. } = &self.cluster;
+        let ClusterFlags { kubeconfig, context, .. } = &self.cluster;
         let by_environment =
             cfg!(feature = "kubernetes") && std::env::var_os("KUBECONFIG").is_some_and(|s| !s.is_empty());
         self.pre || self.namespace.is_some() || kubeconfig.is_some() || context.is_some() || by_environment
@@ -76,25 +63,26 @@ impl Args {
 }
 
 #[cfg(feature = "kubernetes")]
-async fn in_cluster(args: &Args) -> anyhow::Result<Vec<finding::Category>> {
+async fn in_cluster(args: &Args) -> anyhow::Result<Vec<Category>> {
+    use crate::kubernetes::check;
     let cluster = crate::kubernetes::Cluster::connect(&args.cluster).await?;
-    if args.pre { cluster::before(&cluster).await } else { cluster::all(&cluster, args.namespace.as_deref()).await }
+    if args.pre { check::before(&cluster).await } else { check::all(&cluster, args.namespace.as_deref()).await }
 }
 
 #[cfg(not(feature = "kubernetes"))]
 #[expect(clippy::unused_async, reason = "the build with a client waits here")]
-async fn in_cluster(_: &Args) -> anyhow::Result<Vec<finding::Category>> {
-    Err(super::cluster_args::not_in_this_build())
+async fn in_cluster(_: &Args) -> anyhow::Result<Vec<Category>> {
+    Err(crate::flags::not_in_this_build())
 }
 
 /// The cluster, if there is one; else what is wrong is that there is no demo.
 #[cfg(feature = "kubernetes")]
-async fn in_cluster_at_hand(args: &Args, no_demo: anyhow::Error) -> anyhow::Result<Vec<finding::Category>> {
+async fn in_cluster_at_hand(args: &Args, no_demo: anyhow::Error) -> anyhow::Result<Vec<Category>> {
     if crate::kubernetes::Cluster::at_hand().await { in_cluster(args).await } else { Err(no_demo) }
 }
 
 #[cfg(not(feature = "kubernetes"))]
 #[expect(clippy::unused_async, reason = "the build with a client waits here")]
-async fn in_cluster_at_hand(_: &Args, no_demo: anyhow::Error) -> anyhow::Result<Vec<finding::Category>> {
+async fn in_cluster_at_hand(_: &Args, no_demo: anyhow::Error) -> anyhow::Result<Vec<Category>> {
     Err(no_demo)
 }

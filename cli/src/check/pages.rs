@@ -10,29 +10,29 @@ use serde_json::Value;
 
 /// What the control plane and the sidecars say of themselves.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pages {
+pub(crate) struct Pages {
     /// The control plane's `/config`.
-    pub(super) config: Value,
+    pub(crate) config: Value,
     /// The control plane's `/sidecars`.
-    pub(super) sidecars: Value,
+    pub(crate) sidecars: Value,
     /// Each sidecar that was asked.
-    pub(super) asked: Vec<Asked>,
+    pub(crate) asked: Vec<Asked>,
 }
 
 /// One sidecar's own word.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// Its workload, or the address that was asked while that is unknown.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// `/ready`: the status, and what it said.
-    pub(super) ready: Result<(u16, String), String>,
+    pub(crate) ready: Result<(u16, String), String>,
     /// `/config`.
-    pub(super) config: Value,
+    pub(crate) config: Value,
 }
 
 impl Pages {
     /// Asks the demo that this user keeps running.
-    pub(super) async fn of_demo() -> anyhow::Result<Self> {
+    pub(crate) async fn of_demo() -> anyhow::Result<Self> {
         let mut demo = Connection::open().await?;
         let Answer::Mesh { workloads, .. } = demo.ask(&Question::Mesh).await? else {
             anyhow::bail!("the demo did not name its workloads; is it of another version?");
@@ -50,7 +50,7 @@ impl Pages {
     }
 
     /// Asks admin addresses.
-    pub(super) async fn of_addresses(control_plane: SocketAddr, sidecars: &[SocketAddr]) -> anyhow::Result<Self> {
+    pub(crate) async fn of_addresses(control_plane: SocketAddr, sidecars: &[SocketAddr]) -> anyhow::Result<Self> {
         let unreachable = |error: anyhow::Error| {
             let hint = "name the admin address of a running control plane, or run `outrigger demo --keep`";
             anyhow::Error::from(Failure::new(format!("{error:#}"), hint))

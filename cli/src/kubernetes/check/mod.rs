@@ -10,8 +10,8 @@ use outrigger_console::exit::{Exit, Failure};
 use outrigger_console::output::{Format, Output, Stream};
 
 use self::control_plane::ControlPlane;
-use super::finding::{Category, Check};
-use super::{FailOn, finding, report};
+use crate::check::finding::{self, Category, Check};
+use crate::check::report::{self, FailOn};
 use crate::kubernetes::{Cluster, is_forbidden};
 
 /// Whether the mesh could be installed.

@@ -7,9 +7,9 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
-use super::super::finding::{Category, Check, error, ok, warn};
 use super::control_plane::available;
 use super::{allowed, certificates};
+use crate::check::finding::{Category, Check, error, ok, warn};
 use crate::kubernetes::{Cluster, causes, sidecars};
 
 /// Looks at the Deployment and the webhook configuration, and has a pod injected by a dry run.
@@ -169,8 +169,8 @@ const NAME: &str = "outrigger-injector";
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::finding::Level;
     use super::*;
+    use crate::check::finding::Level;
 
     fn webhook(policy: &str, bundle: &str) -> MutatingWebhookConfiguration {
         let bundle = data_encoding(bundle);
