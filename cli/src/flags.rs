@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cluster::Target;
 use crate::installation::Values;
 
 /// Which cluster, and where in it the mesh is.
@@ -20,6 +21,13 @@ pub(crate) struct ClusterFlags {
     /// How long to wait.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     pub(crate) timeout: Duration,
+}
+
+impl ClusterFlags {
+    pub(crate) fn target(&self) -> Target {
+        let Self { kubeconfig, context, mesh_namespace, timeout } = self.clone();
+        Target { kubeconfig, context, mesh_namespace, timeout }
+    }
 }
 
 /// Flags that say what is installed.
@@ -50,16 +58,6 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     };
     let number = number.parse::<u64>().map_err(|error| error.to_string())?;
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
-}
-
-/// What a build without a Kubernetes client says.
-#[cfg(not(feature = "kubernetes"))]
-pub(crate) fn not_in_this_build() -> anyhow::Error {
-    outrigger_console::exit::Failure::new(
-        "this build of outrigger has no Kubernetes client",
-        "use a released one, or build it: cargo build --release --package outrigger-cli --features kubernetes",
-    )
-    .into()
 }
 
 #[cfg(test)]

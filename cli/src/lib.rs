@@ -10,9 +10,16 @@ mod commands;
 pub mod findings;
 mod flags;
 mod installation;
+mod manifest;
+
+// The one place that tells builds with a Kubernetes client from those without: there the same functions say what to do.
+#[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only a client reads the options"))]
+mod cluster;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
-mod manifest;
+#[cfg(not(feature = "kubernetes"))]
+#[path = "no_kubernetes.rs"]
+mod kubernetes;
 
 use std::process::ExitCode;
 

@@ -8,7 +8,8 @@ use outrigger_console::exit::{Exit, Failure};
 use outrigger_console::output::{Format, Output};
 use serde_json::Value;
 
-use crate::{flags, manifest};
+use crate::cluster::{Change, Target};
+use crate::{flags, kubernetes, manifest};
 
 /// `outrigger apply`.
 #[derive(Debug, clap::Args)]
@@ -18,25 +19,25 @@ pub(crate) struct Args {
     files: Vec<PathBuf>,
     /// Wait until every sidecar that subscribes has the routes in force.
     #[arg(long)]
-    pub(crate) wait: bool,
+    wait: bool,
     /// How long to wait.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = flags::duration)]
-    pub(crate) timeout: Duration,
+    timeout: Duration,
     /// The namespace of objects that name none; without it, the context's.
     #[arg(short, long, value_name = "NAME")]
-    pub(crate) namespace: Option<String>,
+    namespace: Option<String>,
     /// Take over fields that others have set.
     #[arg(long)]
-    pub(crate) force_conflicts: bool,
+    force_conflicts: bool,
     /// The kubeconfig file; without it, what KUBECONFIG names, or ~/.kube/config.
     #[arg(long, value_name = "FILE")]
-    pub(crate) kubeconfig: Option<PathBuf>,
+    kubeconfig: Option<PathBuf>,
     /// The context in the kubeconfig; without it, the current one.
     #[arg(long, value_name = "NAME")]
-    pub(crate) context: Option<String>,
+    context: Option<String>,
     /// How to print what became of it.
     #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Format,
+    output: Format,
 }
 
 /// Exit 0: applied, and with --wait in force; 1: the mesh refuses some of it; 2: it could not be done; 3: not in time.
@@ -50,14 +51,21 @@ pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
     if objects.is_empty() {
         return Err(Failure::new("there is no route or policy in these files", "name others with --filename").into());
     }
-    #[cfg(feature = "kubernetes")]
-    {
-        crate::kubernetes::change::change(args, objects, output).await
-    }
-    #[cfg(not(feature = "kubernetes"))]
-    {
-        Err(flags::not_in_this_build())
-    }
+    let target = Target {
+        kubeconfig: args.kubeconfig.clone(),
+        context: args.context.clone(),
+        // Nothing of the mesh itself is looked at.
+        mesh_namespace: "outrigger-system".to_owned(),
+        timeout: args.timeout,
+    };
+    let change = Change {
+        target,
+        namespace: args.namespace.clone(),
+        force_conflicts: args.force_conflicts,
+        wait: args.wait,
+        format: args.output,
+    };
+    kubernetes::change(&change, objects, output).await
 }
 
 fn objects(files: &[PathBuf]) -> anyhow::Result<Vec<Value>> {

@@ -9,7 +9,9 @@ use crate::check::finding::Category;
 use crate::check::judge;
 use crate::check::pages::Pages;
 use crate::check::report::{self, FailOn};
+use crate::cluster::{Check, Scope};
 use crate::flags::ClusterFlags;
+use crate::kubernetes;
 
 /// `outrigger check`.
 #[derive(Debug, clap::Args)]
@@ -56,33 +58,21 @@ pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
 impl Args {
     fn names_a_cluster(&self) -> bool {
         let ClusterFlags { kubeconfig, context, .. } = &self.cluster;
-        let by_environment =
-            cfg!(feature = "kubernetes") && std::env::var_os("KUBECONFIG").is_some_and(|s| !s.is_empty());
-        self.pre || self.namespace.is_some() || kubeconfig.is_some() || context.is_some() || by_environment
+        let by_flag = self.pre || self.namespace.is_some() || kubeconfig.is_some() || context.is_some();
+        by_flag || kubernetes::is_named_by_environment()
     }
 }
 
-#[cfg(feature = "kubernetes")]
 async fn in_cluster(args: &Args) -> anyhow::Result<Vec<Category>> {
-    use crate::kubernetes::check;
-    let cluster = crate::kubernetes::Cluster::connect(&args.cluster).await?;
-    if args.pre { check::before(&cluster).await } else { check::all(&cluster, args.namespace.as_deref()).await }
-}
-
-#[cfg(not(feature = "kubernetes"))]
-#[expect(clippy::unused_async, reason = "the build with a client waits here")]
-async fn in_cluster(_: &Args) -> anyhow::Result<Vec<Category>> {
-    Err(crate::flags::not_in_this_build())
+    let scope = match &args.namespace {
+        _ if args.pre => Scope::BeforeInstall,
+        None => Scope::Everything,
+        Some(namespace) => Scope::Namespace(namespace.clone()),
+    };
+    kubernetes::check(&Check { target: args.cluster.target(), scope }).await
 }
 
 /// The cluster, if there is one; else what is wrong is that there is no demo.
-#[cfg(feature = "kubernetes")]
 async fn in_cluster_at_hand(args: &Args, no_demo: anyhow::Error) -> anyhow::Result<Vec<Category>> {
-    if crate::kubernetes::Cluster::at_hand().await { in_cluster(args).await } else { Err(no_demo) }
-}
-
-#[cfg(not(feature = "kubernetes"))]
-#[expect(clippy::unused_async, reason = "the build with a client waits here")]
-async fn in_cluster_at_hand(_: &Args, no_demo: anyhow::Error) -> anyhow::Result<Vec<Category>> {
-    Err(no_demo)
+    if kubernetes::is_at_hand().await { in_cluster(args).await } else { Err(no_demo) }
 }

@@ -4,16 +4,17 @@ use outrigger_console::exit::Exit;
 use outrigger_console::output::Output;
 use serde_json::Value;
 
+use crate::cluster::Install;
 use crate::flags::{ChartFlags, ClusterFlags};
-use crate::installation;
+use crate::{installation, kubernetes};
 
 /// `outrigger install`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    pub(crate) chart: ChartFlags,
+    chart: ChartFlags,
     #[command(flatten)]
-    pub(crate) cluster: ClusterFlags,
+    cluster: ClusterFlags,
     /// Change nothing and print the objects, for `kubectl apply --server-side -f -` or for Git.
     #[arg(long)]
     dry_run: bool,
@@ -22,10 +23,10 @@ pub(crate) struct Args {
     output: Manifest,
     /// Install although a check beforehand found errors.
     #[arg(long, conflicts_with = "dry_run")]
-    pub(crate) skip_checks: bool,
+    skip_checks: bool,
     /// Take over fields that others have set.
     #[arg(long, conflicts_with = "dry_run")]
-    pub(crate) force_conflicts: bool,
+    force_conflicts: bool,
 }
 
 /// How objects are printed.
@@ -45,17 +46,16 @@ pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
         print(&objects, args.output, output)?;
         return Ok(Exit::Yes);
     }
-    #[cfg(feature = "kubernetes")]
-    {
-        crate::kubernetes::install::install(args, output).await
-    }
-    #[cfg(not(feature = "kubernetes"))]
-    {
-        Err(crate::flags::not_in_this_build())
-    }
+    let options = Install {
+        target: args.cluster.target(),
+        values: args.chart.values(),
+        skip_checks: args.skip_checks,
+        force_conflicts: args.force_conflicts,
+    };
+    kubernetes::install(&options, output).await
 }
 
-pub(crate) fn print(objects: &[Value], format: Manifest, output: &Output) -> anyhow::Result<()> {
+fn print(objects: &[Value], format: Manifest, output: &Output) -> anyhow::Result<()> {
     match format {
         Manifest::Yaml => {
             for object in objects {

@@ -13,26 +13,22 @@ use tokio::time::Instant;
 
 use super::Cluster;
 use super::programmed::{State, Verdict, verdicts};
-use crate::commands::apply::Args;
-use crate::flags::ClusterFlags;
+use crate::cluster::Change;
 
 /// Applies all, then waits for all if that is asked for.
-pub(crate) async fn change(args: &Args, objects: Vec<Value>, output: &Output) -> anyhow::Result<Exit> {
-    let Args { kubeconfig, context, timeout, .. } = args;
-    let (kubeconfig, context, timeout) = (kubeconfig.clone(), context.clone(), *timeout);
-    let mesh_namespace = "outrigger-system".to_owned();
-    let cluster = Cluster::connect(&ClusterFlags { kubeconfig, context, mesh_namespace, timeout }).await?;
+pub(crate) async fn change(change: &Change, objects: Vec<Value>, output: &Output) -> anyhow::Result<Exit> {
+    let cluster = Cluster::connect(&change.target).await?;
     let mut applied = Vec::with_capacity(objects.len());
     for object in objects {
-        applied.push(apply(&cluster, args, object, output).await?);
+        applied.push(apply(&cluster, change, object, output).await?);
     }
-    if args.wait {
-        let deadline = Instant::now() + args.timeout;
+    if change.wait {
+        let deadline = Instant::now() + change.target.timeout;
         loop {
             let late = Instant::now() >= deadline;
             let mut waits = false;
             for one in &mut applied {
-                waits |= one.look(&cluster, late, args.output, output).await?;
+                waits |= one.look(&cluster, late, change.format, output).await?;
             }
             if late || !waits {
                 break;
@@ -40,8 +36,8 @@ pub(crate) async fn change(args: &Args, objects: Vec<Value>, output: &Output) ->
             tokio::time::sleep(LOOK).await;
         }
     }
-    if args.output == Format::Json {
-        output.json(&json!({"apiVersion": API_VERSION, "kind": "Applied", "waited": args.wait,
+    if change.format == Format::Json {
+        output.json(&json!({"apiVersion": API_VERSION, "kind": "Applied", "waited": change.wait,
             "objects": applied.iter().map(Applied::json).collect::<Vec<_>>()}));
     }
     let any = |state| applied.iter().flat_map(|one| &one.verdicts).any(|(verdict, _)| verdict.state == state);
@@ -63,15 +59,15 @@ struct Applied {
     verdicts: Vec<(Verdict, Duration)>,
 }
 
-async fn apply(cluster: &Cluster, args: &Args, mut object: Value, output: &Output) -> anyhow::Result<Applied> {
+async fn apply(cluster: &Cluster, change: &Change, mut object: Value, output: &Output) -> anyhow::Result<Applied> {
     let (resource, called) = resource(cluster, &object).await?;
-    let written = object["metadata"]["namespace"].as_str().or(args.namespace.as_deref());
+    let written = object["metadata"]["namespace"].as_str().or(change.namespace.as_deref());
     let namespace = written.unwrap_or_else(|| cluster.client.default_namespace()).to_owned();
     object["metadata"]["namespace"] = json!(namespace);
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let api: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), &namespace, &resource);
     let mut params = PatchParams::apply(MANAGER);
-    params.force = args.force_conflicts;
+    params.force = change.force_conflicts;
     let at = Instant::now();
     let there = api.patch(&name, &params, &Patch::Apply(&object)).await;
     let there = there.map_err(|error| match &error {

@@ -9,13 +9,13 @@ use serde_json::{Map, Value};
 
 use super::objects::name;
 use super::{Cluster, check};
-use crate::commands::{install, upgrade};
+use crate::cluster::{Install, Upgrade};
 use crate::installation::{self, MANAGER, RECORD};
 
 /// `outrigger install`.
-pub(crate) async fn install(args: &install::Args, output: &Output) -> anyhow::Result<Exit> {
-    let changes = args.chart.values().changes()?;
-    let cluster = Cluster::connect(&args.cluster).await?;
+pub(crate) async fn install(options: &Install, output: &Output) -> anyhow::Result<Exit> {
+    let changes = options.values.changes()?;
+    let cluster = Cluster::connect(&options.target).await?;
     let objects = installation::objects(&cluster.namespace, &changes)?;
     match cluster.manager().await? {
         Some(manager) if manager == MANAGER => output.line(
@@ -25,7 +25,7 @@ pub(crate) async fn install(args: &install::Args, output: &Output) -> anyhow::Re
         Some(manager) => return Err(someone_elses(&cluster, &manager)),
         None => {}
     }
-    if !args.skip_checks && check::before_install(&cluster, output).await? == Exit::No {
+    if !options.skip_checks && check::before_install(&cluster, output).await? == Exit::No {
         let hint = "mend what it names, or install anyway with --skip-checks";
         return Err(Failure {
             message: "the cluster is not ready for an install".into(),
@@ -36,15 +36,15 @@ pub(crate) async fn install(args: &install::Args, output: &Output) -> anyhow::Re
     }
     output
         .line(Stream::Stderr, &format!("installing Outrigger {} in {}", outrigger_daemon::VERSION, cluster.namespace));
-    cluster.bring(&changes, &objects, args.force_conflicts, output).await
+    cluster.bring(&changes, &objects, options.force_conflicts, output).await
 }
 
 /// `outrigger upgrade`.
-pub(crate) async fn upgrade(args: &upgrade::Args, output: &Output) -> anyhow::Result<Exit> {
-    let asked = args.chart.values().changes()?;
-    let cluster = Cluster::connect(&args.cluster).await?;
+pub(crate) async fn upgrade(options: &Upgrade, output: &Output) -> anyhow::Result<Exit> {
+    let asked = options.values.changes()?;
+    let cluster = Cluster::connect(&options.target).await?;
     let mut changes = match cluster.recorded().await? {
-        Some(_) if args.reset_values => Value::Object(Map::new()),
+        Some(_) if options.reset_values => Value::Object(Map::new()),
         Some(recorded) => recorded,
         None => {
             let hint = "`outrigger install` installs it; what Helm installed is upgraded by Helm";
@@ -63,7 +63,7 @@ pub(crate) async fn upgrade(args: &upgrade::Args, output: &Output) -> anyhow::Re
     }
     let objects = installation::objects(&cluster.namespace, &changes)?;
     output.line(Stream::Stderr, &format!("upgrading {} to Outrigger {}", cluster.namespace, outrigger_daemon::VERSION));
-    cluster.bring(&changes, &objects, args.force_conflicts, output).await
+    cluster.bring(&changes, &objects, options.force_conflicts, output).await
 }
 
 /// A mesh that another tool made belongs to that tool.

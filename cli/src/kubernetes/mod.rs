@@ -1,17 +1,23 @@
 //! A mesh in a Kubernetes cluster: installing it, looking at it, removing it.
 //!
-//! Only here is the Kubernetes client used, and only in builds with the feature `kubernetes`: the demo does without.
+//! Only here is the Kubernetes client used, and only in builds with the feature `kubernetes`: the demo does without. Builds without it have
+//! `no_kubernetes.rs` in this place, with the same functions.
 
 mod apply;
-pub(crate) mod change;
-pub(crate) mod check;
-pub(crate) mod forward;
-pub(crate) mod install;
+mod change;
+mod check;
+mod forward;
+mod install;
 mod objects;
 mod programmed;
-pub(crate) mod sidecars;
-pub(crate) mod uninstall;
+mod sidecars;
+mod uninstall;
 mod wait;
+
+pub(crate) use self::change::change;
+pub(crate) use self::check::check;
+pub(crate) use self::install::{install, upgrade};
+pub(crate) use self::uninstall::uninstall;
 
 use std::time::Duration;
 
@@ -19,7 +25,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use outrigger_console::exit::{Exit, Failure};
 
-use crate::flags::ClusterFlags;
+use crate::cluster::Target;
 
 /// A cluster that is talked to, and where in it the mesh is.
 #[derive(Clone)]
@@ -35,10 +41,10 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Reads the kubeconfig and makes a client; asks the cluster nothing yet.
-    pub(crate) async fn connect(args: &ClusterFlags) -> anyhow::Result<Self> {
-        let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
-        let chosen = args.kubeconfig.is_some() || args.context.is_some();
-        let config = match &args.kubeconfig {
+    pub(crate) async fn connect(target: &Target) -> anyhow::Result<Self> {
+        let options = KubeConfigOptions { context: target.context.clone(), ..KubeConfigOptions::default() };
+        let chosen = target.kubeconfig.is_some() || target.context.is_some();
+        let config = match &target.kubeconfig {
             Some(path) => match Kubeconfig::read_from(path) {
                 Ok(read) => Config::from_custom_kubeconfig(read, &options).await.map_err(anyhow::Error::from),
                 Err(error) => Err(error.into()),
@@ -56,17 +62,12 @@ impl Cluster {
             )
         })?;
         config.connect_timeout = Some(PATIENCE);
-        let name = args.context.clone().unwrap_or_else(|| config.cluster_url.to_string());
+        let name = target.context.clone().unwrap_or_else(|| config.cluster_url.to_string());
         let client = Client::try_from(config).map_err(|error| {
             let message = format!("cannot make a client of the kubeconfig: {}", causes(&error));
             Failure::new(message, "look at the certificates and the key in it")
         })?;
-        Ok(Self { client, namespace: args.mesh_namespace.clone(), name, timeout: args.timeout })
-    }
-
-    /// Whether a kubeconfig or a ServiceAccount is at hand, for commands that can do without.
-    pub(crate) async fn at_hand() -> bool {
-        Config::from_kubeconfig(&KubeConfigOptions::default()).await.is_ok() || Config::incluster().is_ok()
+        Ok(Self { client, namespace: target.mesh_namespace.clone(), name, timeout: target.timeout })
     }
 
     /// What the API server's answer means for somebody who was `doing` something.
@@ -84,6 +85,16 @@ impl Cluster {
         };
         Failure { message: format!("{doing}: {why}"), hint: Some(hint), exit: Exit::Unknown }.into()
     }
+}
+
+/// Whether a kubeconfig or a ServiceAccount is at hand, for commands that can do without.
+pub(crate) async fn is_at_hand() -> bool {
+    Config::from_kubeconfig(&KubeConfigOptions::default()).await.is_ok() || Config::incluster().is_ok()
+}
+
+/// Whether the environment names a kubeconfig.
+pub(crate) fn is_named_by_environment() -> bool {
+    std::env::var_os("KUBECONFIG").is_some_and(|files| !files.is_empty())
 }
 
 /// An error with all that it came from; what an error says of its cause itself is not said twice.

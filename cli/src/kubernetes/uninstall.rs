@@ -11,17 +11,17 @@ use tokio::time::{Duration, Instant};
 use super::objects::{self, KINDS, Kind};
 use super::{Cluster, install, sidecars};
 use crate::chart::CRDS;
-use crate::commands::uninstall::Args;
+use crate::cluster::Uninstall;
 use crate::installation::MANAGER;
 
 /// `outrigger uninstall`.
-pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<Exit> {
-    let cluster = Cluster::connect(&args.cluster).await?;
+pub(crate) async fn uninstall(options: &Uninstall, output: &Output) -> anyhow::Result<Exit> {
+    let cluster = Cluster::connect(&options.target).await?;
     if let Some(manager) = cluster.manager().await?.filter(|manager| manager != MANAGER) {
         return Err(install::someone_elses(&cluster, &manager));
     }
     let others = cluster.other_meshes().await?;
-    if !args.force {
+    if !options.force {
         let meshed = sidecars::meshed(&cluster).await?;
         if !meshed.is_empty() && others.is_empty() {
             return Err(still_meshed(&meshed));

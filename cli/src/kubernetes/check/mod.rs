@@ -12,15 +12,26 @@ use outrigger_console::output::{Format, Output, Stream};
 use self::control_plane::ControlPlane;
 use crate::check::finding::{self, Category, Check};
 use crate::check::report::{self, FailOn};
+use crate::cluster::{self, Scope};
 use crate::kubernetes::{Cluster, is_forbidden};
 
+/// `outrigger check` of a cluster.
+pub(crate) async fn check(options: &cluster::Check) -> anyhow::Result<Vec<Category>> {
+    let cluster = Cluster::connect(&options.target).await?;
+    match &options.scope {
+        Scope::BeforeInstall => before(&cluster).await,
+        Scope::Everything => all(&cluster, None).await,
+        Scope::Namespace(namespace) => all(&cluster, Some(namespace)).await,
+    }
+}
+
 /// Whether the mesh could be installed.
-pub(crate) async fn before(cluster: &Cluster) -> anyhow::Result<Vec<Category>> {
+async fn before(cluster: &Cluster) -> anyhow::Result<Vec<Category>> {
     Ok(vec![prerequisites::look(cluster).await?])
 }
 
 /// Everything, or for the pods of one namespace.
-pub(crate) async fn all(cluster: &Cluster, namespace: Option<&str>) -> anyhow::Result<Vec<Category>> {
+async fn all(cluster: &Cluster, namespace: Option<&str>) -> anyhow::Result<Vec<Category>> {
     let control_plane = control_plane(cluster).await?;
     let data_plane = data_plane::look(cluster, namespace, &control_plane).await?;
     // A namespace that is not there takes no pod to try.
