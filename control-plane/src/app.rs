@@ -20,8 +20,9 @@ use tracing::info;
 
 use crate::ca::{AuthorityError, Tokens};
 use crate::config::{Args, Command, Config, RunArgs, Source, TokenArgs};
+use crate::latest::Latest;
+use crate::resource::Published;
 use crate::serve::{Certifier, Known, Mesh, Metrics, Reporter, Server, Sidecars, Streams};
-use crate::snapshot::{Latest, Snapshot};
 use crate::state::{Settings, State};
 use crate::writer::Writer;
 use crate::{pages, serve};
@@ -104,7 +105,7 @@ pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> 
     let (listen, admin) = (address(&listener, listen), address(&admin_listener, admin));
 
     let settings = Settings { bundle: authority.bundle(), egress, inbound: inbound_mode };
-    let (snapshots, latest) = Latest::channel(Snapshot::new(State::new(settings), None));
+    let (snapshots, latest) = Latest::channel(Published::new(State::new(settings), None));
     let (events, received) = mpsc::channel(16);
     let (bundles, bundle) = watch::channel(authority.bundle());
     let registry = outrigger_daemon::Metrics::new();

@@ -4,7 +4,7 @@ use outrigger_identity::TrustBundle;
 use outrigger_proto::model::{Egress, InboundMode};
 
 use crate::objects;
-use crate::snapshot::Snapshot;
+use crate::resource::Published;
 use crate::state::{Event, Reading, Settings, State};
 
 pub(crate) fn settings() -> Settings {
@@ -23,17 +23,17 @@ pub(crate) fn state(yaml: &str) -> State {
     state
 }
 
-pub(crate) fn snapshot(yaml: &str) -> Snapshot {
-    Snapshot::new(state(yaml), None)
+pub(crate) fn snapshot(yaml: &str) -> Published {
+    Published::new(state(yaml), None)
 }
 
 /// The snapshot after `previous`, with the objects of `yaml` put in.
-pub(crate) fn next(previous: &Snapshot, yaml: &str) -> Snapshot {
+pub(crate) fn next(previous: &Published, yaml: &str) -> Published {
     let mut state = previous.state.clone();
     for object in objects::read(yaml).unwrap().objects {
         state.apply(Event::Put(object));
     }
-    Snapshot::new(state, Some(previous))
+    Published::new(state, Some(previous))
 }
 
 pub(crate) fn service(name: &str, address: &str) -> String {

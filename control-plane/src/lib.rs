@@ -3,7 +3,7 @@
 //! ```text
 //! source::files ──────┬Event─▶ writer: State ─▶ Snapshot ─watch─▶ serve::sync ─▶ one stream per sidecar
 //! source::kubernetes ─┘                            │  ▲
-//!                                   resource(&Snapshot, &Key), closure(&Snapshot, &Key): pure
+//!                                   resource(&Published, &Key), closure(&Published, &Key): pure
 //!
 //! ca: root ▸ issuer ▸ leaves ──────────────────────────────▶ serve::certify ◀─ proof: join token or ServiceAccount
 //! cluster: the CA's Secret, Lease, trust bundle, the injector's certificate
@@ -17,6 +17,7 @@ mod cluster;
 mod config;
 #[cfg(test)]
 mod fixture;
+pub mod latest;
 pub mod objects;
 pub mod pages;
 pub mod resource;

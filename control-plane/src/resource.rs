@@ -10,6 +10,7 @@ mod endpoints;
 mod memo;
 mod policy;
 mod problems;
+mod published;
 mod refusal;
 mod routes;
 mod service;
@@ -27,6 +28,7 @@ pub use memo::Memo;
 #[cfg(feature = "kubernetes")]
 pub(crate) use policy::ancestors;
 pub use problems::{Problem, problems};
+pub use published::Published;
 #[cfg(feature = "kubernetes")]
 pub(crate) use refusal::Refusal;
 
@@ -41,7 +43,7 @@ pub struct Resource {
 
 /// Returns the resource that a key names; `None` when there is no such thing.
 #[must_use]
-pub fn resource(snapshot: &Snapshot, key: &Key) -> Option<Resource> {
+pub fn resource(snapshot: &Published, key: &Key) -> Option<Resource> {
     match key {
         Key::Mesh => Some(snapshot.memo.mesh(|| encode(&mesh(snapshot)))),
         // Not kept: there are as many as a client cares to name, and they are small.
@@ -57,7 +59,7 @@ pub fn resource(snapshot: &Snapshot, key: &Key) -> Option<Resource> {
 
 /// Returns all keys that a client needs which subscribes to `root`: the root itself and what it leads to.
 #[must_use]
-pub fn closure(snapshot: &Snapshot, root: &Key) -> Vec<Key> {
+pub fn closure(snapshot: &Published, root: &Key) -> Vec<Key> {
     let mut keys = vec![root.clone()];
     match root {
         Key::Mesh | Key::Workload(_) | Key::Endpoints(..) => {}
@@ -75,7 +77,7 @@ pub fn closure(snapshot: &Snapshot, root: &Key) -> Vec<Key> {
 }
 
 /// Adds the endpoints of a service and of all backends of its routes. Backends are dialled without their own routes.
-fn add_service(snapshot: &Snapshot, port: &ServicePort, keys: &mut Vec<Key>) {
+fn add_service(snapshot: &Published, port: &ServicePort, keys: &mut Vec<Key>) {
     let Some(compiled) = service::compiled(snapshot, port) else { return };
     let backends = compiled.backends.iter().filter(|backend| *backend != port);
     for port in std::iter::once(port).chain(backends) {

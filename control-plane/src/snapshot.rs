@@ -10,10 +10,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use outrigger_proto::Key;
-use tokio::sync::watch;
 
 use crate::objects::{EndpointSlice, Service, Workload};
-use crate::resource::Memo;
 use crate::state::{PreparedPolicy, PreparedRoute, State};
 
 pub(crate) use changes::Changes;
@@ -26,27 +24,28 @@ pub struct Snapshot {
     pub version: u64,
     /// The objects.
     pub state: State,
-    pub(crate) memo: Memo,
     index: Index,
     /// What each of the latest snapshots changed, the latest of all last.
     changes: VecDeque<Arc<Changes>>,
 }
 
 impl Snapshot {
-    /// Makes the snapshot that follows `previous`, whose indexes and encoded resources are taken over where they are
-    /// still true.
+    /// Makes the snapshot that follows `previous`, whose indexes are taken over where they are still true.
     #[must_use]
     pub fn new(state: State, previous: Option<&Self>) -> Self {
         let Some(previous) = previous else {
-            let (memo, index) = (Memo::default(), Index::new(&state));
-            return Self { version: 1, memo, index, changes: VecDeque::new(), state };
+            return Self { version: 1, index: Index::new(&state), changes: VecDeque::new(), state };
         };
         let index = previous.index.next(&previous.state, &state);
         let change = Arc::new(Changes::between(&previous.state, &state, [&previous.index, &index]));
-        let memo = previous.memo.next(&change);
         let kept = previous.changes.len().saturating_sub(MAX_CHANGES - 1);
         let changes = previous.changes.iter().skip(kept).cloned().chain([change]).collect();
-        Self { version: previous.version + 1, memo, index, changes, state }
+        Self { version: previous.version + 1, index, changes, state }
+    }
+
+    /// What differs from the snapshot before; `None` when this is the first.
+    pub(crate) fn latest_change(&self) -> Option<&Changes> {
+        self.changes.back().map(AsRef::as_ref)
     }
 
     /// Says whether any of the keys may name something else than it did at that version.
@@ -87,40 +86,6 @@ impl Snapshot {
     #[must_use]
     pub fn slices_of(&self, service: &Service) -> &[Arc<EndpointSlice>] {
         Index::of_service(&self.index.slices, &service.meta.namespace, &service.meta.name)
-    }
-}
-
-/// Where the latest snapshot is published.
-#[derive(Clone, Debug)]
-pub struct Latest(watch::Receiver<Arc<Snapshot>>);
-
-impl Latest {
-    /// Makes a publisher and its first reader.
-    #[must_use]
-    pub fn channel(first: Snapshot) -> (watch::Sender<Arc<Snapshot>>, Self) {
-        let (sender, receiver) = watch::channel(Arc::new(first));
-        (sender, Self(receiver))
-    }
-
-    /// Returns the latest snapshot, without marking it as seen.
-    #[must_use]
-    pub fn get(&self) -> Arc<Snapshot> {
-        self.0.borrow().clone()
-    }
-
-    /// Returns the latest snapshot and marks it as seen.
-    pub fn take(&mut self) -> Arc<Snapshot> {
-        self.0.borrow_and_update().clone()
-    }
-
-    /// Completes when the sources have told what existed at the start; `false` when they never will.
-    pub async fn synced(&mut self) -> bool {
-        self.0.wait_for(|snapshot| snapshot.state.synced()).await.is_ok()
-    }
-
-    /// Completes when there is a snapshot that was not taken; `false` when there will be none.
-    pub async fn changed(&mut self) -> bool {
-        self.0.changed().await.is_ok()
     }
 }
 

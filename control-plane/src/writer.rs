@@ -9,9 +9,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
-use crate::resource::{Problem, problems};
+use crate::resource::{Problem, Published, problems};
 use crate::serve::Metrics;
-use crate::snapshot::Snapshot;
 use crate::state::{Event, Settings, State};
 
 /// Takes in what sources tell and what the CA trusts.
@@ -22,7 +21,7 @@ pub(crate) struct Writer {
     /// What the CA trusts.
     pub(crate) bundle: watch::Receiver<TrustBundle>,
     /// Where snapshots go.
-    pub(crate) snapshots: watch::Sender<Arc<Snapshot>>,
+    pub(crate) snapshots: watch::Sender<Arc<Published>>,
     /// What is counted.
     pub(crate) metrics: Metrics,
 }
@@ -65,7 +64,7 @@ impl Writer {
     }
 
     fn publish(&self, state: &State, known: &BTreeSet<Problem>) -> BTreeSet<Problem> {
-        let snapshot = Snapshot::new(state.clone(), Some(&*self.snapshots.borrow()));
+        let snapshot = Published::new(state.clone(), Some(&*self.snapshots.borrow()));
         let problems: BTreeSet<Problem> = problems(&snapshot).into_iter().collect();
         for problem in problems.difference(known) {
             warn!(object = problem.object, reason = problem.reason, "an object is not in force as written");

@@ -15,9 +15,10 @@ use tracing::{debug, warn};
 
 use super::Cluster;
 use super::status::{CONTROLLER, MAX_MESSAGE};
+use crate::latest::Latest;
 use crate::objects::{Kind, ObjectId, PolicyKind, TargetRef, TrafficPolicy};
 use crate::resource::ancestors;
-use crate::snapshot::{Latest, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::source::kubernetes::resource_of;
 use crate::state::PreparedPolicy;
 use crate::why::why;

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::ca::Authority;
+use crate::resource::Published;
 use crate::serve::Reporter;
 use crate::snapshot::Snapshot;
 
@@ -109,7 +110,7 @@ impl Replicas {
     }
 
     /// Adds up what is known, for each part of the question.
-    pub(super) fn totals(&self, snapshot: &Snapshot) -> Vec<Total> {
+    pub(super) fn totals(&self, snapshot: &Published) -> Vec<Total> {
         let question = self.question.borrow().clone();
         let own = self.reporter.report(snapshot, &question.request);
         let mut totals: Vec<Total> =

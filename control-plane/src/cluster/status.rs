@@ -30,9 +30,11 @@ use super::policy_status::PolicyStatusWriter;
 use super::replicas::{Replicas, Total};
 use super::{Cluster, Lease};
 use crate::ca::Authority;
+use crate::latest::Latest;
 use crate::objects::{Kind, ObjectId, Route};
+use crate::resource::Published;
 use crate::serve::{MAX_CARRIERS, Reporter};
-use crate::snapshot::{Latest, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::source::kubernetes::resource_of;
 use crate::state::PreparedRoute;
 use crate::why::why;
@@ -97,7 +99,7 @@ impl StatusWriter {
     }
 
     /// Brings every status up to date as far as that can be done now; returns when there is more to do.
-    async fn round(&mut self, snapshot: &Snapshot) -> Instant {
+    async fn round(&mut self, snapshot: &Published) -> Instant {
         if self.seen != snapshot.version {
             self.update(snapshot);
         }
@@ -175,7 +177,7 @@ impl StatusWriter {
     }
 
     /// Asks how far sidecars are; returns which part of the question each open parent is, or why there is nothing to ask.
-    fn ask(&mut self, snapshot: &Snapshot) -> Questions {
+    fn ask(&mut self, snapshot: &Published) -> Questions {
         let mut parts: HashMap<Vec<(String, u64)>, usize> = HashMap::new();
         let mut carriers = Vec::new();
         let mut questions = Questions::default();

@@ -6,7 +6,7 @@ use outrigger_proto::{Key, wire};
 use super::problems::parent_problem;
 use super::refusal::Refusal;
 use super::routes::{names_port, resolve};
-use super::{resource, service};
+use super::{Published, resource, service};
 use crate::objects::ParentRef;
 use crate::snapshot::Snapshot;
 use crate::state::PreparedRoute;
@@ -59,7 +59,7 @@ pub(crate) fn conditions(snapshot: &Snapshot, prepared: &PreparedRoute) -> Vec<P
 /// Returns the resources that carry a route to the clients of one of its parents, in the versions that hold its present form;
 /// or why they do not carry it.
 pub(crate) fn carriers(
-    snapshot: &Snapshot,
+    snapshot: &Published,
     prepared: &PreparedRoute,
     parent: &ParentRef,
 ) -> Result<Vec<wire::Held>, String> {

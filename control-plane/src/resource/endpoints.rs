@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use outrigger_proto::{ServicePort, wire};
 
-use super::{Resource, encode, policy, version, workload};
+use super::{Published, Resource, encode, policy, version, workload};
 use crate::objects;
 use crate::objects::{Service, SliceEndpoint};
 use crate::snapshot::Snapshot;
 use crate::state::declared;
 
 /// Returns all shards, at least one; `None` when there is no such service port.
-pub(super) fn shards(snapshot: &Snapshot, port: &ServicePort) -> Option<Arc<[Resource]>> {
+pub(super) fn shards(snapshot: &Published, port: &ServicePort) -> Option<Arc<[Resource]>> {
     let service = snapshot.state.services.get(&port.namespace, &port.name)?;
     let service_port = service.port(port.port)?;
     Some(snapshot.memo.shards(port, || {

@@ -7,8 +7,7 @@ use outrigger_proto::wire::filter::Filter;
 use outrigger_proto::{MAX_UPDATE_BYTES, ServicePort, wire};
 use tracing::error;
 
-use super::{Resource, address, encode, policy, routes};
-use crate::snapshot::Snapshot;
+use super::{Published, Resource, address, encode, policy, routes};
 use crate::state::declared;
 
 /// An encoded service with what it leads to.
@@ -23,7 +22,7 @@ pub(super) struct Compiled {
 }
 
 /// Compiles a service's port; `None` when there is no such thing.
-pub(super) fn compiled(snapshot: &Snapshot, port: &ServicePort) -> Option<Compiled> {
+pub(super) fn compiled(snapshot: &Published, port: &ServicePort) -> Option<Compiled> {
     let service = snapshot.state.services.get(&port.namespace, &port.name)?;
     let service_port = service.port(port.port)?;
     Some(snapshot.memo.service(port, || {

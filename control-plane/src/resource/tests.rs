@@ -6,23 +6,22 @@ use outrigger_proto::wire::r#match::Path;
 use outrigger_proto::{Key, MAX_UPDATE_BYTES, model, wire};
 use prost::Message;
 
-use super::{closure, problems, resource};
+use super::{Published, closure, problems, resource};
 use crate::fixture::{next, route, route_in, service, service_in, snapshot, workload};
-use crate::snapshot::Snapshot;
 
-fn get<M: Message + Default>(snapshot: &Snapshot, key: &str) -> M {
+fn get<M: Message + Default>(snapshot: &Published, key: &str) -> M {
     let resource = resource(snapshot, &key.parse().unwrap()).unwrap_or_else(|| panic!("{key} is not there"));
     M::decode(resource.value).unwrap()
 }
 
 /// The service `shop/web:80`, which must be one that sidecars accept.
-fn web(snapshot: &Snapshot) -> wire::Service {
+fn web(snapshot: &Published) -> wire::Service {
     let service: wire::Service = get(snapshot, "service/shop/web/80");
     model::Service::try_from(service.clone()).unwrap();
     service
 }
 
-fn reasons(snapshot: &Snapshot) -> Vec<String> {
+fn reasons(snapshot: &Published) -> Vec<String> {
     problems(snapshot).iter().map(ToString::to_string).collect()
 }
 

@@ -17,14 +17,13 @@ use proptest::test_runner::TestRunner;
 use prost::Message;
 use serde_json::{Value, json};
 
-use super::{closure, problems, resource};
+use super::{Published, closure, problems, resource};
 use crate::fixture::{self, route, service, settings, snapshot};
 use crate::objects::{self, Kind, Object};
-use crate::snapshot::Snapshot;
 use crate::state::{Event, State};
 
 /// Says why a sidecar would refuse a resource, and counts the rules that it compiles.
-fn take(snapshot: &Snapshot, key: &Key, rules: &mut usize) -> Result<(), String> {
+fn take(snapshot: &Published, key: &Key, rules: &mut usize) -> Result<(), String> {
     fn decoded<W: Message + Default, M: TryFrom<W, Error = model::Invalid>>(value: &[u8]) -> Result<M, String> {
         let message = W::decode(value).map_err(|error| error.to_string())?;
         M::try_from(message).map_err(|error| error.to_string())
@@ -46,7 +45,7 @@ fn take(snapshot: &Snapshot, key: &Key, rules: &mut usize) -> Result<(), String>
 }
 
 /// Says what of all that there is would be refused, and how many rules are compiled.
-fn take_all(snapshot: &Snapshot) -> (Vec<String>, usize) {
+fn take_all(snapshot: &Published) -> (Vec<String>, usize) {
     let mut keys = vec![Key::Mesh];
     for service in snapshot.state.services.iter() {
         let (namespace, name) = (service.meta.namespace.arc(), service.meta.name.arc());
@@ -139,7 +138,7 @@ fn no_sidecar_refuses_what_is_made_of_the_manifests_of_this_repository() {
             state.apply(Event::Put(object));
         }
         add_services(&mut state);
-        let (refused, compiled) = take_all(&Snapshot::new(state, None));
+        let (refused, compiled) = take_all(&Published::new(state, None));
         assert_eq!(refused, Vec::<String>::new(), "{}", file.display());
         rules += compiled;
     }
@@ -261,7 +260,7 @@ fn no_sidecar_refuses_what_is_made_of_any_route() {
         for (kind, rules) in [(RouteKind::Http, http), (RouteKind::Grpc, grpc)] {
             let mut state = shop.clone();
             state.apply(Event::Put(route_of(kind, &rules)));
-            let snapshot = Snapshot::new(state, None);
+            let snapshot = Published::new(state, None);
 
             let (refused, sent) = take_all(&snapshot);
 

@@ -8,8 +8,8 @@ use outrigger_proto::WorkloadName;
 
 use super::metrics::Refusal;
 use crate::ca::Subject;
+use crate::latest::Latest;
 use crate::objects::Workload;
-use crate::snapshot::Latest;
 use crate::state::Reading;
 
 /// A refusal with what there is to say about it.

@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::snapshot::Snapshot;
+use crate::resource::Published;
 
 /// The control plane's metrics. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +86,7 @@ impl Metrics {
     }
 
     /// Notes a new snapshot.
-    pub(crate) fn snapshot(&self, snapshot: &Snapshot, route_problems: usize) {
+    pub(crate) fn snapshot(&self, snapshot: &Published, route_problems: usize) {
         let (version, source_errors) = (snapshot.version, snapshot.state.source_errors.len());
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.0.snapshot_version.set(i64::try_from(version).unwrap_or(i64::MAX));

@@ -14,8 +14,8 @@ use super::call::{Answer, Encoded};
 use super::caller::Caller;
 use super::progress::Progress;
 use crate::ca::control_plane_identity;
-use crate::resource::resource;
-use crate::snapshot::{Latest, Snapshot};
+use crate::latest::Latest;
+use crate::resource::{Published, resource};
 
 /// Answers `Progress`, and the same question when this replica asks itself.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl Reporter {
     }
 
     /// Answers from what is known now.
-    pub(crate) fn report(&self, snapshot: &Snapshot, request: &wire::ProgressRequest) -> wire::ProgressResponse {
+    pub(crate) fn report(&self, snapshot: &Published, request: &wire::ProgressRequest) -> wire::ProgressResponse {
         let current = |held: &wire::Held| {
             let resource = held.key.parse::<Key>().ok().and_then(|key| resource(snapshot, &key));
             resource.is_some_and(|resource| resource.version == held.version)

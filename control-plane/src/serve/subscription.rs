@@ -5,8 +5,7 @@ use std::collections::{HashMap, HashSet};
 use outrigger_proto::{Key, MAX_UPDATE_BYTES, wire};
 use prost::Message;
 
-use crate::resource::{Resource, closure, resource};
-use crate::snapshot::Snapshot;
+use crate::resource::{Published, Resource, closure, resource};
 use crate::state::Reading;
 
 /// Keys with their versions, in order and in no more memory than they need: there are thousands of streams.
@@ -138,7 +137,7 @@ impl Subscriptions {
     }
 
     /// Returns what the sidecar lacks of this snapshot, and counts it as sent. No part is larger than the limit.
-    pub(super) fn difference(&mut self, snapshot: &Snapshot) -> Difference {
+    pub(super) fn difference(&mut self, snapshot: &Published) -> Difference {
         let added = std::mem::take(&mut self.added);
         let seen = self.seen.replace(snapshot.version);
         let thaws = !self.frozen.is_empty() && snapshot.state.reading() == Reading::Wholly;
@@ -176,7 +175,7 @@ impl Subscriptions {
     }
 
     /// The difference when nothing has changed but that these roots came.
-    fn addition(&mut self, snapshot: &Snapshot, added: &[Key]) -> Difference {
+    fn addition(&mut self, snapshot: &Published, added: &[Key]) -> Difference {
         let mut fresh: HashMap<Key, u64> = HashMap::new();
         let mut updates = Parts::default();
         let mut looked_at = 0;
@@ -293,7 +292,6 @@ const ENVELOPE: usize = 64;
 mod tests {
     use super::*;
     use crate::fixture::{self, service, snapshot, workload};
-    use crate::snapshot::Snapshot;
 
     fn keys(texts: &[&str]) -> Vec<Key> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -306,7 +304,7 @@ mod tests {
         (resources.map(|resource| resource.key.as_str()).collect(), removed.map(String::as_str).collect())
     }
 
-    fn shop() -> Snapshot {
+    fn shop() -> Published {
         snapshot(&(service("web", "10.96.0.1") + &workload("web-1", "web", "10.1.0.1")))
     }
 
@@ -396,10 +394,10 @@ mod tests {
     fn what_a_sidecar_brought_stays_while_something_is_unreadable() {
         let mut partly = crate::state::State::new(fixture::settings());
         partly.apply(crate::state::Event::Synced(Reading::Partly));
-        let partly = Snapshot::new(partly, None);
+        let partly = Published::new(partly, None);
         let mut whole = partly.state.clone();
         whole.apply(crate::state::Event::Synced(Reading::Wholly));
-        let whole = Snapshot::new(whole, Some(&partly));
+        let whole = Published::new(whole, Some(&partly));
         let mut subscriptions = Subscriptions::default();
         subscriptions.resume(keys(&WEB).into_iter().map(|key| (key, 1))).unwrap();
         subscriptions.subscribe(keys(&["mesh", WEB[0]])).unwrap();

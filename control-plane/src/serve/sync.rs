@@ -29,7 +29,7 @@ use super::metrics::Metrics;
 use super::share::{Memory, Share, StreamPlace};
 use super::sidecars::{Connected, Sidecars};
 use super::subscription::{Difference, Subscriptions, TooMany};
-use crate::snapshot::Latest;
+use crate::latest::Latest;
 
 /// Opens streams.
 #[derive(Debug)]

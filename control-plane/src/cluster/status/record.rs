@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::entry::{Said, known_true, merged};
 use crate::cluster::replicas::Total;
-use crate::resource::{Condition, ParentConditions, carriers, conditions};
+use crate::resource::{Condition, ParentConditions, Published, carriers, conditions};
 use crate::snapshot::Snapshot;
 use crate::state::PreparedRoute;
 
@@ -100,7 +100,7 @@ impl Record {
     /// Returns what must be acked, for each parent of which it is not known.
     pub(super) fn open<'a>(
         &'a self,
-        snapshot: &'a Snapshot,
+        snapshot: &'a Published,
         prepared: &'a PreparedRoute,
     ) -> impl Iterator<Item = (usize, Result<Vec<wire::Held>, String>)> + 'a {
         let open = self.parents.iter().enumerate();

@@ -5,8 +5,7 @@ use proptest::prelude::*;
 
 use crate::fixture::{route, service, settings, workload};
 use crate::objects::{self, Kind, ObjectId};
-use crate::resource::{Resource, closure, resource};
-use crate::snapshot::Snapshot;
+use crate::resource::{Published, Resource, closure, resource};
 use crate::state::{Event, Reading, State};
 
 fn pod(name: &str, app: &str, address: &str) -> String {
@@ -83,7 +82,7 @@ fn keys() -> Vec<Key> {
 }
 
 /// What each key gives, and what it leads to.
-fn told(snapshot: &Snapshot) -> Vec<(Option<Resource>, Vec<Key>)> {
+fn told(snapshot: &Published) -> Vec<(Option<Resource>, Vec<Key>)> {
     keys().iter().map(|key| (resource(snapshot, key), closure(snapshot, key))).collect()
 }
 
@@ -100,16 +99,16 @@ proptest! {
         for (app, address) in [("web", "10.96.0.1"), ("cart", "10.96.0.2")] {
             state.apply(put(&service(app, address)));
         }
-        let mut snapshot = Snapshot::new(state.clone(), None);
+        let mut snapshot = Published::new(state.clone(), None);
         let mut now = told(&snapshot);
         let mut history = vec![(snapshot.version, now.clone())];
         for batch in batches {
             for event in batch {
                 state.apply(event);
             }
-            snapshot = Snapshot::new(state.clone(), Some(&snapshot));
+            snapshot = Published::new(state.clone(), Some(&snapshot));
             now = told(&snapshot);
-            prop_assert_eq!(&now, &told(&Snapshot::new(state.clone(), None)));
+            prop_assert_eq!(&now, &told(&Published::new(state.clone(), None)));
             history.push((snapshot.version, now.clone()));
         }
         // Whoever has seen any of the snapshots learns of what differs from it.
