@@ -155,9 +155,9 @@ fn broken(name: &str, graph: &Graph, rules: Option<&Crate>) -> Vec<String> {
                 rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
             })
         };
-        if let Some(module) = rules.circles.keys().find(|module| is_within(module)) {
-            let listed = circles.remove(module);
-            if listed.is_some_and(|listed| circle.len() <= listed) {
+        if let Some((module, listed)) = rules.circles.iter().find(|(module, _)| is_within(module)) {
+            circles.remove(module);
+            if circle.len() <= *listed {
                 continue;
             }
         }
