@@ -244,6 +244,11 @@ impl Output {
         self.head_to += HEADER as u8;
     }
 
+    /// Says whether what comes is written as it is.
+    fn is_bare(&self) -> bool {
+        self.state == Sending::Rest && self.head_from == self.head_to
+    }
+
     fn head(&self) -> &[u8] {
         &self.head[self.head_from.into()..self.head_to.into()]
     }
@@ -284,14 +289,16 @@ impl Output {
 impl<I: AsyncRead + Unpin> AsyncRead for Tunnel<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // Most of all bytes come here.
+        if this.input.is_rest() {
+            return Pin::new(&mut this.io).poll_read(cx, buf);
+        }
         while buf.remaining() > 0 && !this.input.has_ended() {
-            if this.input.is_rest() {
-                return Pin::new(&mut this.io).poll_read(cx, buf);
-            }
             let before = buf.filled().len();
             ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
             if buf.filled().len() == before {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                let is_end = this.input.is_rest();
+                return Poll::Ready(if is_end { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) });
             }
             let decoded = this.input.decode(&mut buf.filled_mut()[before..])?;
             buf.set_filled(before + decoded.bytes);
@@ -309,6 +316,9 @@ impl<I: AsyncRead + Unpin> AsyncRead for Tunnel<I> {
 impl<I: AsyncWrite + Unpin> AsyncWrite for Tunnel<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let Self { io, side, output, .. } = self.get_mut();
+        if output.is_bare() {
+            return Pin::new(io).poll_write(cx, buf);
+        }
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
@@ -351,7 +361,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Tunnel<I> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.output.state == Sending::Rest && this.output.head().is_empty() {
+        if this.output.is_bare() {
             return Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
         }
         let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);

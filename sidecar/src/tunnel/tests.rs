@@ -111,6 +111,18 @@ async fn who_says_much_in_few_words_goes_on_without_frames() {
 }
 
 #[tokio::test]
+async fn nothing_may_follow_the_last_frame_but_the_end() {
+    let (mut peer, called) = duplex(64);
+    let mut called = Tunnel::called(called, Drain::new());
+    peer.write_all(&header(OPEN, 0)).await.unwrap();
+    assert!(called.opened().await.unwrap());
+    called.answer(TAKEN).await.unwrap();
+    peer.write_all(&header(REST, 0)).await.unwrap();
+    peer.shutdown().await.unwrap();
+    assert_eq!(receive(&mut called).await.unwrap(), b"");
+}
+
+#[tokio::test]
 async fn a_connection_that_is_no_tunnel_is_passed_through_as_it_is() {
     let (mut peer, io) = duplex(64);
     let mut bare = Tunnel::bare(io, Drain::new());
