@@ -143,7 +143,7 @@ async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> 
 /// Opens a connection for bytes to one endpoint: through a tunnel that is there, or a new one. `None` when another connection would be one too many.
 async fn open_at(worker: &Worker, endpoint: &Endpoint, max: Option<u32>) -> Result<Option<Io>, ProxyError> {
     let pool = endpoint.pool(worker.id);
-    while let Some(mut tunnel) = pool.take_tunnel(endpoint.idle()) {
+    while let Some(mut tunnel) = pool.take_tunnel() {
         match worker.to_endpoints.reopen(&mut tunnel, endpoint).await {
             Ok(true) => return Ok(Some(tunnel)),
             // Its peer ended it meanwhile.

@@ -24,6 +24,9 @@ const MAX_IDLE: usize = 512;
 /// go, and its client may be gone for good.
 const IDLE_HTTP2: Duration = Duration::from_secs(3600);
 
+/// How long a tunnel waits for the next connection of bytes. A handshake once in so long is nothing, and a burst leaves as many as were open at once.
+const IDLE_TUNNEL: Duration = Duration::from_secs(15);
+
 /// How much HTTP/2 connections carry before another is opened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
@@ -167,10 +170,10 @@ impl Pool {
     }
 
     /// Takes an idle tunnel, the one used last.
-    pub(crate) fn take_tunnel(&self, limit: Duration) -> Option<Io> {
+    pub(crate) fn take_tunnel(&self) -> Option<Io> {
         let mut idle = self.tunnels.lock();
         while let Some(IdleTunnel { mut io, since }) = idle.pop() {
-            if io.is_open_tunnel() && since.elapsed() < limit {
+            if io.is_open_tunnel() && since.elapsed() < IDLE_TUNNEL {
                 return Some(io);
             }
         }
@@ -219,7 +222,7 @@ impl Pool {
         joined
     }
 
-    /// Closes what has been idle for `limit`.
+    /// Closes what has been idle for `limit`, and tunnels that have been for [`IDLE_TUNNEL`].
     pub(crate) fn reap(&self, limit: Duration) {
         let mut idle = self.http1.lock();
         idle.retain(|idle| self.is_open(idle) && idle.since.elapsed() < limit);
@@ -228,7 +231,7 @@ impl Pool {
         }
         drop(idle);
         let mut tunnels = self.tunnels.lock();
-        tunnels.retain_mut(|idle| idle.io.is_open_tunnel() && idle.since.elapsed() < limit);
+        tunnels.retain_mut(|idle| idle.io.is_open_tunnel() && idle.since.elapsed() < IDLE_TUNNEL);
         if tunnels.is_empty() {
             tunnels.shrink_to_fit();
         }
