@@ -46,8 +46,8 @@ impl Choice {
         match self {
             Self::LeastRequest if request.is_none() => least_open(many, avoid),
             Self::LeastRequest => least_request(many, avoid),
-            Self::RoundRobin(next) => usable_at(many, next.fetch_add(1, Ordering::Relaxed) % many.len(), avoid),
-            Self::Random => usable_at(many, (random() % many.len() as u64) as usize, avoid),
+            Self::RoundRobin(next) => answering_at(many, next.fetch_add(1, Ordering::Relaxed) % many.len(), avoid),
+            Self::Random => answering_at(many, (random() % many.len() as u64) as usize, avoid),
             Self::Hash(key) => match key.of(request) {
                 Some(key) => hash::highest(many, key, |endpoint| usable(endpoint, avoid)),
                 None => Self::LeastRequest.pick(many, avoid, request),
@@ -99,8 +99,12 @@ fn first_usable<'e>(many: &'e [Arc<Endpoint>], at: usize, avoid: Option<&Arc<End
     in_turn.clone().find(|endpoint| usable(endpoint, avoid)).or_else(|| in_turn.find(serves))
 }
 
-fn usable_at<'e>(many: &'e [Arc<Endpoint>], at: usize, avoid: Option<&Arc<Endpoint>>) -> &'e Arc<Endpoint> {
-    first_usable(many, at, avoid).unwrap_or(&many[at])
+/// The endpoint at a place, or the next one that is usable and answers: nothing else tells these ways that one hangs whose clients still wait.
+fn answering_at<'e>(many: &'e [Arc<Endpoint>], at: usize, avoid: Option<&Arc<Endpoint>>) -> &'e Arc<Endpoint> {
+    let (before, from) = many.split_at(at);
+    let answers = |endpoint: &&Arc<Endpoint>| usable(endpoint, avoid) && !endpoint.load.is_stuck();
+    let found = from.iter().chain(before).find(answers).or_else(|| first_usable(many, at, avoid));
+    found.unwrap_or(&many[at])
 }
 
 pub(super) fn usable(endpoint: &Arc<Endpoint>, avoid: Option<&Arc<Endpoint>>) -> bool {

@@ -42,12 +42,14 @@ impl Ejection {
         let health = &endpoint.health;
         match outcome {
             Outcome::Answered => health.succeeded(),
-            Outcome::Failed { retry_after } => self.failed(endpoint, is_probe, retry_after, all),
+            Outcome::Failed { retry_after } => {
+                self.failed(endpoint, is_probe, retry_after, all);
+            }
             Outcome::TimedOut => {
                 health.timed_out();
-                self.failed(endpoint, is_probe, None, all);
+                self.hung(endpoint, is_probe, all);
             }
-            Outcome::Late => self.failed(endpoint, is_probe, None, all),
+            Outcome::Late => self.hung(endpoint, is_probe, all),
             // One such answer is enough: pods that end say so a moment before the control plane does. It is found out again at no cost, and others
             // are asked in its place, so all may be left out; but when few are left, each is asked again soon.
             Outcome::Refused => {
@@ -60,6 +62,7 @@ impl Ejection {
                 health.failed();
                 if self.max_percent > 0 && (is_probe || self.has_room(all)) {
                     self.eject(endpoint, None);
+                    endpoint.close_unused();
                 } else {
                     health.open(REFUSED, MAX_REFUSED);
                 }
@@ -69,19 +72,36 @@ impl Ejection {
         }
     }
 
-    fn failed(&self, endpoint: &Endpoint, is_probe: bool, retry_after: Option<Duration>, all: &[Arc<Endpoint>]) {
+    /// It did not answer. When that ejects it, the probe is to find out how it is now, not how an old connection is: TCP may take longer to try
+    /// that again than the fault lasted.
+    fn hung(&self, endpoint: &Endpoint, is_probe: bool, all: &[Arc<Endpoint>]) {
+        if self.failed(endpoint, is_probe, None, all) {
+            endpoint.close_unused();
+        }
+    }
+
+    /// Returns whether the endpoint is ejected for it.
+    fn failed(
+        &self,
+        endpoint: &Endpoint,
+        is_probe: bool,
+        retry_after: Option<Duration>,
+        all: &[Arc<Endpoint>],
+    ) -> bool {
         let health = &endpoint.health;
         let failures = health.failed();
         if self.max_percent == 0 {
             if is_probe {
                 health.open(REFUSED, MAX_REFUSED);
             }
-            return;
+            return false;
         }
         // What a probe has found out needs no further proof, and has its room already.
-        if is_probe || (!health.is_open() && self.is_enough(endpoint, failures, all) && self.has_room(all)) {
+        let ejects = is_probe || (!health.is_open() && self.is_enough(endpoint, failures, all) && self.has_room(all));
+        if ejects {
             self.eject(endpoint, retry_after);
         }
+        ejects
     }
 
     fn eject(&self, endpoint: &Endpoint, retry_after: Option<Duration>) {

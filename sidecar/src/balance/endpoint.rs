@@ -47,9 +47,9 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint of the mesh.
-    pub(crate) fn new(endpoint: &model::Endpoint, workers: usize) -> Self {
-        let mut this = Self::local(endpoint.address, workers);
+    /// An endpoint of the mesh; all ports of its workload share what that says of its end.
+    pub(crate) fn new(endpoint: &model::Endpoint, workers: usize, leaving: Arc<Leaving>) -> Self {
+        let mut this = Self::with(endpoint.address, workers, leaving);
         this.identity = endpoint.identity.clone();
         this.workload = Some(endpoint.workload.clone());
         this
@@ -62,7 +62,11 @@ impl Endpoint {
 
     /// An address without an identity: the own app, or one of which nothing is known.
     pub(crate) fn local(address: SocketAddr, workers: usize) -> Self {
-        let (leaving, keep_alive) = (Arc::<Leaving>::default(), Arc::<KeepAlive>::default());
+        Self::with(address, workers, Arc::default())
+    }
+
+    fn with(address: SocketAddr, workers: usize, leaving: Arc<Leaving>) -> Self {
+        let keep_alive = Arc::<KeepAlive>::default();
         Self {
             address,
             identity: None,
@@ -137,6 +141,11 @@ impl Endpoint {
 
     pub(crate) fn pools(&self) -> &[Pool] {
         &self.pools
+    }
+
+    /// Closes its connections as they get out of use; the next requests go on new ones.
+    pub(crate) fn close_unused(&self) {
+        self.pools.iter().for_each(Pool::clear);
     }
 
     /// A connection of bytes has ended in good order: what carried it may carry the next one.

@@ -3,6 +3,7 @@
 
 use std::sync::Mutex;
 
+use outrigger_proto::model::LoadBalancer;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::tests::endpoint;
@@ -168,6 +169,28 @@ async fn one_of_ten_that_hangs_or_is_slow_gets_next_to_nothing_and_the_others_cl
         assert!(p99 <= 2 * MILLI * 13 / 10, "{what}: {p99:?}");
         if clients.retries {
             assert_eq!(fleet.errors(0), [], "{what}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_hangs_is_left_out_however_endpoints_are_chosen_and_however_slow_the_others_are() {
+    let own = WorkloadName { namespace: "shop".into(), name: "cart-1".into() };
+    for load_balancer in [LoadBalancer::RoundRobin, LoadBalancer::Random, LoadBalancer::LeastRequest] {
+        for (usual, patience) in [(2, Some(10)), (2, None), (2_000, Some(10)), (2_000, None)] {
+            let patience = patience.map(Duration::from_secs);
+            let clients = Clients { per_second: 20, patience, ..PLAIN };
+            let fleet = Fleet::new(vec![Does::Answers(usual * MILLI); 3]);
+            let name = "shop/web".into();
+            let policy = TrafficPolicy { name, load_balancer: load_balancer.clone(), ..TrafficPolicy::default() };
+            fleet.backend.set_policy(Some(policy), &own);
+            fleet.run(clients, 20).await;
+            fleet.does.lock().unwrap()[0] = Does::Hangs;
+
+            fleet.run(clients, 70).await;
+
+            let share = fleet.share(0, 30);
+            assert!(share <= 0.02, "{load_balancer:?}, others take {usual} ms, clients wait {patience:?}: {share}");
         }
     }
 }

@@ -7,13 +7,8 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::time::Instant;
 
+use super::load::late;
 use super::{Backend, Endpoint, Outcome};
-
-/// Shorter than this, nobody who gives up says anything about the endpoint.
-const LATE: Duration = Duration::from_secs(1);
-
-/// Nor before so many times the usual latency.
-const LATE_FACTOR: u32 = 8;
 
 /// Timers fire a little before or after their time.
 const TIMER: Duration = Duration::from_millis(5);
@@ -112,12 +107,12 @@ impl InFlight {
             self.endpoint.load.unanswered(waited);
             return Outcome::TimedOut;
         }
-        let usual = self.endpoint.load.usual().unwrap_or_default().saturating_mul(LATE_FACTOR);
+        let load = &self.endpoint.load;
         // One that was meant to take long, while others are answered, is no sign of anything.
-        if waited < usual.max(LATE) || self.endpoint.load.has_answered_since(self.began) {
+        if waited < late(load.usual()) || load.has_answered_since(self.began) {
             return Outcome::Unknown;
         }
-        self.endpoint.load.unanswered(waited);
+        load.unanswered(waited);
         Outcome::Late
     }
 }

@@ -20,6 +20,12 @@ const STALE_NANOS: u64 = 5_000_000_000;
 /// As long as no answer comes, the next try waits twice as long each time, so often at most.
 const MAX_DOUBLINGS: u32 = 4;
 
+/// Shorter than this, nobody who waits or gives up says anything about the endpoint.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Nor before so many times the usual latency, which is near the highest of late.
+const LATE_FACTOR: u32 = 4;
+
 /// No answer yet; nothing waits.
 const NEVER: u64 = 0;
 
@@ -30,6 +36,8 @@ pub(crate) struct Load {
     tries: AtomicU32,
     /// Nanoseconds, as the bits of an `f64`.
     latency: AtomicU64,
+    /// The same of answers alone: what nobody waited for any longer is no sign of what is usual. Zero: no answer yet.
+    answers: AtomicU64,
     /// When `latency` was set: nanoseconds since `start`, as all that follows.
     at: AtomicU64,
     /// When a request was sent to find out anew.
@@ -46,6 +54,7 @@ impl Load {
             in_flight: AtomicU32::new(0),
             tries: AtomicU32::new(0),
             latency: AtomicU64::new((DEFAULT.as_nanos() as f64).to_bits()),
+            answers: AtomicU64::new(0),
             at: AtomicU64::new(NEVER),
             tried: AtomicU64::new(NEVER),
             waiting: AtomicU64::new(NEVER),
@@ -91,6 +100,7 @@ impl Load {
         };
         // A lost update of a concurrent writer costs one sample.
         self.latency.store(new.to_bits(), Ordering::Relaxed);
+        self.answers.store(new.to_bits(), Ordering::Relaxed);
         self.waiting.store(NEVER, Ordering::Relaxed);
         if tries != 0 {
             self.tries.store(0, Ordering::Relaxed);
@@ -105,10 +115,20 @@ impl Load {
         self.tries.fetch_max(1, Ordering::Relaxed);
     }
 
-    /// Returns the latency that is usual, if any answer has come.
-    pub(crate) fn usual(&self) -> Option<Duration> {
-        let latency = f64::from_bits(self.latency.load(Ordering::Relaxed));
-        (self.at.load(Ordering::Relaxed) != NEVER).then(|| Duration::from_nanos(latency as u64))
+    /// Returns the latency that is usual for answers; zero before the first one.
+    pub(crate) fn usual(&self) -> Duration {
+        Duration::from_nanos(f64::from_bits(self.answers.load(Ordering::Relaxed)) as u64)
+    }
+
+    /// Says whether nothing has been answered for so long that no more is to be sent there, but for what finds out whether that is over.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let since = self.waiting.load(Ordering::Relaxed);
+        if since == NEVER {
+            return false;
+        }
+        let now = self.nanos(Instant::now());
+        let age = Duration::from_nanos(now.saturating_sub(since));
+        age >= late(self.usual()) && !self.is_due(self.at.load(Ordering::Relaxed), now)
     }
 
     /// Says whether an answer has come since then.
@@ -146,6 +166,11 @@ impl Load {
     fn nanos(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.start).as_nanos() as u64 + 1
     }
+}
+
+/// How long an answer may take that usually takes so long; what has taken longer may never come.
+pub(super) fn late(usual: Duration) -> Duration {
+    LATE.max(usual.saturating_mul(LATE_FACTOR))
 }
 
 fn is_stale(at: u64, now: u64) -> bool {

@@ -259,7 +259,7 @@ impl Pool {
         unused.map(|place| shared.remove(place)).is_some()
     }
 
-    /// Closes everything that is not in use: the endpoint is gone.
+    /// Closes everything that is not in use; what is in use is used no more after that.
     pub(crate) fn clear(&self) {
         self.http1.lock().clear();
         self.http2.lock().clear();

@@ -51,17 +51,24 @@ impl Dispatch {
     }
 }
 
+/// Where an attempt failed.
+pub(crate) struct Failed {
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// On a connection that had been idle, and was at its end. An app that ends closes all of those, one after the other.
+    pub(crate) was_idle: bool,
+}
+
 impl Dispatch {
-    /// Makes one attempt of a request, whose head may be sent again; `avoid` is where the last one failed.
+    /// Makes one attempt of a request, whose head may be sent again; `last` is where the one before failed.
     pub(crate) async fn attempt(
         &self,
         head: &mut request::Parts,
         body: Body,
         to: &To,
         flow: &Flow,
-        avoid: Option<&Arc<Endpoint>>,
+        last: Option<&Failed>,
     ) -> Result<Response<ResponseBody>, ProxyError> {
-        let result = self.exchange(head, body, to, flow, avoid).await;
+        let result = self.exchange(head, body, to, flow, last).await;
         flow.attempted(result.as_ref().map(Response::status));
         result
     }
@@ -72,13 +79,14 @@ impl Dispatch {
         body: Body,
         to: &To,
         flow: &Flow,
-        avoid: Option<&Arc<Endpoint>>,
+        last: Option<&Failed>,
     ) -> Result<Response<ResponseBody>, ProxyError> {
         if self.version == Version::Http1 && head.version == HttpVersion::HTTP_2 && head.method == Method::CONNECT {
             // HTTP/1 has no way to carry a stream's data that is no content before the app has agreed; no sidecar of ours sends this.
             let detail = "CONNECT over HTTP/2 to an app that is spoken to in HTTP/1";
             return Err(ProxyError::new(ErrorCode::HttpProtocol, detail));
         }
+        let avoid = last.map(|last| &last.endpoint);
         let (backend, Picked { endpoint, policy }) = match to {
             To::Backend(backend, _) => {
                 let picked = match flow.pinned(avoid) {
@@ -107,7 +115,8 @@ impl Dispatch {
                 self.alpn(&endpoint, in_flight.is_in_a_crowd() && !upgrade && small && fits_http2(head))
             }
         };
-        let (sender, reused) = match self.connection(&endpoint, alpn, limited).await {
+        let fresh = last.is_some_and(|last| last.was_idle && Arc::ptr_eq(&last.endpoint, &endpoint));
+        let (sender, reused) = match self.connection(&endpoint, alpn, fresh, limited).await {
             Ok(connection) => connection,
             Err(error) => {
                 in_flight.ended(Outcome::of_error(&error));
@@ -169,18 +178,19 @@ impl Dispatch {
         }
     }
 
-    /// Takes or opens a connection; at a limit on connections, waits for one.
+    /// Takes or opens a connection, `fresh`: no idle one; at a limit on connections, waits for one.
     async fn connection(
         &self,
         endpoint: &Endpoint,
         alpn: Alpn,
+        fresh: bool,
         limited: Option<(&Arc<Backend>, &Limits)>,
     ) -> Result<(Sender, bool), ProxyError> {
         let limits = limited.map_or(&UNLIMITED, |(_, limits)| limits);
-        if let Some(found) = self.try_connection(endpoint, alpn, limits).await? {
+        if let Some(found) = self.try_connection(endpoint, alpn, fresh, limits).await? {
             return Ok(found);
         }
-        Box::pin(self.freed_connection(endpoint, alpn, limited)).await
+        Box::pin(self.freed_connection(endpoint, alpn, fresh, limited)).await
     }
 
     /// Waits for a connection: there is a limit, and it is reached.
@@ -188,6 +198,7 @@ impl Dispatch {
         &self,
         endpoint: &Endpoint,
         alpn: Alpn,
+        fresh: bool,
         limited: Option<(&Arc<Backend>, &Limits)>,
     ) -> Result<(Sender, bool), ProxyError> {
         let limits = limited.map_or(&UNLIMITED, |(_, limits)| limits);
@@ -196,7 +207,7 @@ impl Dispatch {
         loop {
             let mut freed = std::pin::pin!(waiting.freed());
             freed.as_mut().enable();
-            if let Some(found) = self.try_connection(endpoint, alpn, limits).await? {
+            if let Some(found) = self.try_connection(endpoint, alpn, fresh, limits).await? {
                 return Ok(found);
             }
             // One that lies idle, for another worker or another protocol, is of no use to us; its end makes room.
@@ -211,13 +222,14 @@ impl Dispatch {
         &self,
         endpoint: &Endpoint,
         alpn: Alpn,
+        fresh: bool,
         limits: &Limits,
     ) -> Result<Option<(Sender, bool)>, ProxyError> {
         let pool = endpoint.pool(self.worker);
         let open = || endpoint.connections().open(limits.max_connections);
         match alpn {
             Alpn::Http1 | Alpn::Opaque | Alpn::Tunnel => {
-                if let Some(sender) = pool.take_http1(endpoint.idle()) {
+                if !fresh && let Some(sender) = pool.take_http1(endpoint.idle()) {
                     return Ok(Some((sender, true)));
                 }
                 let Some(connection) = open() else { return Ok(None) };

@@ -25,7 +25,7 @@ use crate::flow::RetryOutcome;
 use crate::flow::onward::{self, Onward, is_marked};
 use crate::http::ResponseBody;
 use crate::http::call::{Call, To};
-use crate::http::dispatch::Dispatch;
+use crate::http::dispatch::{Dispatch, Failed};
 use crate::http::timeout::expired;
 use crate::random::random;
 
@@ -97,7 +97,7 @@ async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<ResponseBod
     };
     let (mut head, body) = request.into_parts();
     let mut replay = (!body.is_end_stream()).then(|| Replay::new(body));
-    let mut avoid = None;
+    let mut last = None;
     let mut causes: Vec<String> = Vec::new();
     // Who repeats this already is enough: else each hop of a chain would multiply what fails at its end.
     let by_policy = policy.filter(|_| !flow.onward().is_some_and(Onward::is_repetition));
@@ -109,7 +109,7 @@ async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<ResponseBod
         let body = replay.as_mut().map_or_else(Body::empty, Replay::attempt);
         let mut result = {
             // In one place for both ways to wait: the future is large.
-            let exchange = pin!(dispatch.attempt(&mut head, body, &to, &flow, avoid.as_ref()));
+            let exchange = pin!(dispatch.attempt(&mut head, body, &to, &flow, last.as_ref()));
             match (attempt_timeout, rule.as_ref()) {
                 (Some(limit), Some(rule)) => match tokio::time::timeout(limit, exchange).await {
                     Ok(result) => result,
@@ -167,8 +167,9 @@ async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<ResponseBod
             flow.repeat();
         }
         causes.push(cause(&result));
+        let was_idle = matches!(&result, Err(error) if error.reused);
         drop(result);
-        avoid = flow.facts().endpoint;
+        last = flow.facts().endpoint.map(|endpoint| Failed { endpoint, was_idle });
         // A client that is gone waits for no answer, and part of a body is not the request that it meant.
         wait(pause, replay.as_mut()).await.map_err(|error| ProxyError::body_broke_off(&error))?;
     }

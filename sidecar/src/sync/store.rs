@@ -4,8 +4,8 @@
 //! version of the routes or endpoints meets the same connections.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -21,6 +21,7 @@ use crate::destination::PortPolicy;
 use crate::destination::{Target, TargetKind};
 use crate::detect::Learned;
 use crate::error::ProxyError;
+use crate::headers::Leaving;
 use crate::orig_dst::OrigDst;
 use crate::zone::Zone;
 
@@ -40,6 +41,8 @@ pub(crate) struct Store {
     own: WorkloadName,
     targets: RwLock<Map<SocketAddr, Arc<Target>>>,
     backends: Mutex<Map<ServicePort, Arc<Backend>>>,
+    /// What workloads have said of their end, for all of their ports together. The endpoints hold it.
+    leaving: Mutex<Map<(IpAddr, WorkloadName), Weak<Leaving>>>,
     apps: RwLock<Map<SocketAddr, Arc<Endpoint>>>,
     workload: ArcSwapOption<model::Workload>,
     learned: RwLock<Map<u16, Arc<Learned>>>,
@@ -62,6 +65,7 @@ impl Store {
             own,
             targets: RwLock::default(),
             backends: Mutex::default(),
+            leaving: Mutex::default(),
             apps: RwLock::default(),
             workload: ArcSwapOption::empty(),
             learned: RwLock::default(),
@@ -212,13 +216,28 @@ impl Store {
         backends.entry(service.clone()).or_insert_with(make).clone()
     }
 
+    fn endpoint(&self, endpoint: &model::Endpoint) -> Endpoint {
+        let of = (endpoint.address.ip(), endpoint.workload.clone());
+        let mut all = self.leaving.lock();
+        let leaving = all.get(&of).and_then(Weak::upgrade).unwrap_or_else(|| {
+            // Now and then, so that it costs nothing by endpoint.
+            if all.len() == all.capacity() {
+                all.retain(|_, leaving| leaving.strong_count() > 0);
+            }
+            let new = Arc::default();
+            all.insert(of, Arc::downgrade(&new));
+            new
+        });
+        Endpoint::new(endpoint, self.workers, leaving)
+    }
+
     /// Puts a service's endpoints in force; those that stay keep their connections and their record.
     pub(crate) fn set_endpoints(&self, service: &ServicePort, endpoints: &[model::Endpoint]) {
         let backend = self.backend(service);
         let old = backend.endpoints();
         let keep = |endpoint: &model::Endpoint| {
             let same = old.iter().find(|old| old.is(endpoint)).cloned();
-            same.unwrap_or_else(|| Arc::new(Endpoint::new(endpoint, self.workers)))
+            same.unwrap_or_else(|| Arc::new(self.endpoint(endpoint)))
         };
         let new: Vec<_> = endpoints.iter().map(keep).collect();
         let own = self.workload();
@@ -227,7 +246,7 @@ impl Store {
             endpoint.set_zone(zone(told, own.as_deref()));
         }
         for gone in old.iter().filter(|old| !new.iter().any(|new| Arc::ptr_eq(old, new))) {
-            gone.pools().iter().for_each(crate::balance::Pool::clear);
+            gone.close_unused();
         }
         let near = own.and_then(|own| near(endpoints, &own));
         let near = near
@@ -261,7 +280,7 @@ impl Store {
     pub(crate) fn remove_backend(&self, service: &ServicePort) {
         if let Some(backend) = self.backends.lock().remove(service) {
             for endpoint in backend.endpoints().iter() {
-                endpoint.pools().iter().for_each(crate::balance::Pool::clear);
+                endpoint.close_unused();
             }
         }
     }
@@ -282,7 +301,7 @@ impl Store {
     /// The kind of a workload's own address.
     pub(crate) fn direct(&self, endpoint: &model::Endpoint) -> TargetKind {
         let name = BackendName::Workload(endpoint.workload.to_string().into());
-        let own = Endpoint::new(endpoint, self.workers);
+        let own = self.endpoint(endpoint);
         own.set_zone(zone(endpoint, self.workload().as_deref()));
         let backend = Backend::new(name, vec![Arc::new(own)]);
         TargetKind::Direct { protocol: endpoint.protocol, backend: Arc::new(backend) }
@@ -403,6 +422,26 @@ pub(crate) mod tests {
 
         assert!(matches!(&**target.kind(), TargetKind::Direct { .. }));
         assert!(store.describe().is_empty(), "what was not answered is not remembered");
+    }
+
+    #[test]
+    fn what_a_workload_says_of_its_end_counts_for_all_of_its_ports_and_for_no_other_pod() {
+        let store = store();
+        let service =
+            |port: u16| ServicePort { namespace: "shop".into(), name: "web".into(), port: port.try_into().unwrap() };
+        let endpoint = |address: &str| {
+            let (address, workload) = (address.to_owned(), "shop/web-1".to_owned());
+            model::Endpoint::try_from(wire::Endpoint { address, workload, ..Default::default() }).unwrap()
+        };
+        let [http, bytes, namesake] = ["10.0.0.1:80", "10.0.0.1:81", "10.0.0.2:80"].map(endpoint);
+        store.set_endpoints(&service(80), &[http]);
+        store.set_endpoints(&service(81), &[bytes, namesake]);
+
+        store.backend(&service(81)).endpoints()[0].leaving().told();
+
+        let is_told = |port, at: usize| store.backend(&service(port)).endpoints()[at].leaving().is_told();
+        assert!(is_told(80, 0) && is_told(81, 0));
+        assert!(!is_told(81, 1), "a pod of the same name at another address");
     }
 
     #[tokio::test(start_paused = true)]
