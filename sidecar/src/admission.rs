@@ -15,6 +15,7 @@ use std::time::Duration;
 use outrigger_proto::ErrorCode;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::error::ProxyError;
 pub(crate) use level::Level;
@@ -37,6 +38,9 @@ pub(crate) struct Admission {
     descriptors: [AtomicUsize; 2],
     inbound: Mutex<Inbound>,
     ids: AtomicU64,
+    created: Instant,
+    /// When the last inbound connection came: milliseconds since `created`.
+    latest: AtomicU64,
     /// Closed to make room.
     closed: AtomicU64,
     level: AtomicU8,
@@ -82,6 +86,8 @@ impl Admission {
             descriptors: Default::default(),
             inbound: Mutex::default(),
             ids: AtomicU64::new(0),
+            created: Instant::now(),
+            latest: AtomicU64::new(0),
             closed: AtomicU64::new(0),
             level: AtomicU8::new(Level::Normal as u8),
             memory: Default::default(),
@@ -98,6 +104,7 @@ impl Admission {
             if self.level() >= Level::Full {
                 return Err(Refused::Memory);
             }
+            self.latest.store(self.created.elapsed().as_millis() as u64, Ordering::Relaxed);
             self.make_room();
         }
         // Taken first, and given back if that was too much: workers accept at the same time.
@@ -113,6 +120,11 @@ impl Admission {
             standing: AtomicU8::new(SILENT),
             released: AtomicBool::new(false),
         })))
+    }
+
+    /// How long ago the last inbound connection came.
+    pub(crate) fn since_latest(&self) -> Duration {
+        self.created.elapsed().saturating_sub(Duration::from_millis(self.latest.load(Ordering::Relaxed)))
     }
 
     /// Takes a descriptor for a connection that is dialled; `None` when the direction has had its share.

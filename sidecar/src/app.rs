@@ -126,7 +126,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
     tokio::spawn(client.run());
     tokio::spawn(reap(store));
     let limits = *admission.limits();
-    tokio::spawn(overload::watch(admission));
+    tokio::spawn(overload::watch(admission.clone()));
     tokio::spawn(give_back_memory(drains.outbound.clone()));
     log_limits(&limits);
     tracing::info!(workload = %args.workload, workers, "sidecar is up");
@@ -137,7 +137,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
         in_flight = telemetry.in_flight(),
         "draining: peers are told to leave, requests in flight end"
     );
-    let drained = drains.finish(&telemetry, args.drain_timeout).await;
+    let drained = drains.finish(&telemetry, &admission, args.drain_timeout).await;
     telemetry.flush().await;
     tracing::info!(drained, "sidecar ends");
     Ok(())

@@ -133,7 +133,8 @@ impl Dispatch {
         let sent = match lease.sender() {
             Some(Sender::Http1(http1)) => {
                 to_http1(head)?;
-                send_http1(http1, head, body, (endpoint.address, reused)).await
+                // In the place of an idle one that was at its end: the app may end, and close unread what it is sent, whatever it comes on.
+                send_http1(http1, head, body, (endpoint.address, reused || fresh)).await
             }
             Some(Sender::Http2 { sender, .. }) => {
                 to_http2(head)?;

@@ -92,11 +92,13 @@ fn pods_that_end_under_load_cost_nothing() {
         if n % 2 == 0 {
             std::thread::sleep(Duration::from_millis(50));
             gone();
+            tally.answered();
             app.terminate();
         } else {
             // The application ends before anybody but the peers of its sidecar knows.
             let refusing = tally.refusing.blocking_write();
             told(&clients, &name);
+            tally.answered();
             app.terminate();
             gone();
             drop(refusing);

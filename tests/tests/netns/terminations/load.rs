@@ -32,11 +32,19 @@ pub(super) struct Tally {
     over: AtomicBool,
     /// Held while an application refuses connections and the control plane does not know: who opens one for bytes then could not be helped.
     pub(super) refusing: RwLock<()>,
+    /// Held by each POST of HTTP/1 until it is answered: one that an application closes its connection on unread, because it ends at that very
+    /// moment, is lost without a mesh as well.
+    posting: RwLock<()>,
 }
 
 impl Tally {
     pub(super) fn stop(&self) {
         self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until what clients had sent before they knew of a pod's end is answered, as a `preStop` hook that sleeps has an application do.
+    pub(super) fn answered(&self) {
+        drop(self.posting.blocking_write());
     }
 
     fn is_over(&self) -> bool {
@@ -150,6 +158,7 @@ async fn requests(n: u32, web: SocketAddr, each: Duration, tally: Arc<Tally>) {
                 connection = Some(Connection::open(http2, web).await?);
             }
             let Some(open) = &mut connection else { return Ok(()) };
+            let _unanswered = if what == "HTTP/1 POST" { Some(tally.posting.read().await) } else { None };
             let number = tally.number();
             let body = match path {
                 _ if method == Method::GET => Bytes::new(),
