@@ -21,6 +21,7 @@ use crate::config::{Explicit, RunArgs};
 use crate::connect::Connector;
 use crate::direction::Direction;
 use crate::drains::Drains;
+use crate::edges::Edges;
 use crate::limits::{Limits, raise_descriptors};
 use crate::listen::{self, Acceptor};
 use crate::overload;
@@ -56,9 +57,10 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
     let store = Arc::new(store);
     let metrics = Metrics::new();
     let admission = Arc::new(Admission::new(Limits::new(raise_descriptors(), args.max_connections)));
+    let edges = Arc::<Edges>::default();
     let telemetry = Arc::new(Telemetry::new(
         &TelemetryConfig::from(args),
-        &metrics,
+        (&metrics, &edges),
         (store.clone(), tls.clone(), admission.clone()),
     )?);
     let state = |what| args.state_dir.as_deref().map(StateDir::open).transpose().context(what);
@@ -78,7 +80,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
     let listeners = Listeners::bind(args, workers)?;
     let failed = Arc::new(AtomicBool::new(false));
     for (id, sockets) in listeners.into_iter().enumerate() {
-        let connector = |direction| connector(args, (&admission, &tls), direction);
+        let connector = |direction| connector(args, (&admission, &tls, &edges), direction);
         let worker = Arc::new(Worker {
             id,
             store: store.clone(),
@@ -146,11 +148,12 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
 /// What dials for connections of one direction.
 fn connector(
     args: &RunArgs,
-    (admission, tls): (&Arc<Admission>, &Arc<TlsState>),
+    (admission, tls, edges): (&Arc<Admission>, &Arc<TlsState>, &Arc<Edges>),
     direction: Direction,
 ) -> Arc<Connector> {
     Arc::new(Connector {
         admission: admission.clone(),
+        edges: edges.clone(),
         direction,
         tls: tls.clone(),
         mark: args.mark.map(|mark| mark.value()),

@@ -15,6 +15,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::admission::{Admission, Dialled};
 use crate::balance::Endpoint;
 use crate::direction::Direction;
+use crate::edges::Edges;
 use crate::error::{Fate, ProxyError};
 use crate::orig_dst::reaches_own_workload;
 use crate::stream::{Counted, Io, Stream};
@@ -24,6 +25,8 @@ use crate::tunnel::{TAKEN, Tunnel};
 /// Dials endpoints for one sidecar.
 pub(crate) struct Connector {
     pub(crate) admission: Arc<Admission>,
+    /// Where what is sent over these connections is counted.
+    pub(crate) edges: Arc<Edges>,
     /// Whose connections these are: the app's, or those to the app.
     pub(crate) direction: Direction,
     pub(crate) tls: Arc<TlsState>,

@@ -70,7 +70,7 @@ pub(crate) async fn serve(
         };
     }
     let open = async || worker.to_app.plain(app).await;
-    let caller = Arc::new(Caller { peer: None, address, place: place.clone() });
+    let caller = Arc::new(Caller::new(None, address, place.clone()));
     // A meshed peer comes with TLS, whatever the app's port carries: only HTTP can be told without a look.
     let opaque = policy.is_opaque();
     let declared = if opaque { Protocol::Detect } else { policy.protocol };
@@ -105,7 +105,7 @@ async fn serve_meshed(
 ) -> Result<(), ProxyError> {
     let (io, peer, alpn) = accept_tls(&worker, io, address).await?; // 5
     place.meshed();
-    let caller = Arc::new(Caller { peer: Some(peer), address, place });
+    let caller = Arc::new(Caller::new(Some(peer), address, place));
     let drain = worker.drains.inbound.clone();
     if alpn == Alpn::Tunnel {
         return serve_tunnel(worker, Tunnel::called(io, drain), app, caller).await;
@@ -153,6 +153,7 @@ async fn serve_tunnel(
         let dialled = match opened {
             Ok(dialled) => Some(Prefixed::new(dialled)),
             Err(error) => {
+                worker.telemetry.tcp_not_taken(&caller, &error);
                 worker.telemetry.connection_failed(Direction::Inbound, caller.address, &error);
                 continue;
             }
@@ -238,6 +239,7 @@ where
         Some(dialled) => dialled,
         None => {
             let opened = worker.to_app.plain(app).await; // 10
+            let opened = opened.inspect_err(|error| worker.telemetry.tcp_not_taken(&caller, error));
             Prefixed::new(opened.inspect_err(|_| io.reset_when_dropped())?)
         }
     };

@@ -23,6 +23,7 @@ mod destination;
 mod detect;
 mod direction;
 mod drains;
+mod edges;
 mod error;
 mod error_chain;
 mod flow;

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_identity::Alpn;
+use outrigger_identity::{Alpn, Identity};
 use outrigger_proto::ErrorCode;
 use outrigger_proto::model::Protocol;
 use outrigger_routing::Destination;
@@ -105,6 +105,18 @@ where
 /// the endpoint's sidecar says so.
 async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> Result<Io, ProxyError> {
     let (backend, rule) = tcp_backend(target)?;
+    let mut peer = None;
+    let opened = open_any(worker, (&backend, rule.as_ref()), &mut peer, via).await;
+    opened.inspect_err(|error| worker.telemetry.tcp_not_opened((&backend, rule.as_ref(), peer.as_ref()), error))
+}
+
+/// Tries one endpoint after the other; `peer` is then the identity of the last one.
+async fn open_any(
+    worker: &Worker,
+    (backend, rule): (&Arc<Backend>, Option<&Arc<Rule>>),
+    peer: &mut Option<Identity>,
+    via: &mut Option<Via>,
+) -> Result<Io, ProxyError> {
     let mut failed = None;
     let mut last = ProxyError::new(ErrorCode::Internal, "no attempt was made");
     for attempt in 0..REFUSED_ATTEMPTS {
@@ -115,11 +127,12 @@ async fn open_bytes(worker: &Worker, target: &Target, via: &mut Option<Via>) -> 
         }
         let Picked { endpoint, policy } = backend.pick(failed.as_ref(), None)?;
         let max = policy.and_then(|policy| policy.limits.max_connections);
-        let mut in_flight = InFlight::new(&endpoint, Some(&backend));
+        peer.clone_from(&endpoint.identity);
+        let mut in_flight = InFlight::new(&endpoint, Some(backend));
         match open_at(worker, &endpoint, max).await {
             Ok(Some(io)) => {
                 in_flight.opened();
-                *via = Some(Via::new(rule, backend, endpoint, in_flight));
+                *via = Some(Via::new(rule.cloned(), backend.clone(), endpoint, in_flight));
                 return Ok(io);
             }
             Ok(None) => {

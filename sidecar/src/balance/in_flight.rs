@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 use super::load::late;
 use super::{Backend, Endpoint, Outcome};
+use crate::edges::{Attempt, Class, Edge};
+use crate::error::ProxyError;
 
 /// Timers fire a little before or after their time.
 const TIMER: Duration = Duration::from_millis(5);
@@ -28,6 +30,8 @@ pub(crate) struct InFlight {
     is_strict: bool,
     /// What the answer's head says. It may yet break off, and a call's status comes last.
     outcome: Option<Outcome>,
+    /// Where it is counted; a copy of a request is not.
+    attempt: Option<Attempt>,
 }
 
 impl InFlight {
@@ -37,7 +41,24 @@ impl InFlight {
         endpoint.load.begin(now);
         let is_probe = backend.is_some() && endpoint.health.take_probe();
         let (endpoint, backend) = (endpoint.clone(), backend.cloned());
-        Self { endpoint, backend, began: now, sent: now, limit: None, is_probe, is_strict: false, outcome: None }
+        Self {
+            endpoint,
+            backend,
+            began: now,
+            sent: now,
+            limit: None,
+            is_probe,
+            is_strict: false,
+            outcome: None,
+            attempt: None,
+        }
+    }
+
+    /// Counts as an attempt.
+    #[must_use]
+    pub(crate) fn counted(mut self, edge: Option<Arc<Edge>>) -> Self {
+        self.attempt = edge.map(Attempt::begin);
+        self
     }
 
     /// Keeps to a route's time and to a policy, under which every error of the endpoint's counts.
@@ -60,8 +81,12 @@ impl InFlight {
 
     /// The answer's head is here, and says how long the body is, or not.
     pub(crate) fn answered<B>(&mut self, response: &http::Response<B>, bytes: Option<u64>) {
-        self.endpoint.load.observe(self.sent.elapsed());
+        let now = Instant::now();
+        self.endpoint.load.observe(now.duration_since(self.sent));
         self.endpoint.crowd.answered(bytes);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.answered(response, now.duration_since(self.began));
+        }
         let Some(backend) = &self.backend else { return };
         let outcome = Outcome::of_response(response, self.is_strict);
         backend.answered(&self.endpoint);
@@ -89,8 +114,30 @@ impl InFlight {
         self.outcome = Some(outcome);
     }
 
+    /// There will be no answer, or none that counts.
+    pub(crate) fn failed(&mut self, error: &ProxyError) {
+        self.outcome = Some(Outcome::of_error(error));
+        if let Some(attempt) = &mut self.attempt {
+            attempt.failed(Class::of_error(error), self.began.elapsed());
+        }
+    }
+
+    /// The answer ended before its end.
+    pub(super) fn broke_off(&mut self) {
+        self.outcome = Some(Outcome::Failed { retry_after: None });
+        self.attempt.iter_mut().for_each(Attempt::broke_off);
+    }
+
+    /// The answer has ended in good order, or is no answer any more but a connection.
+    pub(crate) fn complete(&mut self) {
+        self.attempt.iter_mut().for_each(Attempt::complete);
+    }
+
     /// The answer's trailers are here.
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.trailers(trailers);
+        }
         if self.outcome == Some(Outcome::Answered) {
             self.outcome = Some(Outcome::of_grpc(trailers, self.is_strict));
         }
@@ -122,6 +169,12 @@ impl Drop for InFlight {
         if let Some(backend) = &self.backend {
             let outcome = self.outcome.unwrap_or_else(|| self.given_up());
             backend.record(&self.endpoint, outcome, self.is_probe);
+            // The route's time was up, which is not to be left by its client.
+            if outcome == Outcome::TimedOut
+                && let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.has_class())
+            {
+                attempt.failed(Some(Class::TimedOut), self.began.elapsed());
+            }
         }
         self.endpoint.load.end();
     }

@@ -1,6 +1,6 @@
 //! A request's hold on a connection.
 
-use crate::balance::{InFlight, Outcome, Permit, Sender};
+use crate::balance::{InFlight, Permit, Sender};
 use crate::stream::{Io, Reset};
 
 /// A connection's use by one request, from its choice until its response has been read to the end.
@@ -46,11 +46,12 @@ impl Lease {
 
     /// The answer ended before its end.
     pub(crate) fn broke_off(mut self) {
-        self.in_flight.ended(Outcome::Failed { retry_after: None });
+        self.in_flight.broke_off();
     }
 
     /// The response has ended in good order: an HTTP/1 connection can serve the next request.
     pub(crate) fn give_back(mut self) {
+        self.in_flight.complete();
         if let Some(Sender::Http1(mut connection)) = self.sender.take() {
             connection.used += 1;
             if self.most.is_none_or(|most| connection.used < most) {

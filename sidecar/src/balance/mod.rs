@@ -5,6 +5,7 @@
 mod affinity;
 mod budget;
 mod choice;
+mod counted;
 mod crowd;
 mod digest;
 mod ejection;
@@ -45,6 +46,7 @@ pub(crate) use pool::{Http1, NotOpened, Pool, Room, Sender};
 use crate::balance::budget::Budget;
 use crate::error::ProxyError;
 use affinity::Affinity;
+use counted::Counted;
 use limit::Counts;
 use near::Near;
 use stall::Stall;
@@ -58,6 +60,7 @@ pub(crate) struct Backend {
     members: ArcSwap<Members>,
     counts: Arc<Counts>,
     stall: Stall,
+    counted: Counted,
     /// Endpoints that the control plane knows and that are not ready, when none is.
     not_ready: AtomicU32,
 }
@@ -94,6 +97,7 @@ impl Backend {
             members: ArcSwap::from_pointee(Members { endpoints, near: None, policy: None, affinity: None }),
             counts: Arc::default(),
             stall: Stall::new(),
+            counted: Counted::default(),
             not_ready: AtomicU32::new(0),
         }
     }

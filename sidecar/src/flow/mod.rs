@@ -19,6 +19,7 @@ use crate::balance::{Backend, Endpoint};
 use crate::caller::Caller;
 use crate::destination::Rule;
 use crate::direction::Direction;
+use crate::edges::Edge;
 use crate::error::ProxyError;
 use crate::trace_context::TraceContext;
 use onward::Onward;
@@ -45,6 +46,10 @@ pub(crate) struct Flow {
     retry_denied: OnceLock<RetryOutcome>,
     /// Milliseconds that it was held back on purpose.
     delay: AtomicU32,
+    /// Where it is counted, once an attempt was made.
+    edge: OnceLock<Arc<Edge>>,
+    /// A copy of a request is not counted with requests.
+    pub(crate) is_copy: bool,
 }
 
 /// One attempt of a sampled request.
@@ -84,7 +89,25 @@ impl Flow {
             spans: Mutex::default(),
             retry_denied: OnceLock::new(),
             delay: AtomicU32::new(0),
+            edge: OnceLock::new(),
+            is_copy: false,
         }
+    }
+
+    /// Makes the flow of a copy of a request.
+    pub(crate) fn copy(grpc: bool) -> Self {
+        Self { is_copy: true, ..Self::new(Direction::Outbound, grpc, None) }
+    }
+
+    /// Attempts are counted there.
+    pub(crate) fn counts_at(&self, edge: &Arc<Edge>) {
+        // The first attempt's: what repeats it goes to the same backend.
+        self.edge.get_or_init(|| edge.clone());
+    }
+
+    /// Returns where it is counted; `None` when no attempt was made.
+    pub(crate) fn edge(&self) -> Option<&Arc<Edge>> {
+        self.edge.get()
     }
 
     /// A rule matched, and which of its matches.

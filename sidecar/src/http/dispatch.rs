@@ -8,14 +8,12 @@ use http::header::{CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Response, StatusCode, Uri, Version as HttpVersion, request};
 use http_body::Body as _;
-use outrigger_identity::Alpn;
+use outrigger_identity::{Alpn, Identity};
 use outrigger_proto::ErrorCode;
 use outrigger_wire::{http1, http2};
 use tokio::time::Instant;
 
-use crate::balance::{
-    Backend, Endpoint, Http1, InFlight, Lease, Limits, NotOpened, Outcome, Picked, Pool, Room, SMALL, Sender,
-};
+use crate::balance::{Backend, Endpoint, Http1, InFlight, Lease, Limits, NotOpened, Picked, Pool, Room, SMALL, Sender};
 use crate::headers::leaving::FAREWELL;
 use crate::http::ResponseBody;
 use crate::stream::Connection;
@@ -23,6 +21,7 @@ use crate::stream::Connection;
 use crate::body::Body;
 use crate::connect::Connector;
 use crate::direction::Direction;
+use crate::edges::{Attempt, Class, Edge};
 use crate::error::{Fate, ProxyError};
 use crate::flow::Flow;
 use crate::flow::onward;
@@ -91,7 +90,7 @@ impl Dispatch {
             To::Backend(backend, _) => {
                 let picked = match flow.pinned(avoid) {
                     Some(endpoint) => Picked { endpoint: endpoint.clone(), policy: backend.policy() },
-                    None => backend.pick(avoid, Some(head))?,
+                    None => backend.pick(avoid, Some(head)).inspect_err(|error| self.not_sent(to, flow, error))?,
                 };
                 (Some(backend), picked)
             }
@@ -101,12 +100,14 @@ impl Dispatch {
             }
         };
         let limited = backend.zip(policy.as_ref().map(|policy| &policy.limits));
-        let permit = limited.map(|(backend, limits)| backend.admit(limits)).transpose()?.flatten();
+        let permit = limited.map(|(backend, limits)| backend.admit(limits)).transpose();
+        let permit = permit.inspect_err(|error| self.not_sent(to, flow, error))?.flatten();
         flow.attempt(&endpoint, &mut head.headers);
         let upgrade = upgrade::is_upgrade(&head.method, head.version, &head.headers);
         // From here on it counts: requests that come while this one dials go elsewhere.
         let strict = policy.as_ref().is_some_and(|policy| policy.is_strict());
-        let mut in_flight = InFlight::new(&endpoint, backend).judged(time_limit(to, flow), strict);
+        let in_flight = InFlight::new(&endpoint, backend).judged(time_limit(to, flow), strict);
+        let mut in_flight = in_flight.counted(self.edge(to, flow, endpoint.identity.as_ref()));
         let alpn = match self.wire {
             Wire::Http2 => self.alpn(&endpoint, !upgrade && fits_http2(head)),
             Wire::Http1 => self.alpn(&endpoint, false),
@@ -119,7 +120,7 @@ impl Dispatch {
         let (sender, reused) = match self.connection(&endpoint, alpn, fresh, limited).await {
             Ok(connection) => connection,
             Err(error) => {
-                in_flight.ended(Outcome::of_error(&error));
+                in_flight.failed(&error);
                 return Err(error);
             }
         };
@@ -148,7 +149,7 @@ impl Dispatch {
         let response = match sent {
             Ok(response) => response,
             Err(error) => {
-                lease.in_flight().ended(Outcome::of_error(&error));
+                lease.in_flight().failed(&error);
                 return Err(error);
             }
         };
@@ -156,7 +157,7 @@ impl Dispatch {
         // Only who has proved to be of the mesh is believed.
         endpoint.heard_in(&response);
         if let Some(error) = endpoint.identity.as_ref().and_then(|_| unprocessed(&response)) {
-            lease.in_flight().ended(Outcome::of_error(&error));
+            lease.in_flight().failed(&error);
             return Err(error);
         }
         // A stream of HTTP/2 that carries a tunnel is a stream like all others (RFC 9113 section 8.5).
@@ -168,6 +169,27 @@ impl Dispatch {
             return upgrade::agreed(upgrade, response, lease);
         }
         Ok(response.map(|body| body.with_lease(lease)))
+    }
+
+    /// Returns where the attempt is counted, the request with it.
+    fn edge(&self, to: &To, flow: &Flow, peer: Option<&Identity>) -> Option<Arc<Edge>> {
+        if flow.is_copy {
+            return None;
+        }
+        let edges = &self.connector.edges;
+        let edge = match to {
+            To::Backend(backend, rule) => backend.edge(edges, rule.as_ref(), peer),
+            To::App(_) | To::Target(_) => flow.caller.as_ref()?.edge(edges).clone(),
+        };
+        flow.counts_at(&edge);
+        Some(edge)
+    }
+
+    /// An attempt ends before an endpoint is asked.
+    fn not_sent(&self, to: &To, flow: &Flow, error: &ProxyError) {
+        if let Some(edge) = self.edge(to, flow, None) {
+            Attempt::begin(edge).failed(Class::of_error(error), Duration::ZERO);
+        }
     }
 
     /// What the connection to the endpoint carries; `wrapped`: HTTP/1 requests may ride HTTP/2, which has no `Upgrade` and is for sidecars.

@@ -68,7 +68,7 @@ impl Mirrors {
             head.uri = parts.uri.clone();
             head.version = parts.version;
             head.headers = parts.headers.clone();
-            let flow = Flow::new(Direction::Outbound, grpc, None);
+            let flow = Flow::copy(grpc);
             let to = To::Backend(mirror.to.clone(), None);
             let dispatch = Dispatch::new(&self.worker, Direction::Outbound, self.version);
             let worker = self.worker.clone();

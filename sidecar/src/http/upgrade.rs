@@ -45,13 +45,15 @@ struct AppSide(Arc<Mutex<Option<Lease>>>);
 pub(crate) fn agreed(
     asked: bool,
     mut response: Response<ResponseBody>,
-    lease: Lease,
+    mut lease: Lease,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     if !asked {
         let detail = "the app switched protocols without being asked to";
-        let error = ProxyError::new(ErrorCode::HttpProtocol, detail).fate(Fate::MayHaveBeenProcessed);
-        return Err(error.by_server());
+        let error = ProxyError::new(ErrorCode::HttpProtocol, detail).fate(Fate::MayHaveBeenProcessed).by_server();
+        lease.in_flight().failed(&error);
+        return Err(error);
     }
+    lease.in_flight().complete();
     response.extensions_mut().insert(AppSide(Arc::new(Mutex::new(Some(lease)))));
     Ok(response)
 }

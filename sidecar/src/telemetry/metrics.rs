@@ -5,12 +5,14 @@
 
 mod connections;
 mod counters;
+mod edges;
 mod histogram;
 mod labels;
 mod requests;
 
 pub(crate) use connections::{ConnectionMetrics, Copied};
 pub(crate) use counters::{ControlFacts, Counters, FaultKind, MirrorOutcome};
+pub(crate) use edges::EdgeMetrics;
 pub(crate) use labels::{Labels, PeerLabel};
 pub(crate) use requests::{Observed, RequestMetrics};
 

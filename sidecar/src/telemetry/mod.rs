@@ -27,11 +27,12 @@ pub(crate) use request::RequestRecord;
 pub(crate) use trace::endpoint;
 
 use access_log::{AccessLog, ConnectionEntry};
-use metrics::{ConnectionMetrics, ControlFacts, Counters, RequestMetrics};
+use metrics::{ConnectionMetrics, ControlFacts, Counters, EdgeMetrics, RequestMetrics};
 use trace::{Resource, Tracer, TracerConfig};
 
 use crate::admission::{Admission, Refused};
 use crate::direction::Direction;
+use crate::edges::Edges;
 use crate::error::ProxyError;
 use crate::sync::Store;
 use crate::tls::TlsState;
@@ -49,6 +50,7 @@ pub(crate) struct TelemetryConfig {
 /// All telemetry of a sidecar.
 pub(crate) struct Telemetry {
     in_flight: Arc<AtomicUsize>,
+    edges: Arc<Edges>,
     requests: Arc<RequestMetrics>,
     connections: Arc<ConnectionMetrics>,
     counters: Arc<Counters>,
@@ -64,7 +66,7 @@ impl Telemetry {
     /// When a setting means nothing.
     pub(crate) fn new(
         config: &TelemetryConfig,
-        metrics: &Metrics,
+        (metrics, edges): (&Metrics, &Arc<Edges>),
         (store, tls, admission): (Arc<Store>, Arc<TlsState>, Arc<Admission>),
     ) -> anyhow::Result<Self> {
         let access_log = AccessLog::new(config.access_log, config.access_log_format).context("start the access log")?;
@@ -81,9 +83,11 @@ impl Telemetry {
             registry.register_collector(Box::new(requests.clone()));
             registry.register_collector(Box::new(connections.clone()));
             registry.register_collector(Box::new(counters.clone()));
+            registry.register_collector(Box::new(EdgeMetrics(edges.clone())));
         });
         Ok(Self {
             in_flight: Arc::default(),
+            edges: edges.clone(),
             requests,
             connections,
             counters,

@@ -16,6 +16,7 @@ use super::facts::{ErrorType, GrpcStatus};
 use super::metrics::{FaultKind, Labels, Observed, PeerLabel};
 use super::trace::{HttpSpan, Kind, Tracer};
 use crate::direction::Direction;
+use crate::edges::{Class, EdgeName};
 use crate::flow::RetryOutcome;
 use crate::flow::{Attempt, End, Facts, Flow, Outcome};
 use crate::trace_context::TraceContext;
@@ -90,6 +91,7 @@ impl Telemetry {
             duration: ended.duration,
         };
         self.requests.record(&scope, &observed);
+        self.count(ended);
         if let Some(denied) = flow.retry_denied() {
             self.counters.retried(denied);
         } else if flow.attempts() > 1 && kind == Kind::Client {
@@ -106,6 +108,26 @@ impl Telemetry {
         if let Some(code @ (ErrorCode::TlsCertificate | ErrorCode::TlsProtocol)) = failed {
             self.counters.handshake_failed(flow.direction, code);
         }
+    }
+}
+
+impl Telemetry {
+    /// Counts the request where its attempts were counted, or where they would have been.
+    fn count(&self, ended: &Ended<'_>) {
+        let Ended { flow, facts, .. } = ended;
+        let class = ended.class();
+        if let Some(edge) = flow.edge() {
+            return edge.requests.ended(class, ended.duration);
+        }
+        let edge = match (&flow.caller, &facts.backend, &facts.rule) {
+            (Some(caller), _, _) => caller.edge(&self.edges).clone(),
+            (None, Some(backend), rule) => backend.edge(&self.edges, rule.as_ref(), None),
+            (None, None, rule) => self.edges.find(&EdgeName {
+                route: rule.as_ref().map(|rule| (rule.route.clone(), rule.index, rule.name.clone())),
+                ..EdgeName::unknown(flow.direction)
+            }),
+        };
+        edge.requests.ended(class, ended.duration);
     }
 }
 
@@ -164,6 +186,24 @@ impl<'a> Ended<'a> {
 
     fn error(&self, kind: Kind) -> Option<ErrorType> {
         ErrorType::of(kind, self.mesh.map(|(code, _)| code), self.status, self.grpc_status)
+    }
+
+    /// How it ended, as its client saw it; `None`: the client gave it up.
+    fn class(&self) -> Option<Class> {
+        if let Some(error) = &self.outcome.error {
+            return Class::of_error(error);
+        }
+        let class = match (self.grpc_status, self.outcome.status) {
+            (Some(GrpcStatus(code)), _) if code != 0 => Class::of_grpc(code),
+            (_, Some(status)) => Some(Class::of_status(status)),
+            (_, None) => None,
+        };
+        match self.outcome.end {
+            End::Complete => class,
+            End::Broken => Some(Class::Reset),
+            // A good response that nobody reads to its end was not wanted any more.
+            End::Abandoned => class.filter(|class| *class != Class::Ok),
+        }
     }
 
     fn mutual(&self) -> bool {

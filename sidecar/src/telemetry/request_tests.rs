@@ -41,7 +41,9 @@ impl Rig {
         };
         let metrics = Metrics::new();
         let store = Arc::new(Store::new(own, 1).0);
-        let telemetry = Telemetry::new(&config, &metrics, (store, Arc::new(TlsState::new()), admission())).unwrap();
+        let telemetry =
+            Telemetry::new(&config, (&metrics, &Arc::default()), (store, Arc::new(TlsState::new()), admission()))
+                .unwrap();
         Self { telemetry, metrics, received }
     }
 
@@ -159,7 +161,7 @@ async fn a_request_that_reached_no_endpoint_has_a_span_that_says_why() {
 #[tokio::test]
 async fn a_server_has_one_span_between_its_caller_and_the_app() {
     let mut rig = Rig::new(0.0).await;
-    let caller = Arc::new(Caller { peer: None, address: ([10, 0, 0, 9], 40_000).into(), place: place() });
+    let caller = Arc::new(Caller::new(None, ([10, 0, 0, 9], 40_000).into(), place()));
     let flow = Flow::new(Direction::Inbound, false, Some(caller));
     let mut request = request(Some(&sampled()));
 

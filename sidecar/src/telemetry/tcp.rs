@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
+use outrigger_identity::Identity;
 use outrigger_proto::ErrorCode;
 use tokio::time::Instant;
 
@@ -14,9 +15,12 @@ use super::Telemetry;
 use super::access_log::{AccessLog, CopiedEntry};
 use super::metrics::{Copied, Labels, PeerLabel};
 use super::trace::Kind;
+use crate::balance::Backend;
 use crate::caller::Caller;
-use crate::destination::Via;
+use crate::destination::{Rule, Via};
 use crate::direction::Direction;
+use crate::edges::{Class, Edge};
+use crate::error::ProxyError;
 use crate::tcp::Way;
 
 impl Telemetry {
@@ -31,7 +35,22 @@ impl Telemetry {
             mutual: via.endpoint.identity.is_some(),
         };
         let series = self.connections.opened(&labels);
-        self.tcp(series, Ends::Outbound(via))
+        let edge = via.backend.edge(&self.edges, rule, via.endpoint.identity.as_ref());
+        self.tcp((series, edge), Ends::Outbound(via))
+    }
+
+    /// A connection of the workload could not be opened to any endpoint; `peer` is the identity of the last one.
+    pub(crate) fn tcp_not_opened(
+        &self,
+        (backend, rule, peer): (&Backend, Option<&Arc<Rule>>, Option<&Identity>),
+        error: &ProxyError,
+    ) {
+        backend.edge(&self.edges, rule, peer).connections.not_opened(Class::of_error(error));
+    }
+
+    /// A peer's connection was not taken by the app.
+    pub(crate) fn tcp_not_taken(&self, caller: &Caller, error: &ProxyError) {
+        caller.edge(&self.edges).connections.not_opened(Class::of_error(error));
     }
 
     /// A peer's connection is copied to the app.
@@ -39,14 +58,17 @@ impl Telemetry {
         let peer = PeerLabel::caller(&caller);
         let labels = Labels { kind: Kind::Server, grpc: false, route: None, peer, mutual: caller.peer.is_some() };
         let series = self.connections.opened(&labels);
-        self.tcp(series, Ends::Inbound(caller, app))
+        let edge = caller.edge(&self.edges).clone();
+        self.tcp((series, edge), Ends::Inbound(caller, app))
     }
 
-    fn tcp(&self, series: Arc<Copied>, ends: Ends) -> TcpRecord {
+    fn tcp(&self, (series, edge): (Arc<Copied>, Arc<Edge>), ends: Ends) -> TcpRecord {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        edge.connections.opened.fetch_add(1, Ordering::Relaxed);
         TcpRecord {
             in_flight: self.in_flight.clone(),
             series,
+            edge,
             access_log: self.access_log.clone(),
             ends,
             start: Instant::now(),
@@ -67,6 +89,7 @@ enum Ends {
 pub(crate) struct TcpRecord {
     in_flight: Arc<AtomicUsize>,
     series: Arc<Copied>,
+    edge: Arc<Edge>,
     access_log: Arc<AccessLog>,
     ends: Ends,
     start: Instant,
@@ -79,12 +102,18 @@ impl TcpRecord {
     /// Counts copied bytes; [`Way::There`] is from the side that dialled to the side that was dialled.
     pub(crate) fn copied(&self, way: Way, bytes: usize) {
         // Seen from the workload: outbound it dialled, inbound it was dialled.
-        let (own, series) = match (&self.ends, way) {
-            (Ends::Outbound(_), Way::There) | (Ends::Inbound(..), Way::Back) => (&self.sent, &self.series.sent),
-            (Ends::Outbound(_), Way::Back) | (Ends::Inbound(..), Way::There) => (&self.received, &self.series.received),
+        let all = &self.edge.connections;
+        let counters = match (&self.ends, way) {
+            (Ends::Outbound(_), Way::There) | (Ends::Inbound(..), Way::Back) => {
+                [&self.sent, &self.series.sent, &all.sent]
+            }
+            (Ends::Outbound(_), Way::Back) | (Ends::Inbound(..), Way::There) => {
+                [&self.received, &self.series.received, &all.received]
+            }
         };
-        own.fetch_add(bytes as u64, Ordering::Relaxed);
-        series.fetch_add(bytes as u64, Ordering::Relaxed);
+        for counter in counters {
+            counter.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
     }
 
     /// The connection has ended. One on which nobody said a word has not failed, however it ended: somebody looked
@@ -118,7 +147,7 @@ impl TcpRecord {
                 route: via.rule.as_deref().map(|rule| rule as _),
                 backend: Some(&via.backend.name),
                 server: Some(via.endpoint.address),
-                peer_identity: via.endpoint.identity.as_ref().map(outrigger_identity::Identity::as_str),
+                peer_identity: via.endpoint.identity.as_ref().map(Identity::as_str),
                 ..entry
             },
             Ends::Inbound(caller, app) => CopiedEntry {
@@ -136,6 +165,7 @@ impl Drop for TcpRecord {
     fn drop(&mut self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.series.open.fetch_sub(1, Ordering::Relaxed);
+        self.edge.connections.closed.fetch_add(1, Ordering::Relaxed);
         self.log();
     }
 }

@@ -40,7 +40,7 @@ fn came(direction: Direction, caller: Option<Arc<Caller>>, mut headers: HeaderMa
 
 fn inbound(is_meshed: bool, headers: HeaderMap) -> Came {
     let peer = is_meshed.then(|| Peer { identity: identity(), workload: None });
-    let caller = Caller { peer, address: ([10, 0, 0, 9], 40_000).into(), place: place() };
+    let caller = Caller::new(peer, ([10, 0, 0, 9], 40_000).into(), place());
     came(Direction::Inbound, Some(Arc::new(caller)), headers)
 }
 
