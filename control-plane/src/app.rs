@@ -21,6 +21,7 @@ use tracing::info;
 use crate::ca::{AuthorityError, Tokens};
 use crate::config::{Args, Command, Config, RunArgs, Source, TokenArgs};
 use crate::latest::Latest;
+use crate::observed::{Look, Observed, document};
 use crate::resource::Published;
 use crate::serve::{Certifier, Known, Mesh, Metrics, Reporter, Server, Sidecars, Streams};
 use crate::state::{Settings, State};
@@ -111,6 +112,8 @@ pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> 
     let registry = outrigger_daemon::Metrics::new();
     registry.register(|registry| metrics.register(registry));
     let sidecars = Sidecars::default();
+    let observed = Observed::default();
+    drain.spawn(observed.clone().run(drain.clone()));
 
     drain.spawn(Writer { events: received, bundle, snapshots, metrics: metrics.clone() }.run(drain.clone()));
     let upkeep = Upkeep { authority: authority.clone(), own, tls: tls.clone(), bundles, leaf_lifetime };
@@ -119,6 +122,7 @@ pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> 
     let streams = Arc::new(Streams {
         latest: latest.clone(),
         sidecars: sidecars.clone(),
+        observed: observed.clone(),
         metrics: metrics.clone(),
         drain: drain.clone(),
         lifetime: stream_lifetime,
@@ -129,24 +133,30 @@ pub async fn start(config: Config, drain: Drain) -> Result<Running, StartError> 
         drain: drain.clone(),
         domain: authority.domain().clone(),
     };
-    source.start(events, &authority, &reporter, &drain);
+    source.start(events, &authority, (&reporter, &observed), &drain);
     let known = Known::new(latest.clone(), authority.domain().clone());
     let certifier = Certifier::new(authority, proof, known, metrics.clone());
     let server = Server { mesh: Mesh { streams, certifier, reporter }, tls, metrics, drain: drain.clone() };
     drain.spawn(serve::accept(listener, server));
-    let pages = pages(registry, latest.clone(), sidecars);
+    let pages = pages(registry, latest.clone(), sidecars, observed);
     let admin_task = tokio::spawn(pages.serve(admin_listener, drain.clone()));
     info!(%listen, %admin, version = VERSION, "control plane started");
     Ok(Running { listen, admin, latest, drain, admin_task })
 }
 
-fn pages(registry: outrigger_daemon::Metrics, latest: Latest, sidecars: Sidecars) -> Admin {
+fn pages(registry: outrigger_daemon::Metrics, latest: Latest, sidecars: Sidecars, observed: Observed) -> Admin {
     const JSON: &str = "application/json";
     let shown = latest.clone();
+    let edges = |look| {
+        let observed = observed.clone();
+        move || format!("{}\n", document(&observed.look_here(look), look))
+    };
     Admin::new(registry)
         .ready(move || latest.get().state.synced())
         .page("/config", JSON, move || format!("{:#}\n", pages::config(&shown.get())))
         .page("/sidecars", JSON, move || format!("{:#}\n", sidecars.json()))
+        .page("/edges", JSON, edges(Look::Slow))
+        .page("/edges/live", JSON, edges(Look::Live))
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

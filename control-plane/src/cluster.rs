@@ -10,6 +10,7 @@
 mod announce;
 mod keeper;
 mod lease;
+mod observers;
 mod pem;
 mod policy_status;
 mod replicas;
@@ -30,6 +31,7 @@ use crate::config::Config;
 pub(crate) use announce::Announcer;
 pub(crate) use keeper::Keeper;
 pub(crate) use lease::Lease;
+pub(crate) use observers::Observers;
 pub(crate) use secret::CaSecret;
 pub(crate) use status::StatusWriter;
 

@@ -19,6 +19,7 @@ mod config;
 mod fixture;
 pub mod latest;
 pub mod objects;
+mod observed;
 pub mod pages;
 pub mod resource;
 mod serve;

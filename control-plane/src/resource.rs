@@ -31,6 +31,7 @@ pub use problems::{Problem, problems};
 pub use published::Published;
 #[cfg(feature = "kubernetes")]
 pub(crate) use refusal::Refusal;
+pub(crate) use workload::service_name;
 
 /// An encoded resource.
 #[derive(Clone, Debug, PartialEq, Eq)]

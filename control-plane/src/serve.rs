@@ -3,7 +3,8 @@
 //! ```text
 //! accept ─▶ TLS (a leaf is asked for, not demanded) ─▶ HTTP/2 ─▶ Sync      needs a leaf            sync, subscription
 //! unproved                                            share  ├─▶ Certify   leaf or token           certify, limit
-//!                                                            └─▶ Progress  a control plane's leaf  reporter, progress
+//!                                                            ├─▶ Progress  a control plane's leaf  reporter, progress
+//!                                                            └─▶ Observe   a control plane's leaf  observe
 //! ```
 //! Whoever has proved nothing has one of a few places that others can take; whoever has, has the places of its workload.
 
@@ -14,6 +15,7 @@ mod certify;
 mod known;
 mod limit;
 mod metrics;
+mod observe;
 mod progress;
 mod proof;
 mod reporter;
@@ -78,6 +80,11 @@ impl Mesh {
             Some("Progress") => {
                 self.reporter.may_ask(caller)?;
                 self.reporter.open(caller, in_time(Request::new(body, MAX_MESSAGE).only_message()).await?)
+            }
+            Some("Observe") => {
+                self.reporter.may_ask(caller)?;
+                let request = in_time(Request::new(body, MAX_CERTIFY).only_message()).await?;
+                Ok(observe::open(self.streams.observed.clone(), request, self.reporter.drain.clone()))
             }
             _ => Err(Status::unimplemented("the control plane has no such call")),
         }

@@ -72,7 +72,8 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
         token_file: args.token_file.clone(),
         state: saved,
     };
-    let mut client = Client::new(control_plane, store.clone(), tls.clone(), state("open the state directory")?, wanted);
+    let saved = state("open the state directory")?;
+    let mut client = Client::new(control_plane, store.clone(), tls.clone(), saved, (wanted, edges.clone()));
     if certificate.restore() {
         client.restore();
     }

@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 use super::StartError;
 use crate::ca::{Authority, Tokens, UsedTokens};
 #[cfg(feature = "kubernetes")]
-use crate::cluster::{Announcer, CaSecret, Cluster, Keeper, StatusWriter};
+use crate::cluster::{Announcer, CaSecret, Cluster, Keeper, Observers, StatusWriter};
 use crate::config::{Config, Source};
+use crate::observed::Observed;
 #[cfg(feature = "kubernetes")]
 use crate::serve::ServiceAccountTokens;
 use crate::serve::{JoinTokens, Metrics, Proof, Reporter};
@@ -81,7 +82,7 @@ impl Objects {
         self,
         events: mpsc::Sender<Vec<Event>>,
         authority: &Arc<Authority>,
-        reporter: &Reporter,
+        (reporter, observed): (&Reporter, &Observed),
         drain: &Drain,
     ) {
         match self {
@@ -89,6 +90,13 @@ impl Objects {
             #[cfg(feature = "kubernetes")]
             Self::Cluster(cluster) => {
                 drain.spawn(source::kubernetes::run(cluster.client.clone(), events, drain.clone()));
+                let observers = Observers {
+                    cluster: (*cluster).clone(),
+                    authority: authority.clone(),
+                    latest: reporter.latest.clone(),
+                    observed: observed.clone(),
+                };
+                drain.spawn(observers.run(drain.clone()));
                 drain.spawn(StatusWriter::new(*cluster, authority.clone(), reporter.clone()).run(drain.clone()));
             }
         }

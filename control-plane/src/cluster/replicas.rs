@@ -4,6 +4,7 @@
 //! connection each, which carry nothing while there is nothing to ask.
 
 mod ask;
+mod dial;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +19,8 @@ use crate::ca::Authority;
 use crate::resource::Published;
 use crate::serve::Reporter;
 use crate::snapshot::Snapshot;
+
+pub(super) use dial::dial;
 
 use ask::Asker;
 
@@ -157,7 +160,7 @@ fn with(total: Total, progress: &wire::Progress, replica: Option<&Arc<str>>) -> 
 }
 
 /// The other replicas that sidecars may be connected to. One that is on its way out has ended its streams.
-fn found(snapshot: &Snapshot, namespace: &str, own: &str) -> BTreeMap<Arc<str>, SocketAddr> {
+pub(super) fn found(snapshot: &Snapshot, namespace: &str, own: &str) -> BTreeMap<Arc<str>, SocketAddr> {
     let Some(service) = snapshot.state.services.get(namespace, SERVICE) else { return BTreeMap::new() };
     let mut found = BTreeMap::new();
     for slice in snapshot.slices_of(service) {

@@ -120,7 +120,7 @@ pub(super) fn annotated(meta: &Metadata) -> Option<Result<InboundMode, &str>> {
 }
 
 /// OpenTelemetry's rules for `service.name` in Kubernetes, as far as a Workload has what they look at.
-fn service_name(workload: &Workload) -> &str {
+pub(crate) fn service_name(workload: &Workload) -> &str {
     let meta = &workload.meta;
     let labels = ["app.kubernetes.io/instance", "app.kubernetes.io/name", "app"];
     let label = || labels.into_iter().find_map(|label| meta.labels.get(label));

@@ -112,6 +112,11 @@ impl Share {
         Self { workload, used: Mutex::new(used) }
     }
 
+    /// Returns whose share it is.
+    pub(super) fn workload(&self) -> &Arc<str> {
+        &self.workload
+    }
+
     /// Counts a stream.
     ///
     /// # Errors

@@ -10,5 +10,6 @@ mod peer;
 mod certify;
 mod forgeries;
 mod hostile;
+mod observe;
 mod progress;
 mod sync;

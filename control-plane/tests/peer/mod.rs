@@ -92,19 +92,39 @@ impl Sidecar {
         roots: &[&str],
         held: BTreeMap<String, (u64, bytes::Bytes)>,
     ) -> Self {
-        let (requests, outgoing) = mpsc::channel(16);
         let hello = wire::Hello {
             sidecar_version: "test".to_owned(),
             subscriptions: roots.iter().map(|&root| root.to_owned()).collect(),
             held: held.iter().map(|(key, (version, _))| wire::Held { key: key.clone(), version: *version }).collect(),
             ..wire::Hello::default()
         };
+        Self { held, ..Self::greet(plane, own, hello).await }
+    }
+
+    async fn greet(plane: &impl Dial, own: &Credentials, hello: wire::Hello) -> Self {
+        let (requests, outgoing) = mpsc::channel(16);
         requests.send(request(Request::Hello(hello))).await.unwrap();
         let mut client = plane.client(Some(own)).await;
         let mut updates = client.sync(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
         let welcome = updates.message().await.unwrap().unwrap().message;
         assert!(matches!(welcome, Some(Response::Welcome(_))), "{welcome:?}");
-        Self { requests, updates, held, changed: Vec::new() }
+        Self { requests, updates, held: BTreeMap::new(), changed: Vec::new() }
+    }
+
+    /// As [`Sidecar::connect`], of a sidecar that can report.
+    pub(crate) async fn connect_reporting(plane: &impl Dial, own: &Credentials) -> Self {
+        Self::greet(plane, own, wire::Hello { capabilities: vec!["reports".to_owned()], ..wire::Hello::default() })
+            .await
+    }
+
+    /// Reads up to the next word on how often to report, in milliseconds.
+    pub(crate) async fn observed(&mut self) -> u32 {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.updates.message()).await.expect("nothing was asked");
+            if let Some(Response::Observe(observe)) = message.unwrap().unwrap().message {
+                return observe.every_ms;
+            }
+        }
     }
 
     pub(crate) async fn send(&self, message: Request) {

@@ -179,3 +179,31 @@ impl Drop for InFlight {
         self.endpoint.load.end();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::endpoint;
+    use super::*;
+    use crate::balance::BackendName;
+    use crate::edges::Edges;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_routes_time_ends_counts_as_timed_out_and_what_its_client_ends_as_abandoned() {
+        let edges = Edges::default();
+        let backend = Arc::new(Backend::new(BackendName::Unknown, vec![endpoint(1)]));
+        let edge = backend.edge(&edges, None, None);
+        let limit = Duration::from_millis(500);
+        let begin = || InFlight::new(&backend.endpoints()[0], Some(&backend)).judged(Some(limit), false);
+
+        let left = begin().counted(Some(edge.clone()));
+        tokio::time::advance(limit / 2).await;
+        drop(left);
+        let late = begin().counted(Some(edge.clone()));
+        tokio::time::advance(limit).await;
+        drop(late);
+        drop(begin().counted(None)); // a copy of a request
+
+        assert_eq!(edge.started(), 2);
+        assert_eq!((edge.attempts.abandoned(), edge.attempts.by_class()), (1, [0, 0, 0, 0, 0, 0, 1, 0]));
+    }
+}

@@ -15,11 +15,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
+use crate::edges::Edges;
 use crate::error_chain::chain;
 use crate::random::random;
 use crate::sync::Store;
 use crate::sync::catalog::Catalog;
 use crate::sync::dial::ControlPlane;
+use crate::sync::report::{self, Reporter};
 use crate::sync::saved::StateDir;
 use crate::sync::store::MAX_TARGETS;
 use crate::tls::TlsState;
@@ -48,6 +50,7 @@ pub(crate) struct Client {
     state: Option<StateDir>,
     wanted: mpsc::Receiver<SocketAddr>,
     catalog: Catalog,
+    reporter: Reporter,
     /// Root keys: what is asked for by name.
     roots: HashSet<Key>,
     status: Arc<Mutex<SyncStatus>>,
@@ -70,11 +73,12 @@ impl Client {
         store: Arc<Store>,
         tls: Arc<TlsState>,
         state: Option<StateDir>,
-        wanted: mpsc::Receiver<SocketAddr>,
+        (wanted, edges): (mpsc::Receiver<SocketAddr>, Arc<Edges>),
     ) -> Self {
         let roots = HashSet::from([Key::Mesh, Key::Workload(store.own().clone())]);
         let catalog = Catalog::new(store.clone(), tls.clone());
-        Self { control_plane, store, tls, state, wanted, catalog, roots, status: Arc::default() }
+        let reporter = Reporter::new(edges);
+        Self { control_plane, store, tls, state, wanted, catalog, reporter, roots, status: Arc::default() }
     }
 
     pub(crate) fn status(&self) -> Arc<Mutex<SyncStatus>> {
@@ -145,7 +149,7 @@ impl Client {
         let (requests, queue) = mpsc::channel(64);
         let hello = wire::Hello {
             sidecar_version: outrigger_daemon::VERSION.to_owned(),
-            capabilities: Vec::new(),
+            capabilities: vec![report::CAPABILITY.to_owned()],
             subscriptions: self.roots.iter().map(Key::to_string).collect(),
             held: self.catalog.held(),
         };
@@ -158,6 +162,7 @@ impl Client {
 
     /// Follows one stream to its end: `Ok` when the control plane ended it, as it does now and then.
     async fn follow(&mut self, stream: &mut Stream) -> Result<(), String> {
+        self.reporter.begin();
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -169,6 +174,10 @@ impl Client {
                 },
                 Some(address) = self.wanted.recv() => self.subscribe(address, stream).await,
                 _ = sweep.tick() => self.let_go(stream).await,
+                () = self.reporter.due() => {
+                    self.reporter.send(&stream.requests);
+                    Ok(())
+                }
             };
             step?;
         }
@@ -191,6 +200,10 @@ impl Client {
                     return Err("the control plane sent an update without end".to_owned());
                 }
                 if update.commit { self.commit(stream).await } else { Ok(()) }
+            }
+            Some(sync_response::Message::Observe(observe)) => {
+                self.reporter.observe(&observe);
+                Ok(())
             }
             // A message of a newer control plane.
             None => Ok(()),

@@ -4,6 +4,7 @@
 mod catalog;
 mod client;
 mod dial;
+mod report;
 mod saved;
 mod store;
 
