@@ -4,7 +4,9 @@ use clap::{Parser, Subcommand};
 use outrigger_console::output::Color;
 use outrigger_demo::{apps, inside, outer};
 
-use crate::commands::{apply, check, completion, explain, inject, install, run, uninstall, upgrade, version};
+use crate::commands::{
+    apply, check, completion, explain, graph, inject, install, run, stat, top, uninstall, upgrade, version,
+};
 
 /// A lightweight service mesh: mutual TLS, routing, retries and traces for workloads that know nothing of it.
 #[derive(Debug, Parser)]
@@ -38,6 +40,12 @@ pub(crate) enum Command {
     Apply(apply::Args),
     /// Find out whether a mesh is well: the one in a cluster, or one on this machine.
     Check(check::Args),
+    /// Show success, rate, latency and mutual TLS of the traffic of workloads, Services, routes or backends.
+    Stat(stat::Args),
+    /// Show traffic as it happens, the busiest first.
+    Top(top::Args),
+    /// Show which workloads send to which: as text, DOT, Mermaid or JSON.
+    Graph(graph::Args),
     /// Say what an error code means, what causes it and what to do.
     Explain(explain::Args),
     /// Print the version.

@@ -11,6 +11,7 @@ pub mod findings;
 mod flags;
 mod installation;
 mod manifest;
+mod traffic;
 
 // The one place that tells builds with a Kubernetes client from those without: there the same functions say what to do.
 #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only a client reads the options"))]
@@ -54,6 +55,9 @@ fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
         Command::Demo(args) => block_on(outer::run(&args, output)),
         Command::Run(args) => block_on(commands::run::run(&args, output)),
         Command::Check(args) => block_on(commands::check::run(&args, output)),
+        Command::Stat(args) => block_on(commands::stat::run(&args, output)),
+        Command::Top(args) => block_on(commands::top::run(&args, output)),
+        Command::Graph(args) => block_on(commands::graph::run(&args, output)),
         Command::Install(args) => block_on(commands::install::run(&args, output)),
         Command::Upgrade(args) => block_on(commands::upgrade::run(&args, output)),
         Command::Uninstall(args) => block_on(commands::uninstall::run(&args, output)),

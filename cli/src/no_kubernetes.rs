@@ -5,7 +5,7 @@ use outrigger_console::output::Output;
 use serde_json::Value;
 
 use crate::check::finding::Category;
-use crate::cluster::{Change, Check, Install, Uninstall, Upgrade};
+use crate::cluster::{Change, Check, Install, Target, Uninstall, Upgrade};
 
 pub(crate) async fn install(_: &Install, _: &Output) -> anyhow::Result<Exit> {
     Err(not_in_this_build())
@@ -24,6 +24,14 @@ pub(crate) async fn change(_: &Change, _: Vec<Value>, _: &Output) -> anyhow::Res
 }
 
 pub(crate) async fn check(_: &Check) -> anyhow::Result<Vec<Category>> {
+    Err(not_in_this_build())
+}
+
+pub(crate) async fn control_plane_page(_: &Target, _: &str) -> anyhow::Result<Value> {
+    Err(not_in_this_build())
+}
+
+pub(crate) async fn default_namespace(_: &Target) -> anyhow::Result<String> {
     Err(not_in_this_build())
 }
 

@@ -3,6 +3,7 @@
 //! Only here is the Kubernetes client used, and only in builds with the feature `kubernetes`: the demo does without. Builds without it have
 //! `no_kubernetes.rs` in this place, with the same functions.
 
+mod admin_page;
 mod apply;
 mod change;
 mod check;
@@ -14,6 +15,7 @@ mod sidecars;
 mod uninstall;
 mod wait;
 
+pub(crate) use self::admin_page::control_plane_page;
 pub(crate) use self::change::change;
 pub(crate) use self::check::check;
 pub(crate) use self::install::{install, upgrade};
@@ -85,6 +87,11 @@ impl Cluster {
         };
         Failure { message: format!("{doing}: {why}"), hint: Some(hint), exit: Exit::Unknown }.into()
     }
+}
+
+/// The namespace of the kubeconfig's context.
+pub(crate) async fn default_namespace(target: &Target) -> anyhow::Result<String> {
+    Ok(Cluster::connect(target).await?.client.default_namespace().to_owned())
 }
 
 /// Whether a kubeconfig or a ServiceAccount is at hand, for commands that can do without.

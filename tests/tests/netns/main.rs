@@ -22,4 +22,5 @@ mod routing;
 mod session;
 mod soak;
 mod terminations;
+mod traffic;
 mod tunnels;

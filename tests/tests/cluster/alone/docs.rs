@@ -35,6 +35,11 @@ fn traffic_policies() {
     follow("docs/tasks/traffic-policy.md");
 }
 
+#[test]
+fn traffic() {
+    follow("docs/tasks/traffic.md");
+}
+
 /// Runs a page's commands in their order, on a cluster without a mesh. Afterwards there is one again.
 fn follow(path: &str) {
     let Some((cluster, _alone)) = enter_alone() else { return };
@@ -119,8 +124,16 @@ impl Drop for Reader {
     }
 }
 
-const LOOKS: [&str; 6] =
-    ["kubectl get ", "kubectl logs ", "kubectl exec ", "kubectl describe ", "kubectl events ", "outrigger check"];
+const LOOKS: [&str; 8] = [
+    "kubectl get ",
+    "kubectl logs ",
+    "kubectl exec ",
+    "kubectl describe ",
+    "kubectl events ",
+    "outrigger check",
+    "outrigger stat",
+    "outrigger graph",
+];
 const GATEWAY_API: &str =
     "https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.7.0/standard-install.yaml";
 const PATIENCE: Duration = Duration::from_secs(90);
