@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use clap::{CommandFactory as _, Parser as _};
 use outrigger_cli::chart::{MESH, Release, values};
-use outrigger_injector::{ANNOTATIONS, Outcome, ProbeSecret, Settings, inject};
+use outrigger_injector::{ANNOTATIONS, MetricsFrom, Outcome, ProbeSecret, Settings, inject};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -100,6 +100,7 @@ fn starts(name: &str, value: &str) -> bool {
         trust_domain: "mesh.local".into(),
         trust_anchors: String::new(),
         otlp: None,
+        metrics: MetricsFrom::default(),
     };
     let Outcome::Injected(injected) = inject(&pod, &settings, &ProbeSecret::fixed("s3cret")) else {
         panic!("not injected")
@@ -154,6 +155,9 @@ fn every_value_that_the_chart_takes_starts_the_control_plane() {
         ("injector.resources.limits.memory=1Gi", true),
         ("sidecar.otlp=https://collector:4317", false),
         ("sidecar.otlp=http://collector.tracing:4317", true),
+        ("sidecar.metrics=mesh", true),
+        ("sidecar.metrics=off", true),
+        ("sidecar.metrics=true", false),
         ("image.tag=a b", false),
         ("trustDomain=Mesh", false),
     ] {

@@ -33,4 +33,11 @@ mod writer;
 pub use app::{Running, StartError, run, start};
 #[cfg(feature = "kubernetes")]
 pub use cluster::ClusterError;
+/// Returns a page of all metrics, in OpenMetrics: for the reference.
+#[doc(hidden)]
+#[must_use]
+pub fn sample_metrics() -> String {
+    serve::Metrics::sample()
+}
+
 pub use config::{Args, Command, Config, RunArgs, Source, TokenArgs};

@@ -15,13 +15,19 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{Drain, Metrics, Places, one_request::serve_one, text};
+use crate::{Drain, Format, Metrics, Places, one_request::serve_one, text};
 
-/// Connections at once of each listener; one more takes the place of another.
+/// Connections at once of a listener; one more takes the place of another.
 const CONNECTIONS: usize = 128;
 
-/// Pages in memory at once: they can be large, and a client can be slow to read.
+/// The same of the listener for metrics alone.
+const METRICS_CONNECTIONS: usize = 16;
+
+/// Pages of a listener in memory at once: they can be large, and a client can be slow to read.
 const PAGES: usize = 4;
+
+/// The same of the listener for metrics alone, which anyone may reach.
+const METRICS_PAGES: usize = 2;
 
 /// How long a page may wait for others, and how long answering and sending may take in all.
 const PAGE_WAIT: Duration = Duration::from_secs(5);
@@ -47,7 +53,18 @@ pub struct Admin {
     ready: Box<dyn Fn() -> bool + Send + Sync>,
     pages: Vec<Page>,
     actions: Vec<Action>,
-    places_for_pages: Arc<Semaphore>,
+}
+
+/// Where an admin server listens. Each listener has its own bound on connections: clients of one cannot take the places of another's.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Serves everything.
+    pub all: TcpListener,
+    /// Serves `/ready` and `/live` and nothing else: a client there reads nothing else and changes nothing. It is for the kubelet, which
+    /// knows of the pod's end: `/ready` does not change with it.
+    pub health: Option<TcpListener>,
+    /// Serves `/metrics` and nothing else.
+    pub metrics: Option<TcpListener>,
 }
 
 /// What a POST does.
@@ -60,8 +77,7 @@ impl Admin {
     /// Makes a server that is ready at once and has no pages of its own.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
-        let places_for_pages = Arc::new(Semaphore::new(PAGES));
-        Self { metrics, ready: Box::new(|| true), pages: Vec::new(), actions: Vec::new(), places_for_pages }
+        Self { metrics, ready: Box::new(|| true), pages: Vec::new(), actions: Vec::new() }
     }
 
     /// Sets what `/ready` asks.
@@ -95,22 +111,34 @@ impl Admin {
         Arc::new(self).accept(listener, drain, Shown::All).await;
     }
 
-    /// Serves everything on `listener`, and on `health` nothing but `/ready` and `/live`: whoever reaches that one learns
-    /// nothing else and changes nothing. It is for the kubelet, which knows of the pod's end: `/ready` does not change with it.
-    pub async fn serve_with_health(self, listener: TcpListener, health: TcpListener, drain: Drain) {
+    /// Serves each listener what is meant for it.
+    pub async fn serve_on(self, listeners: Listeners, drain: Drain) {
         let admin = Arc::new(self);
-        let shown = admin.clone().accept(health, drain.clone(), Shown::Health);
-        tokio::join!(admin.accept(listener, drain, Shown::All), shown);
+        let serve = |listener: Option<TcpListener>, shown| {
+            let (admin, drain) = (admin.clone(), drain.clone());
+            async move {
+                if let Some(listener) = listener {
+                    admin.accept(listener, drain, shown).await;
+                }
+            }
+        };
+        let Listeners { all, health, metrics } = listeners;
+        tokio::join!(serve(Some(all), Shown::All), serve(health, Shown::Health), serve(metrics, Shown::Metrics));
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener, drain: Drain, shown: Shown) {
-        let places = Places::new(CONNECTIONS);
+        let (places, pages) = match shown {
+            Shown::All | Shown::Health => (CONNECTIONS, PAGES),
+            Shown::Metrics => (METRICS_CONNECTIONS, METRICS_PAGES),
+        };
+        let (places, pages) = (Places::new(places), Arc::new(Semaphore::new(pages)));
         let mut connections = crate::Incoming::new(listener, "admin");
         loop {
             let (stream, peer) = connections.accept().await;
             let (admin, drain, place) = (self.clone(), drain.clone(), places.take(peer.ip()));
+            let pages = pages.clone();
             tokio::spawn(async move {
-                let answer = |request| admin.clone().page_for(request, &drain, shown);
+                let answer = |request| admin.clone().page_for(request, &drain, (shown, &pages));
                 serve_one(stream, place, LIMIT, answer).await;
             });
         }
@@ -120,7 +148,7 @@ impl Admin {
         self: Arc<Self>,
         request: Request<Incoming>,
         drain: &Drain,
-        shown: Shown,
+        (shown, pages): (Shown, &Arc<Semaphore>),
     ) -> Option<Response<Held>> {
         let path = request.uri().path();
         if shown == Shown::Health && path == "/ready" {
@@ -130,7 +158,7 @@ impl Admin {
         let permit = if is_health || shown == Shown::Health {
             None
         } else {
-            let place = tokio::time::timeout(PAGE_WAIT, self.places_for_pages.clone().acquire_owned()).await;
+            let place = tokio::time::timeout(PAGE_WAIT, pages.clone().acquire_owned()).await;
             let Ok(Ok(permit)) = place else {
                 return Some(text(StatusCode::SERVICE_UNAVAILABLE, "too many pages are being read\n").map(Held::small));
             };
@@ -153,8 +181,12 @@ impl Admin {
 
     fn answer(&self, request: &Request<Incoming>, draining: bool, shown: Shown) -> Response<Full<Bytes>> {
         let path = request.uri().path();
-        if shown == Shown::Health && !["/ready", "/live"].contains(&path) {
-            return text(StatusCode::NOT_FOUND, "no such page; there are /live /ready\n");
+        match shown {
+            Shown::All => {}
+            Shown::Health if ["/ready", "/live"].contains(&path) => {}
+            Shown::Health => return text(StatusCode::NOT_FOUND, "no such page; there are /live /ready\n"),
+            Shown::Metrics if path == "/metrics" => {}
+            Shown::Metrics => return text(StatusCode::NOT_FOUND, "no such page; there is /metrics\n"),
         }
         let is_action = self.actions.iter().any(|action| action.path == path);
         if is_action && !is_for_loopback(request) {
@@ -182,11 +214,10 @@ impl Admin {
             "/ready" if draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             "/ready" if (self.ready)() => text(StatusCode::OK, "ready\n"),
             "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-            "/metrics" => typed(
-                StatusCode::OK,
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                self.metrics.encode(),
-            ),
+            "/metrics" => {
+                let format = Format::of(request.headers());
+                typed(StatusCode::OK, format.content_type(), self.metrics.encode_as(format))
+            }
             path => match self.pages.iter().find(|page| page.path == path) {
                 Some(page) => typed(StatusCode::OK, page.content_type, (page.render)()),
                 None => {
@@ -220,6 +251,7 @@ impl fmt::Debug for Page {
 enum Shown {
     All,
     Health,
+    Metrics,
 }
 
 /// Says whether a request is meant for this machine: `Host` is an address or `localhost`, and no name that could mean anything.

@@ -4,6 +4,7 @@
 mod accept;
 mod admin;
 mod drain;
+mod exposition;
 mod listen;
 pub mod logging;
 mod memory;
@@ -13,8 +14,9 @@ mod one_request;
 mod places;
 
 pub use accept::Incoming;
-pub use admin::{Admin, Page};
+pub use admin::{Admin, Listeners, Page};
 pub use drain::{Drain, shutdown_signal};
+pub use exposition::Format;
 pub use listen::listen;
 pub use memory::{anonymous, give_back_memory, trim};
 pub use metrics::Metrics;

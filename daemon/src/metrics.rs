@@ -6,6 +6,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
+use crate::exposition::{Format, Writer};
+
 /// A registry of metrics. Clones share it.
 #[derive(Clone, Default)]
 pub struct Metrics {
@@ -24,11 +26,19 @@ impl Metrics {
         with(&mut self.registry.lock())
     }
 
-    /// Writes all metrics in the OpenMetrics text form.
+    /// Writes all metrics in the OpenMetrics format.
     #[must_use]
     pub fn encode(&self) -> String {
+        self.encode_as(Format::OpenMetrics)
+    }
+
+    /// Writes all metrics in a format.
+    #[must_use]
+    pub fn encode_as(&self, format: Format) -> String {
         let mut text = String::new();
-        match prometheus_client::encoding::text::encode(&mut text, &self.registry.lock()) {
+        let encoded =
+            prometheus_client::encoding::text::encode(&mut Writer::new(format, &mut text), &self.registry.lock());
+        match encoded {
             Ok(()) => text,
             Err(fmt::Error) => "# a metric could not be written\n".to_owned(),
         }

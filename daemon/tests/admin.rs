@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use outrigger_daemon::{Admin, Drain, Metrics};
+use outrigger_daemon::{Admin, Drain, Listeners, Metrics};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -23,7 +23,7 @@ async fn served() -> (SocketAddr, SocketAddr, Arc<AtomicUsize>) {
     );
     let [all, health] = [listener().await, listener().await];
     let addresses = [&all, &health].map(|listener| listener.local_addr().unwrap());
-    tokio::spawn(admin.serve_with_health(all, health, Drain::default()));
+    tokio::spawn(admin.serve_on(Listeners { all, health: Some(health), metrics: None }, Drain::default()));
     (addresses[0], addresses[1], run)
 }
 
@@ -116,11 +116,39 @@ async fn an_end_that_has_begun_is_told_to_all_but_the_kubelet() {
     let [all, health] = [listener().await, listener().await];
     let addresses = [&all, &health].map(|listener| listener.local_addr().unwrap());
     let drain = Drain::default();
-    tokio::spawn(Admin::new(Metrics::new()).serve_with_health(all, health, drain.clone()));
+    let listeners = Listeners { all, health: Some(health), metrics: None };
+    tokio::spawn(Admin::new(Metrics::new()).serve_on(listeners, drain.clone()));
     drain.start();
 
     for (address, status) in addresses.into_iter().zip(["503 Service Unavailable", "200 OK"]) {
         let said = say(address, &format!("GET /ready HTTP/1.1\r\nhost: {address}\r\n\r\n")).await;
         assert_eq!(said, format!("HTTP/1.1 {status}"));
     }
+}
+
+#[tokio::test]
+async fn the_listener_for_metrics_has_nothing_else() {
+    let [all, metrics] = [listener().await, listener().await];
+    let address = metrics.local_addr().unwrap();
+    let run = Arc::new(AtomicUsize::new(0));
+    let runs = run.clone();
+    let admin =
+        Admin::new(Metrics::new()).page("/config", "application/json", String::new).action("/leave", move || {
+            runs.fetch_add(1, Ordering::Relaxed);
+        });
+    tokio::spawn(admin.serve_on(Listeners { all, health: None, metrics: Some(metrics) }, Drain::default()));
+
+    for (request, status) in [
+        ("GET /metrics", "200 OK"),
+        ("HEAD /metrics", "200 OK"),
+        ("POST /metrics", "405 Method Not Allowed"),
+        ("GET /config", "404 Not Found"),
+        ("GET /ready", "404 Not Found"),
+        ("GET /metrics/", "404 Not Found"),
+        ("POST /leave", "404 Not Found"),
+    ] {
+        let head = format!("{request} HTTP/1.1\r\nhost: {address}\r\noutrigger-action: leave\r\n\r\n");
+        assert_eq!(say(address, &head).await, format!("HTTP/1.1 {status}"), "{request}");
+    }
+    assert_eq!(run.load(Ordering::Relaxed), 0);
 }

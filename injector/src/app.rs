@@ -41,7 +41,7 @@ async fn serve_until_signal(args: &RunArgs) -> anyhow::Result<()> {
         events: Events::start(&args.service_account),
     });
     let metrics = Metrics::new();
-    metrics.register(|registry| webhook.register(registry));
+    metrics.register(|registry| serve::register(&webhook.decisions, registry));
     let ready = files.clone();
     tokio::spawn(Admin::new(metrics).ready(move || ready.complete()).serve(admin, drain.clone()));
     drain.spawn(certificate::watch(files, args.tls_dir.clone(), args.trust_anchors.clone(), drain.clone()));
@@ -67,6 +67,7 @@ fn settings(args: &RunArgs) -> Settings {
         trust_domain: args.trust_domain.to_string(),
         trust_anchors: String::new(),
         otlp: args.sidecar_otlp.clone(),
+        metrics: args.sidecar_metrics,
     }
 }
 

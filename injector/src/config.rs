@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand};
 use outrigger_daemon::logging::{self, Format};
 use outrigger_identity::TrustDomain;
 
+use crate::patch::MetricsFrom;
+
 /// The admission webhook of Outrigger: gives pods their sidecar.
 #[derive(Debug, Parser)]
 #[command(name = "outrigger-injector", version)]
@@ -65,6 +67,10 @@ pub(crate) struct RunArgs {
     /// Where sidecars send traces, OTLP over gRPC; none: no traces, unless a pod says where
     #[arg(long, env = "OUTRIGGER_SIDECAR_OTLP")]
     pub(crate) sidecar_otlp: Option<String>,
+
+    /// Who may read the metrics of sidecars, unless a pod sets it
+    #[arg(long, env = "OUTRIGGER_SIDECAR_METRICS", value_enum, default_value_t)]
+    pub(crate) sidecar_metrics: MetricsFrom,
 
     /// What to log, such as info or info,outrigger_injector=debug
     #[arg(long, env = "OUTRIGGER_LOG", default_value = "info", value_parser = logging::filter)]

@@ -21,4 +21,6 @@ mod serve;
 
 pub use app::run;
 pub use config::Args;
-pub use patch::{ANNOTATIONS, Injected, Outcome, ProbeSecret, Settings, Skip, inject};
+pub use patch::{ANNOTATIONS, Injected, MetricsFrom, Outcome, ProbeSecret, Settings, Skip, inject};
+#[doc(hidden)]
+pub use serve::sample_metrics;

@@ -29,6 +29,26 @@ pub struct Settings {
     pub trust_anchors: String,
     /// Where traces go.
     pub otlp: Option<String>,
+    /// Who may read the sidecars' metrics, where a pod does not set it.
+    pub metrics: MetricsFrom,
+}
+
+/// Who may read the metrics of a sidecar.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricsFrom {
+    /// Clients inside the mesh by mutual TLS, and clients outside in plaintext.
+    #[default]
+    Everyone,
+    /// Clients inside the mesh only.
+    Mesh,
+    /// No client: the port is closed.
+    Off,
+}
+
+impl MetricsFrom {
+    fn read(text: &str) -> Option<Self> {
+        clap::ValueEnum::from_str(text, false).ok()
+    }
 }
 
 /// What became of a pod.
@@ -87,6 +107,9 @@ pub fn inject(pod: &Value, settings: &Settings, secret: &ProbeSecret) -> Outcome
     list(spec, "volumes").extend(containers::volumes());
     let application = spec.get("containers").and_then(|containers| containers.get(0)?.get("name")).cloned();
     annotate(&mut patched, application);
+    if containers::metrics_from(settings, &wishes) != MetricsFrom::Off {
+        annotate_for_prometheus(&mut patched);
+    }
     Outcome::Injected(Box::new(Injected { pod: patched, warnings }))
 }
 
@@ -117,12 +140,25 @@ fn annotate(pod: &mut Value, application: Option<Value>) {
     }
 }
 
+/// Prometheus configurations that discover pods by annotations find the sidecar, unless the pod has such annotations of its own.
+fn annotate_for_prometheus(pod: &mut Value) {
+    let Some(annotations) = pod["metadata"]["annotations"].as_object_mut() else { return };
+    if annotations.keys().any(|name| name.starts_with(PROMETHEUS)) {
+        return;
+    }
+    let port = containers::METRICS_PORT.to_string();
+    for (name, value) in [("scrape", "true"), ("port", &*port), ("path", "/metrics")] {
+        annotations.insert(format!("{PROMETHEUS}{name}"), json!(value));
+    }
+}
+
 /// The init container that redirects the pod's traffic.
 pub(crate) const CAPTURE: &str = "outrigger-init";
 /// The sidecar.
 pub(crate) const SIDECAR: &str = "outrigger-sidecar";
 /// The version of the sidecar that a pod was given.
 const STATUS: &str = "outrigger.io/injected";
+const PROMETHEUS: &str = "prometheus.io/";
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// What injection changes.

@@ -76,6 +76,7 @@ const MAX_WARNING: usize = 250;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::patch::MetricsFrom;
 
     fn settings() -> Settings {
         Settings {
@@ -85,6 +86,7 @@ mod tests {
             trust_domain: "mesh.local".into(),
             trust_anchors: "PEM".into(),
             otlp: None,
+            metrics: MetricsFrom::default(),
         }
     }
 

@@ -60,12 +60,24 @@ pub(crate) async fn accept(listener: TcpListener, webhook: Arc<Webhook>, drain: 
     }
 }
 
-impl Webhook {
-    pub(crate) fn register(&self, registry: &mut Registry) {
-        let help = "Pods that came to the webhook, by what became of them";
-        registry.register("outrigger_injections", help, self.decisions.clone());
-    }
+/// Registers the metric of decisions.
+pub(crate) fn register(decisions: &Family<Decided, Counter>, registry: &mut Registry) {
+    let help = "Pods that came to the webhook, by what became of them";
+    registry.register("outrigger_injections", help, decisions.clone());
+}
 
+/// Returns a page of metrics that has all of them, in OpenMetrics: for the reference.
+#[doc(hidden)]
+#[must_use]
+pub fn sample_metrics() -> String {
+    let decisions = Family::<Decided, Counter>::default();
+    drop(decisions.get_or_create(&Decided { reason: "Injected" }));
+    let metrics = outrigger_daemon::Metrics::new();
+    metrics.register(|registry| register(&decisions, registry));
+    metrics.encode()
+}
+
+impl Webhook {
     async fn connection(self: &Arc<Self>, io: TcpStream, bodies: &Arc<Bodies>, place: Arc<Place>, drain: &Drain) {
         let _ = io.set_nodelay(true);
         // The certificate of this moment: it changes while the listener stays.

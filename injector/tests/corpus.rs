@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use outrigger_injector::{Injected, Outcome, ProbeSecret, Settings, inject};
+use outrigger_injector::{Injected, MetricsFrom, Outcome, ProbeSecret, Settings, inject};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -209,5 +209,6 @@ fn settings() -> Settings {
         trust_domain: "mesh.local".into(),
         trust_anchors: "-----BEGIN CERTIFICATE-----\nanchor\n-----END CERTIFICATE-----\n".into(),
         otlp: None,
+        metrics: MetricsFrom::default(),
     }
 }

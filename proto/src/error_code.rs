@@ -108,8 +108,8 @@ errors! {
         "Look at the apps behind the backend. The message says since when they hang, and when the next request is let through; the first answer ends it.";
     RequestDenied "E012" "http_request_denied" Some(403), 7,
         "A policy denied the request.",
-        "No policy allows the caller's identity to do this.",
-        "The message names the identity seen and the policies considered.";
+        "No policy allows the caller's identity to do this; or the request came in plaintext to a port whose mode is strict, and is for more than the pages that `config.outrigger.io/scrape` lists.",
+        "The message names the identity seen and the policies considered, or the pages that plaintext may read.";
     RateLimited "E013" "rate_limited" Some(429), 8,
         "The caller is over its rate limit.",
         "More requests than the limit allows.",

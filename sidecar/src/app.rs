@@ -1,14 +1,14 @@
 //! Puts a sidecar together: a control thread (configuration, certificate, admin, signals) and worker threads that
 //! carry traffic and are never held up by it.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use outrigger_daemon::{Admin, Metrics, give_back_memory, logging, shutdown_signal};
+use outrigger_daemon::{Admin, Listeners as AdminListeners, Metrics, give_back_memory, logging, shutdown_signal};
 use outrigger_identity::{Identity, TrustBundle};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -95,6 +95,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
             client_headers: args.client_headers,
             max_connection_age: args.max_connection_age,
             request_head_timeout: args.request_head_timeout,
+            scrape: args.into(),
         });
         spawn(worker, sockets, admission.clone(), failed.clone())?;
     }
@@ -112,14 +113,16 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
         .ready(ready)
         .page("/config", "application/json", config_page)
         .action("/leave", move || leave.start());
-    match args.health_port {
-        None => drop(tokio::spawn(admin.serve(admin_listener, drains.inbound.clone()))),
-        Some(port) => {
-            let health = listen::bind_inbound(port).and_then(TcpListener::from_std);
-            let health = health.with_context(|| format!("listen on port {port} for health checks"))?;
-            tokio::spawn(admin.serve_with_health(admin_listener, health, drains.inbound.clone()));
-        }
-    }
+    let health = args.health_port.map(|port| {
+        let listener = listen::bind_inbound(port).and_then(TcpListener::from_std);
+        listener.with_context(|| format!("listen on port {port} for health checks"))
+    });
+    let metrics = args.metrics_port.map(|port| {
+        let listener = listen::bind((Ipv4Addr::LOCALHOST, port).into()).and_then(TcpListener::from_std);
+        listener.with_context(|| format!("listen on port {port} for metrics"))
+    });
+    let listeners = AdminListeners { all: admin_listener, health: health.transpose()?, metrics: metrics.transpose()? };
+    tokio::spawn(admin.serve_on(listeners, drains.inbound.clone()));
     if let Some(probes) = args.probes.clone() {
         let listener = listen::bind_inbound(args.probe_port).and_then(TcpListener::from_std);
         let listener = listener.with_context(|| format!("listen on port {} for probes", args.probe_port))?;

@@ -15,13 +15,38 @@ pub(crate) struct Caller {
     pub(crate) peer: Option<Peer>,
     pub(crate) address: SocketAddr,
     pub(crate) place: Arc<Place>,
+    pub(crate) reach: Reach,
     /// Where its requests are counted, found once.
     edge: OnceLock<Arc<Edge>>,
 }
 
+/// What a caller may request.
+#[derive(Clone, Debug)]
+pub(crate) enum Reach {
+    /// Anything of the application.
+    Application,
+    /// These paths of the application, to read them: it came in plaintext to a port whose mode is strict.
+    Pages(Arc<[Arc<str>]>),
+    /// The sidecar's own metrics: no traffic of the application, and not counted as such.
+    Metrics,
+}
+
 impl Caller {
+    /// A caller who may request anything of the application.
     pub(crate) fn new(peer: Option<Peer>, address: SocketAddr, place: Arc<Place>) -> Self {
-        Self { peer, address, place, edge: OnceLock::new() }
+        Self { peer, address, place, reach: Reach::Application, edge: OnceLock::new() }
+    }
+
+    /// It has proved who it is.
+    #[must_use]
+    pub(crate) fn proved(self, peer: Peer) -> Self {
+        Self { peer: Some(peer), ..self }
+    }
+
+    /// It may request no more than this.
+    #[must_use]
+    pub(crate) fn limited(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 
     /// Returns where what it sends is counted.

@@ -13,6 +13,7 @@ use outrigger_proto::WorkloadName;
 use crate::capture::InitArgs;
 use crate::headers::{ClientCertHeaders, ClientHeaders};
 use crate::probe::Probes;
+use crate::scrape::{MetricsFrom, Page, Scrape};
 use crate::telemetry;
 use crate::wire_form::Wire;
 
@@ -117,6 +118,19 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "OUTRIGGER_HEALTH_PORT")]
     pub(crate) health_port: Option<u16>,
 
+    /// Captured port at which scrapers read /metrics and nothing else, by mutual TLS of the mesh or in plaintext; none by default
+    #[arg(long, env = "OUTRIGGER_METRICS_PORT")]
+    pub(crate) metrics_port: Option<u16>,
+
+    /// Which scrapers may read them
+    #[arg(long, env = "OUTRIGGER_METRICS_FROM", value_enum, default_value_t)]
+    pub(crate) metrics_from: MetricsFrom,
+
+    /// Pages of the application that scrapers outside the mesh may GET although the inbound mode is strict, PORT/PATH such as 9090/metrics
+    /// (repeatable)
+    #[arg(long, env = "OUTRIGGER_SCRAPE", value_delimiter = ',')]
+    pub(crate) scrape: Vec<Page>,
+
     /// The app's probes, which the kubelet asks here for: JSON, path to probe; written by the injector
     #[arg(long, env = "OUTRIGGER_PROBES", value_name = "JSON")]
     pub(crate) probes: Option<Probes>,
@@ -200,6 +214,12 @@ impl From<&RunArgs> for telemetry::TelemetryConfig {
             trace_ratio: args.trace_ratio,
             mark: args.mark.map(|mark| mark.value()),
         }
+    }
+}
+
+impl From<&RunArgs> for Scrape {
+    fn from(args: &RunArgs) -> Self {
+        Self { metrics: args.metrics_port, from: args.metrics_from, pages: args.scrape.clone() }
     }
 }
 

@@ -24,7 +24,7 @@ use tower::ServiceBuilder;
 
 use crate::admission::Place;
 use crate::balance::Endpoint;
-use crate::caller::Caller;
+use crate::caller::{Caller, Reach};
 use crate::destination::PortPolicy;
 use crate::detect::{self, Detected, Late, Passed, Prefixed, Sides};
 use crate::direction::Direction;
@@ -57,20 +57,17 @@ pub(crate) async fn serve(
     let address = io.peer_addr().map_err(|error| ProxyError::new(ErrorCode::ClientClosed, error.to_string()))?;
     // One listener serves both families: an IPv4 peer comes as ::ffff:….
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+    let mut caller = Caller::new(None, address, place);
+    if let Some(metrics) = worker.scrape.metrics(app.port()) {
+        caller.reach = Reach::Metrics;
+        return serve_strict(worker, Prefixed::new(io), metrics, &PortPolicy::of_metrics(), caller).await;
+    }
     let policy = worker.store.inbound(app.port()).await?; // 3
     let mut io = Prefixed::new(io);
     if policy.mode == InboundMode::Strict {
-        // Nothing is dialled and nothing answered before the peer has proved who it is.
-        return match timeout(HANDSHAKE, detect::mesh_hello(&mut io)).await {
-            Ok(true) => serve_meshed(worker, io, app, &policy, (address, place)).await,
-            Ok(false) | Err(_) => {
-                let detail = format!("{address} came without mesh TLS to port {}, whose mode is strict", app.port());
-                Err(ProxyError::new(ErrorCode::TlsProtocol, detail))
-            }
-        };
+        return serve_strict(worker, io, app, &policy, caller).await;
     }
     let open = async || worker.to_app.plain(app).await;
-    let caller = Arc::new(Caller::new(None, address, place.clone()));
     // A meshed peer comes with TLS, whatever the app's port carries: only HTTP can be told without a look.
     let opaque = policy.is_opaque();
     let declared = if opaque { Protocol::Detect } else { policy.protocol };
@@ -79,19 +76,42 @@ pub(crate) async fn serve(
     match detected.inspect_err(|_| io.reset_when_dropped())? {
         // 4
         Detected::Http1 | Detected::Http2 if opaque => {
-            serve_bytes(worker, io, app, None, caller, &policy).await.map(drop)
+            serve_bytes(worker, io, app, None, caller.into(), &policy).await.map(drop)
         }
         Detected::Tls(dialled) => {
             if detect::mesh_hello(&mut io).await {
                 drop(dialled);
-                return serve_meshed(worker, io, app, &policy, (address, place)).await;
+                return serve_meshed(worker, io, app, &policy, caller).await;
             }
-            serve_bytes(worker, io, app, dialled, caller, &policy).await.map(drop) // the app's own TLS
+            serve_bytes(worker, io, app, dialled, caller.into(), &policy).await.map(drop) // the app's own TLS
         }
-        Detected::Opaque(dialled) => serve_bytes(worker, io, app, dialled, caller, &policy).await.map(drop),
-        Detected::Http1 => serve_http(worker, io, app, caller, Version::Http1, Version::Http1).await,
-        Detected::Http2 => serve_http(worker, io, app, caller, Version::Http2, Version::Http2).await,
+        Detected::Opaque(dialled) => serve_bytes(worker, io, app, dialled, caller.into(), &policy).await.map(drop),
+        Detected::Http1 => serve_http(worker, io, app, caller.into(), Version::Http1, Version::Http1).await,
+        Detected::Http2 => serve_http(worker, io, app, caller.into(), Version::Http2, Version::Http2).await,
         Detected::Closed => Ok(()),
+    }
+}
+
+/// Serves a port whose mode is strict: nothing is dialled and nothing answered before the peer has proved who it is, but for what scrapers may
+/// read.
+async fn serve_strict(
+    worker: Arc<Worker>,
+    mut io: Prefixed<TcpStream>,
+    app: SocketAddr,
+    policy: &PortPolicy,
+    caller: Caller,
+) -> Result<(), ProxyError> {
+    match timeout(HANDSHAKE, detect::mesh_hello(&mut io)).await {
+        Ok(true) => serve_meshed(worker, io, app, policy, caller).await,
+        hello => {
+            let open = worker.scrape.plaintext(app.port()).filter(|_| hello.is_ok());
+            let Some(reach) = open else {
+                let (from, port) = (caller.address, app.port());
+                let detail = format!("{from} came without mesh TLS to port {port}, whose mode is strict");
+                return Err(ProxyError::new(ErrorCode::TlsProtocol, detail));
+            };
+            serve_http(worker, io, app, caller.limited(reach).into(), Version::Http1, Version::Http1).await
+        }
     }
 }
 
@@ -101,11 +121,11 @@ async fn serve_meshed(
     io: Prefixed<TcpStream>,
     app: SocketAddr,
     policy: &PortPolicy,
-    (address, place): (SocketAddr, Arc<Place>),
+    caller: Caller,
 ) -> Result<(), ProxyError> {
-    let (io, peer, alpn) = accept_tls(&worker, io, address).await?; // 5
-    place.meshed();
-    let caller = Arc::new(Caller::new(Some(peer), address, place));
+    let (io, peer, alpn) = accept_tls(&worker, io, caller.address).await?; // 5
+    caller.place.meshed();
+    let caller = Arc::new(caller.proved(peer));
     let drain = worker.drains.inbound.clone();
     if alpn == Alpn::Tunnel {
         return serve_tunnel(worker, Tunnel::called(io, drain), app, caller).await;

@@ -42,6 +42,7 @@ mod outbound;
 mod overload;
 mod probe;
 mod random;
+mod scrape;
 mod stream;
 mod sync;
 mod tcp;
@@ -55,6 +56,8 @@ mod zone;
 
 pub use config::Args;
 use config::Command;
+#[doc(hidden)]
+pub use telemetry::sample_metrics;
 
 /// Runs the sidecar's command line.
 ///

@@ -8,6 +8,7 @@ use crate::connect::Connector;
 use crate::direction::Direction;
 use crate::drains::Drains;
 use crate::headers::{ClientCertHeaders, ClientHeaders};
+use crate::scrape::Scrape;
 use crate::sync::Store;
 use crate::telemetry::Telemetry;
 use crate::tls::TlsState;
@@ -33,6 +34,8 @@ pub(crate) struct Worker {
     pub(crate) max_connection_age: Option<Duration>,
     /// How long a request's head may take to come whole, and a frame or a header block of HTTP/2.
     pub(crate) request_head_timeout: Duration,
+    /// What may be read without mesh TLS.
+    pub(crate) scrape: Scrape,
 }
 
 impl Worker {

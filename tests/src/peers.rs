@@ -1,5 +1,5 @@
 //! Programs that nobody here wrote, for the end-to-end tests to run against: a gRPC and a WebSocket implementation in
-//! Go, h2spec, a real Jaeger, SMTP, Redis, MariaDB and PostgreSQL servers with their own clients.
+//! Go, h2spec, a real Jaeger, a real Prometheus, SMTP, Redis, MariaDB and PostgreSQL servers with their own clients.
 //!
 //! Every function here returns a [`Command`], ready to be started in whatever network namespace the test wants; the
 //! caller owns the process, waits for its port, and ends it. `tests/peers/README.md` says what each program is for.
@@ -16,6 +16,7 @@ pub mod mariadb;
 pub mod origin;
 pub mod postgres;
 mod program;
+pub mod prometheus;
 pub mod redis;
 pub mod smtp;
 pub mod soak;

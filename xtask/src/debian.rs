@@ -53,9 +53,15 @@ pub(crate) const FOR_TESTS: &[Needed] = &[
     program("mosquitto", "mosquitto"),
     program("sshd", "openssh-server"),
     program("ssh-keygen", "openssh-client"),
+    program("prometheus", "prometheus"),
+    program("promtool", "prometheus"),
     program("python3", "python3"),
     Needed { what: What::PythonModule("ensurepip"), package: "python3-venv" },
     Needed { what: What::File("/usr/lib/python3/dist-packages/grpc"), package: "python3-grpcio" },
+    Needed {
+        what: What::File("/usr/lib/python3/dist-packages/prometheus_client"),
+        package: "python3-prometheus-client",
+    },
 ];
 
 /// What the mesh is compared with under attack, besides Envoy.

@@ -44,4 +44,5 @@ pub(super) const MESH: &[File] = chart!("outrigger":
     "templates/injector-service.yaml"
     "templates/injector-webhook.yaml"
     "templates/injector.yaml"
+    "templates/sidecar-monitors.yaml"
 );

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use outrigger_console::exit::{Exit, Failure};
 use outrigger_console::output::{Output, Stream};
-use outrigger_injector::Settings;
+use outrigger_injector::{MetricsFrom, Settings};
 
 use self::workload::Summary;
 use crate::manifest::{self, Document};
@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// Where sidecars send traces, OTLP over gRPC, such as `http://collector.tracing:4317`.
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,
+    /// Clients that may read the sidecars' metrics, unless a pod sets it.
+    #[arg(long, value_name = "CLIENTS", value_enum, default_value_t)]
+    metrics: MetricsFrom,
 }
 
 /// Exit 0: all workloads have a sidecar now, or ask for none; 1: one could not be given any; 2: something cannot be read.
@@ -92,5 +95,6 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
         trust_domain: args.trust_domain.clone(),
         trust_anchors,
         otlp: args.otlp.clone(),
+        metrics: args.metrics,
     })
 }

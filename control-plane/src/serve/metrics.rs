@@ -85,6 +85,13 @@ impl Metrics {
         }
     }
 
+    /// Returns a page of all metrics, in OpenMetrics.
+    pub(crate) fn sample() -> String {
+        let registry = outrigger_daemon::Metrics::new();
+        registry.register(|registry| Self::default().register(registry));
+        registry.encode()
+    }
+
     /// Notes a new snapshot.
     pub(crate) fn snapshot(&self, snapshot: &Published, route_problems: usize) {
         let (version, source_errors) = (snapshot.version, snapshot.state.source_errors.len());

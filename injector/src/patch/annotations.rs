@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::MetricsFrom;
 use super::containers::{CPU_REQUEST, MEMORY_LIMIT, MEMORY_REQUEST};
 
 /// What a pod's owner wishes; what is not set is the mesh's default.
@@ -24,6 +25,8 @@ pub(super) struct Wishes<'a> {
     inbound: Option<&'a str>,
     pub(super) client_cert_headers: Option<&'a str>,
     pub(super) client_headers: Option<&'a str>,
+    pub(super) metrics: Option<&'a str>,
+    pub(super) scrape: Option<&'a str>,
 }
 
 impl<'a> Wishes<'a> {
@@ -74,6 +77,8 @@ impl<'a> Wishes<'a> {
             "inbound" => (&mut self.inbound, is_inbound, "permissive or strict"),
             "client-cert-headers" => (&mut self.client_cert_headers, is_keep_or_remove, "keep or remove"),
             "client-headers" => (&mut self.client_headers, is_none_or_add, "none or add"),
+            "metrics" => (&mut self.metrics, is_metrics, "everyone, mesh or off"),
+            "scrape" => (&mut self.scrape, are_pages, "a list of pages such as 9090/metrics,8081/actuator/prometheus"),
             _ => return None,
         })
     }
@@ -185,6 +190,20 @@ fn is_access_log(text: &str) -> bool {
     matches!(text, "off" | "errors" | "all") || text.strip_prefix("sample:").is_some_and(sample)
 }
 
+fn is_metrics(text: &str) -> bool {
+    MetricsFrom::read(text).is_some()
+}
+
+/// Each a port and a path, without a query.
+fn are_pages(text: &str) -> bool {
+    is_text(text)
+        && text.split(',').all(|page| {
+            let (port, path) = page.find('/').map_or((page, ""), |at| page.split_at(at));
+            let is_path = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\".contains(&byte));
+            port.parse::<u16>().is_ok_and(|port| port > 0) && !path.is_empty() && is_path
+        })
+}
+
 fn is_inbound(text: &str) -> bool {
     matches!(text, "permissive" | "strict")
 }
@@ -210,7 +229,7 @@ const LEAST_MEMORY: f64 = 32.0 * 1024.0 * 1024.0;
 const PREFIX: &str = "config.outrigger.io/";
 
 /// The annotations under `config.outrigger.io/` and what each is for.
-pub const ANNOTATIONS: [(&str, &str); 16] = [
+pub const ANNOTATIONS: [(&str, &str); 18] = [
     ("cpu-request", "CPU that the sidecar asks for"),
     ("cpu-limit", "CPU that the sidecar may use at most; none by default"),
     ("memory-request", "memory that the sidecar asks for"),
@@ -230,6 +249,8 @@ pub const ANNOTATIONS: [(&str, &str); 16] = [
         "client-headers",
         "whether requests name their sender in outrigger-client-id and outrigger-client-address: none or add",
     ),
+    ("metrics", "who may read the sidecar's metrics: everyone, mesh, off"),
+    ("scrape", "pages of the application that scrapers outside the mesh may GET in strict mode, PORT/PATH"),
 ];
 
 #[cfg(test)]
@@ -260,6 +281,12 @@ mod tests {
             ("max-connection-age", &["30s", "60m"], &["30", "m", "1h", "-1s"]),
             ("client-cert-headers", &["keep", "remove"], &["", "true", "Keep"]),
             ("client-headers", &["none", "add"], &["", "true", "Add"]),
+            ("metrics", &["everyone", "mesh", "off"], &["", "on", "Mesh"]),
+            (
+                "scrape",
+                &["9090/metrics", "9090/a,81/b/c"],
+                &["9090", "/metrics", "0/a", "9090/a?b", "9090/a 81/b", "9090/a,"],
+            ),
         ] {
             for (values, taken) in [(good, true), (bad, false)] {
                 for value in values {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::annotations::Wishes;
 use super::skip::USER;
-use super::{CAPTURE, SIDECAR, Settings};
+use super::{CAPTURE, MetricsFrom, SIDECAR, Settings};
 
 /// Writes the rules that hand the pod's traffic to the sidecar, before anything else in the pod runs.
 pub(super) fn capture(settings: &Settings, wishes: &Wishes<'_>) -> Value {
@@ -40,10 +40,14 @@ pub(super) fn sidecar(settings: &Settings, wishes: &Wishes<'_>, probes: Option<S
     // Kubernetes would take `$(NAME)` in a path for a variable.
     environment.extend(probes.map(|probes| json!({"name": "OUTRIGGER_PROBES", "value": probes.replace('$', "$$")})));
     container["env"] = Value::Array(environment);
-    container["ports"] = json!([
-        {"name": "outrigger-in", "containerPort": 4143, "protocol": "TCP"},
-        {"name": "outrigger-probe", "containerPort": HEALTH_PORT, "protocol": "TCP"},
-    ]);
+    let mut ports = vec![
+        json!({"name": "outrigger-in", "containerPort": 4143, "protocol": "TCP"}),
+        json!({"name": "outrigger-probe", "containerPort": HEALTH_PORT, "protocol": "TCP"}),
+    ];
+    if metrics_from(settings, wishes) != MetricsFrom::Off {
+        ports.push(json!({"name": "outrigger-stats", "containerPort": METRICS_PORT, "protocol": "TCP"}));
+    }
+    container["ports"] = Value::Array(ports);
     let probe = |path: &str, period: u32, failures: u32| {
         let get = json!({"path": path, "port": HEALTH_PORT});
         // The sidecar holds its answer back until it is ready, or for three seconds.
@@ -80,6 +84,11 @@ pub(super) fn volumes() -> [Value; 2] {
         ]}}),
         json!({"name": STATE, "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}),
     ]
+}
+
+/// Who may read the sidecar's metrics.
+pub(super) fn metrics_from(settings: &Settings, wishes: &Wishes<'_>) -> MetricsFrom {
+    wishes.metrics.and_then(MetricsFrom::read).unwrap_or(settings.metrics)
 }
 
 fn resources(wishes: &Wishes<'_>) -> Value {
@@ -119,7 +128,16 @@ fn environment(settings: &Settings, wishes: &Wishes<'_>) -> Vec<Value> {
         value("OUTRIGGER_HEALTH_PORT", &HEALTH_PORT.to_string()),
         value("OUTRIGGER_LOG_FORMAT", "json"),
     ];
+    let metrics_port = METRICS_PORT.to_string();
+    let (port, from) = match metrics_from(settings, wishes) {
+        MetricsFrom::Off => (None, None),
+        MetricsFrom::Everyone => (Some(&*metrics_port), None),
+        MetricsFrom::Mesh => (Some(&*metrics_port), Some("mesh")),
+    };
     for (name, wish) in [
+        ("OUTRIGGER_METRICS_PORT", port),
+        ("OUTRIGGER_METRICS_FROM", from),
+        ("OUTRIGGER_SCRAPE", wishes.scrape),
         ("OUTRIGGER_ACCESS_LOG", wishes.access_log),
         ("OUTRIGGER_LOG", wishes.log_filter),
         ("OUTRIGGER_OTLP", wishes.otlp.or(settings.otlp.as_deref())),
@@ -142,6 +160,8 @@ const STATE_DIR: &str = "/var/lib/outrigger";
 const HEALTH_PORT: u16 = 4192;
 /// Where it asks for the app; it is not captured either.
 pub(super) const PROBE_PORT: u16 = 4193;
+/// Where scrapers read the sidecar's metrics; it is captured, so that a scraper inside the mesh has mutual TLS.
+pub(super) const METRICS_PORT: u16 = 4194;
 pub(super) const CPU_REQUEST: &str = "10m";
 pub(super) const MEMORY_REQUEST: &str = "16Mi";
 pub(super) const MEMORY_LIMIT: &str = "250Mi";

@@ -169,5 +169,5 @@ const LABEL: &str = "outrigger.io/inject";
 const OTHER_MESHES: [&str; 4] = ["istio-proxy", "linkerd-proxy", "kuma-sidecar", "consul-dataplane"];
 /// The sidecar's user and group.
 pub(super) const USER: u64 = 4140;
-/// What the sidecar listens on: outbound, inbound, admin, health, probes.
-const PORTS: [u64; 5] = [4140, 4143, 4191, 4192, 4193];
+/// What the sidecar listens on: outbound, inbound, admin, health, probes, metrics.
+const PORTS: [u64; 6] = [4140, 4143, 4191, 4192, 4193, 4194];

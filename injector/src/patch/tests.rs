@@ -8,6 +8,7 @@ pub(crate) fn settings() -> Settings {
         trust_domain: "mesh.local".into(),
         trust_anchors: "-----BEGIN CERTIFICATE-----\n".into(),
         otlp: None,
+        metrics: MetricsFrom::default(),
     }
 }
 
@@ -152,4 +153,35 @@ fn the_patch_of_a_pod_without_metadata_adds_them_as_a_whole() {
         let is_object = metadata.is_some_and(|metadata| metadata.is_object());
         assert_eq!(paths[0], if is_object { "/metadata/annotations" } else { "/metadata" });
     }
+}
+
+#[test]
+fn prometheus_finds_the_sidecar_unless_the_pod_says_what_to_scrape() {
+    let with = |annotations: Value| {
+        let pod = json!({"metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "app"}]}});
+        let patched = injected(&pod).pod;
+        let sidecar = &patched["spec"]["initContainers"][1];
+        let port = sidecar["ports"].as_array().unwrap().iter().find(|port| port["name"] == "outrigger-stats");
+        let mut environment = Vec::new();
+        for variable in sidecar["env"].as_array().unwrap() {
+            let name = variable["name"].as_str().unwrap();
+            if name.starts_with("OUTRIGGER_METRICS") || name == "OUTRIGGER_SCRAPE" {
+                environment.push(format!("{name}={}", variable["value"].as_str().unwrap()));
+            }
+        }
+        let found = &patched["metadata"]["annotations"];
+        let prometheus = ["scrape", "port", "path"].map(|name| found[&format!("prometheus.io/{name}")].clone());
+        (prometheus, port.map(|port| port["containerPort"].clone()), environment)
+    };
+    let (ours, none) = ([json!("true"), json!("4194"), json!("/metrics")], [json!(null), json!(null), json!(null)]);
+
+    let everyone = with(json!({}));
+    assert_eq!(everyone, (ours.clone(), Some(json!(4194)), vec!["OUTRIGGER_METRICS_PORT=4194".to_owned()]));
+    let mesh = with(json!({"config.outrigger.io/metrics": "mesh"}));
+    assert_eq!(mesh.0, ours);
+    assert_eq!(mesh.2, ["OUTRIGGER_METRICS_PORT=4194", "OUTRIGGER_METRICS_FROM=mesh"]);
+    assert_eq!(with(json!({"config.outrigger.io/metrics": "off"})), (none, None, vec![]));
+    let own = with(json!({"prometheus.io/port": "9090", "config.outrigger.io/scrape": "9090/metrics"}));
+    assert_eq!(own.0, [json!(null), json!("9090"), json!(null)], "what its owner chose");
+    assert_eq!(own.2, ["OUTRIGGER_METRICS_PORT=4194", "OUTRIGGER_SCRAPE=9090/metrics"]);
 }

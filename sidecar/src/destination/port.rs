@@ -14,6 +14,11 @@ pub(crate) struct PortPolicy {
 }
 
 impl PortPolicy {
+    /// That of the sidecar's metrics: what may come in plaintext is decided by path.
+    pub(crate) fn of_metrics() -> Self {
+        Self { mode: InboundMode::Strict, protocol: Protocol::Http, learned: Arc::default() }
+    }
+
     /// Whether the port is declared to carry something else than HTTP.
     pub(crate) fn is_opaque(&self) -> bool {
         matches!(self.protocol, Protocol::Opaque | Protocol::Tls)

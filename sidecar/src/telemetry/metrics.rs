@@ -8,13 +8,17 @@ mod counters;
 mod edges;
 mod histogram;
 mod labels;
+mod reference;
 mod requests;
+mod target;
 
 pub(crate) use connections::{ConnectionMetrics, Copied};
 pub(crate) use counters::{ControlFacts, Counters, FaultKind, MirrorOutcome};
 pub(crate) use edges::EdgeMetrics;
 pub(crate) use labels::{Labels, PeerLabel};
+pub use reference::sample_metrics;
 pub(crate) use requests::{Observed, RequestMetrics};
+pub(crate) use target::Target;
 
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;

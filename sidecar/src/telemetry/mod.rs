@@ -23,11 +23,12 @@ use tokio::time::Instant;
 
 pub(crate) use access_log::{Format as LineFormat, Which};
 pub(crate) use metrics::MirrorOutcome;
+pub use metrics::sample_metrics;
 pub(crate) use request::RequestRecord;
 pub(crate) use trace::endpoint;
 
 use access_log::{AccessLog, ConnectionEntry};
-use metrics::{ConnectionMetrics, ControlFacts, Counters, EdgeMetrics, RequestMetrics};
+use metrics::{ConnectionMetrics, ControlFacts, Counters, EdgeMetrics, RequestMetrics, Target};
 use trace::{Resource, Tracer, TracerConfig};
 
 use crate::admission::{Admission, Refused};
@@ -77,9 +78,14 @@ impl Telemetry {
         };
         let requests = Arc::new(RequestMetrics::new(MAX_SERIES));
         let connections = Arc::new(ConnectionMetrics::new(MAX_CONNECTION_SERIES));
+        let target = {
+            let store = store.clone();
+            Target::new(move || resource(&store))
+        };
         let facts = control_facts((store, tls, admission), tracer.clone(), access_log.clone());
         let counters = Arc::new(Counters::new(facts));
         metrics.register(|registry| {
+            registry.register_collector(Box::new(target));
             registry.register_collector(Box::new(requests.clone()));
             registry.register_collector(Box::new(connections.clone()));
             registry.register_collector(Box::new(counters.clone()));
@@ -175,13 +181,9 @@ fn start_tracer(config: &TelemetryConfig, endpoint: &str, store: Arc<Store>) -> 
 fn resource(store: &Store) -> Resource {
     let own = store.own();
     let name = store.workload().map_or_else(|| own.name.to_string(), |workload| workload.service_name.to_string());
-    vec![
-        ("service.name", name),
-        ("service.namespace", own.namespace.to_string()),
-        ("service.instance.id", format!("{}.{}", own.namespace, own.name)),
-        ("k8s.namespace.name", own.namespace.to_string()),
-        ("k8s.pod.name", own.name.to_string()),
-    ]
+    let instance = format!("{}.{}", own.namespace, own.name);
+    let values = [name, own.namespace.to_string(), instance, own.namespace.to_string(), own.name.to_string()];
+    RESOURCE.into_iter().zip(values).collect()
 }
 
 /// Makes the function that each scrape asks.
@@ -218,6 +220,10 @@ fn control_facts(
         }
     }
 }
+
+/// Names of the resource's attributes.
+const RESOURCE: [&str; 5] =
+    ["service.name", "service.namespace", "service.instance.id", "k8s.namespace.name", "k8s.pod.name"];
 
 /// Series of request metrics; each is a histogram of some 20 lines.
 const MAX_SERIES: usize = 2000;

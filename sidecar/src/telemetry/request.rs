@@ -15,6 +15,7 @@ use super::access_log::Entry;
 use super::facts::{ErrorType, GrpcStatus};
 use super::metrics::{FaultKind, Labels, Observed, PeerLabel};
 use super::trace::{HttpSpan, Kind, Tracer};
+use crate::caller::Reach;
 use crate::direction::Direction;
 use crate::edges::{Class, EdgeName};
 use crate::flow::RetryOutcome;
@@ -37,7 +38,8 @@ impl Telemetry {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         // The sidecar of a meshed caller has decided already.
         let starts = flow.caller.as_ref().is_none_or(|caller| caller.peer.is_none());
-        let trace = self.tracer.as_ref().map(|tracer| tracer.begin(request.headers(), starts));
+        let tracer = self.tracer.as_ref().filter(|_| !is_scrape(flow));
+        let trace = tracer.map(|tracer| tracer.begin(request.headers(), starts));
         let mut authority = None;
         if let Some(trace) = &trace {
             trace.inject(request.headers_mut());
@@ -61,6 +63,9 @@ impl Telemetry {
     /// A request has ended.
     pub(crate) fn end(&self, record: RequestRecord, flow: &Flow, outcome: Outcome) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if is_scrape(flow) {
+            return;
+        }
         let ended = Ended::new(&record, flow, &outcome);
         self.measure(&ended);
         if self.access_log.wants(ended.error(Kind::Server).is_some()) {
@@ -129,6 +134,11 @@ impl Telemetry {
         };
         edge.requests.ended(class, ended.duration);
     }
+}
+
+/// Whether somebody reads the sidecar's metrics: no request of the workload's, so nothing is recorded of it.
+fn is_scrape(flow: &Flow) -> bool {
+    flow.caller.as_ref().is_some_and(|caller| matches!(caller.reach, Reach::Metrics))
 }
 
 fn authority_of<B>(request: &Request<B>) -> Option<String> {

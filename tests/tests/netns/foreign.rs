@@ -9,6 +9,7 @@ mod grpc;
 mod h2spec;
 mod jaeger;
 mod nghttp;
+mod prometheus;
 mod resets;
 mod strangers;
 mod websocket;

@@ -47,7 +47,7 @@ fn say(pod: &Pod, bytes: &[u8]) -> String {
 }
 
 /// Resident memory of a pod's sidecar, KiB.
-fn rss(pod: &mut Pod) -> u64 {
+pub(crate) fn rss(pod: &mut Pod) -> u64 {
     resident(pod.sidecar().id())
 }
 

@@ -19,6 +19,7 @@ mod opaque;
 mod policy;
 mod resilience;
 mod routing;
+mod scrape;
 mod session;
 mod soak;
 mod terminations;

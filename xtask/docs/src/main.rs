@@ -5,6 +5,7 @@ mod checks;
 mod command_lines;
 mod errors;
 mod gateway_api;
+mod metrics;
 mod traffic_policy;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ fn main() -> Result<()> {
         ("cli.md", command_lines::commands()),
         ("errors.md", errors::page()),
         ("gateway-api.md", gateway_api::page()?),
+        ("metrics.md", metrics::page()),
         ("settings.md", command_lines::settings()),
         ("traffic-policy.md", traffic_policy::page()?),
         ("../reliability.md", format!("{GENERATED}\n\n{}", outrigger_tests::faults::page())),

@@ -94,6 +94,8 @@ fn name(kind: &str, object: &Value) -> String {
 mod tests {
     use serde_json::json;
 
+    use outrigger_injector::MetricsFrom;
+
     use super::*;
 
     fn settings() -> Settings {
@@ -104,6 +106,7 @@ mod tests {
             trust_domain: "mesh.local".into(),
             trust_anchors: "PEM".into(),
             otlp: None,
+            metrics: MetricsFrom::default(),
         }
     }
 
