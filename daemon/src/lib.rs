@@ -4,6 +4,7 @@
 mod accept;
 mod admin;
 mod drain;
+mod error_chain;
 mod exposition;
 mod listen;
 pub mod logging;
@@ -16,6 +17,7 @@ mod places;
 pub use accept::Incoming;
 pub use admin::{Admin, Listeners, Page};
 pub use drain::{Drain, shutdown_signal};
+pub use error_chain::error_chain;
 pub use exposition::Format;
 pub use listen::listen;
 pub use memory::{anonymous, give_back_memory, trim};

@@ -6,11 +6,13 @@
 
 mod codec;
 mod error_code;
+mod grpc_status;
 mod key;
 pub mod model;
 
 pub use codec::Codec;
 pub use error_code::{ErrorCode, ErrorInfo};
+pub use grpc_status::grpc_status_name;
 pub use key::{Key, KeyError, ServicePort, WorkloadName};
 
 /// Generated from `proto/outrigger/mesh/v1/mesh.proto` by `cargo xtask gen`.

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use outrigger_daemon::error_chain;
 use outrigger_identity::{Credentials, KeyPair, TrustBundle};
 use outrigger_proto::wire;
 use rustls_pki_types::CertificateDer;
 use tokio::time::sleep;
 
-use crate::error_chain::chain;
 use crate::random::random;
 use crate::sync::{ControlPlane, StateDir};
 use crate::tls::TlsState;
@@ -75,21 +75,21 @@ impl Certificate {
     }
 
     async fn certify(&self) -> Result<(), String> {
-        let key = KeyPair::generate().map_err(|error| chain(&error))?;
-        let csr = key.csr().map_err(|error| chain(&error))?.into();
+        let key = KeyPair::generate().map_err(|error| error_chain(&error))?;
+        let csr = key.csr().map_err(|error| error_chain(&error))?.into();
         let present = self.tls.get().filter(|tls| tls.credentials.valid_at(SystemTime::now()));
         let (own, bundle, token) = match &present {
             Some(tls) => (Some(&tls.credentials), &tls.bundle, String::new()),
             None => (None, &self.bundle, self.token()?),
         };
-        let mut client = self.control_plane.dial(own, bundle).await.map_err(|error| chain(&error))?;
+        let mut client = self.control_plane.dial(own, bundle).await.map_err(|error| error_chain(&error))?;
         let signed = client.certify(wire::CertifyRequest { csr, token }).await;
         let signed = signed.map_err(|status| format!("the control plane refused: {}", status.message()))?.into_inner();
         if signed.chain.len() > MAX_CHAIN {
             return Err("the control plane sent an endless certificate chain".to_owned());
         }
         let leaf_first = signed.chain.into_iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-        let credentials = Credentials::new(&key, leaf_first).map_err(|error| chain(&error))?;
+        let credentials = Credentials::new(&key, leaf_first).map_err(|error| error_chain(&error))?;
         if let Some(state) = &self.state {
             state.save_identity(&key, &credentials);
         }
@@ -97,7 +97,7 @@ impl Certificate {
         let lifetime = credentials.lifetime();
         // A bundle that was streamed meanwhile is newer than the one this began with.
         let bundle = self.tls.get().map_or_else(|| self.bundle.clone(), |tls| tls.bundle.clone());
-        self.tls.set(credentials, bundle).map_err(|error| chain(&error))?;
+        self.tls.set(credentials, bundle).map_err(|error| error_chain(&error))?;
         tracing::info!(%identity, lifetime_s = lifetime.as_secs(), "certificate in force");
         Ok(())
     }

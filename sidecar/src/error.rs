@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use http::StatusCode;
+use outrigger_daemon::error_chain;
 use outrigger_identity::{PeerError, verify_failure};
 use outrigger_proto::ErrorCode;
 use outrigger_wire::{http1, http2};
@@ -165,8 +166,7 @@ impl ProxyError {
         error: &dyn std::error::Error,
     ) -> Self {
         let connection = if reused { "a reused" } else { "a fresh" };
-        let this =
-            Self::new(code, format!("{endpoint} on {connection} connection: {}", crate::error_chain::chain(error)));
+        let this = Self::new(code, format!("{endpoint} on {connection} connection: {}", error_chain(error)));
         let this = Self { reused, ..this.fate(fate) };
         match code {
             ErrorCode::HttpProtocol => this.by_server(),
@@ -204,7 +204,7 @@ impl From<crate::orig_dst::OrigDstError> for ProxyError {
             crate::orig_dst::OrigDstError::NotRedirected { .. } => ErrorCode::ProxyLoop,
             crate::orig_dst::OrigDstError::Unreadable(_) => ErrorCode::ClientClosed,
         };
-        Self::new(code, crate::error_chain::chain(&error))
+        Self::new(code, error_chain(&error))
     }
 }
 

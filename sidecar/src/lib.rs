@@ -25,7 +25,6 @@ mod direction;
 mod drains;
 mod edges;
 mod error;
-mod error_chain;
 mod flow;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -1,12 +1,12 @@
 //! Trace context in headers: W3C `traceparent`, and B3 in one header or several. It comes from strangers: what is not
 //! exactly well-formed is as good as absent, and is replaced.
 
-use std::cell::Cell;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
+
+use crate::random::random;
 
 /// A trace's id, never 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -302,25 +302,6 @@ impl fmt::Debug for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
-}
-
-/// xoroshiro128++, a state for each thread, seeded by the system: ids must differ between thousands of sidecars.
-fn random() -> u64 {
-    thread_local! {
-        static STATE: Cell<(u64, u64)> = Cell::new((seed(), seed() | 1));
-    }
-    STATE.with(|state| {
-        let (a, mut b) = state.get();
-        let result = a.wrapping_add(b).rotate_left(17).wrapping_add(a);
-        b ^= a;
-        state.set((a.rotate_left(49) ^ b ^ (b << 21), b.rotate_left(28)));
-        result
-    })
-}
-
-/// The standard library's hash keys are the system's randomness.
-fn seed() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

@@ -2,7 +2,7 @@
 
 use outrigger_console::exit::{Exit, Failure};
 use outrigger_console::output::{API_VERSION, Format, Output, Stream, Style};
-use outrigger_proto::{ErrorCode, ErrorInfo};
+use outrigger_proto::{ErrorCode, ErrorInfo, grpc_status_name};
 use serde_json::json;
 
 use crate::findings::{self, Finding};
@@ -100,29 +100,8 @@ fn unknown(asked: &str) -> Failure {
 
 /// The name of a gRPC status code, as the table of errors and the gRPC documentation spell it.
 fn grpc_name(status: u8) -> String {
-    let name = GRPC.get(usize::from(status)).copied().unwrap_or("?");
-    format!("{status} {name}")
+    format!("{status} {}", grpc_status_name(status).unwrap_or("?"))
 }
-
-const GRPC: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 #[cfg(test)]
 mod tests {

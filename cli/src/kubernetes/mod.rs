@@ -26,6 +26,7 @@ use std::time::Duration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use outrigger_console::exit::{Exit, Failure};
+use outrigger_daemon::error_chain;
 
 use crate::cluster::Target;
 
@@ -59,14 +60,14 @@ impl Cluster {
         };
         let mut config = config.map_err(|error| {
             Failure::new(
-                format!("no cluster is configured: {}", causes(&*error)),
+                format!("no cluster is configured: {}", error_chain(&*error)),
                 "name a file with --kubeconfig, or set KUBECONFIG",
             )
         })?;
         config.connect_timeout = Some(PATIENCE);
         let name = target.context.clone().unwrap_or_else(|| config.cluster_url.to_string());
         let client = Client::try_from(config).map_err(|error| {
-            let message = format!("cannot make a client of the kubeconfig: {}", causes(&error));
+            let message = format!("cannot make a client of the kubeconfig: {}", error_chain(&error));
             Failure::new(message, "look at the certificates and the key in it")
         })?;
         Ok(Self { client, namespace: target.mesh_namespace.clone(), name, timeout: target.timeout })
@@ -83,7 +84,7 @@ impl Cluster {
                 (status.message.clone(), "someone else manages these fields; --force-conflicts takes them over".into())
             }
             kube::Error::Api(status) => (status.message.clone(), format!("the API server of {} refused it", self.name)),
-            other => (causes(other), format!("is {} up, and reachable from here?", self.name)),
+            other => (error_chain(other), format!("is {} up, and reachable from here?", self.name)),
         };
         Failure { message: format!("{doing}: {why}"), hint: Some(hint), exit: Exit::Unknown }.into()
     }
@@ -102,20 +103,6 @@ pub(crate) async fn is_at_hand() -> bool {
 /// Whether the environment names a kubeconfig.
 pub(crate) fn is_named_by_environment() -> bool {
     std::env::var_os("KUBECONFIG").is_some_and(|files| !files.is_empty())
-}
-
-/// An error with all that it came from; what an error says of its cause itself is not said twice.
-pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 /// Whether the user may not do what was asked.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use outrigger_daemon::error_chain;
 use outrigger_proto::{WorkloadName, wire};
 use tonic::{Code, Status};
 use tracing::{error, info, warn};
@@ -87,7 +88,7 @@ impl Certifier {
             (self.proof.check(&self.known, caller.address, &request.token, now).await?, "token")
         };
         let internal = |error| {
-            error!(error = %chain(&error), "cannot sign a leaf");
+            error!(error = %error_chain(&error), "cannot sign a leaf");
             (Refusal::Internal, String::new())
         };
         let leaf = self.authority.issue(&key, &subject, now).map_err(internal)?;
@@ -153,17 +154,6 @@ fn code(refusal: Refusal) -> Code {
         Refusal::NotReady => Code::Unavailable,
         Refusal::Internal => Code::Internal,
     }
-}
-
-/// An error with its causes, for the log.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 /// Requests of one caller: a sidecar needs two a day.

@@ -11,8 +11,7 @@ use outrigger_proto::WorkloadName;
 use outrigger_proto::model::HashKey;
 
 use super::Endpoint;
-use super::digest::of_bytes;
-use crate::random::mix;
+use super::digest::{mix, of_bytes};
 
 /// What of a request decides.
 pub(crate) enum Key {

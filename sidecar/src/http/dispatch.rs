@@ -57,9 +57,21 @@ pub(crate) struct Failed {
     pub(crate) was_idle: bool,
 }
 
-impl Dispatch {
+/// The seam between the layers and the network: makes one attempt of a request. Tests put a script in its place.
+pub(crate) trait Exchange: Clone + Send + 'static {
     /// Makes one attempt of a request, whose head may be sent again; `last` is where the one before failed.
-    pub(crate) async fn attempt(
+    fn attempt(
+        &self,
+        head: &mut request::Parts,
+        body: Body,
+        to: &To,
+        flow: &Flow,
+        last: Option<&Failed>,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, ProxyError>> + Send;
+}
+
+impl Exchange for Dispatch {
+    async fn attempt(
         &self,
         head: &mut request::Parts,
         body: Body,
@@ -71,7 +83,9 @@ impl Dispatch {
         flow.attempted(result.as_ref().map(Response::status));
         result
     }
+}
 
+impl Dispatch {
     async fn exchange(
         &self,
         head: &mut request::Parts,

@@ -22,7 +22,7 @@ use crate::error::ProxyError;
 use crate::flow::Flow;
 use crate::http::ResponseBody;
 use crate::http::call::To;
-use crate::http::dispatch::Dispatch;
+use crate::http::dispatch::{Dispatch, Exchange};
 use crate::http::server::Version;
 use crate::random::random;
 use crate::telemetry::MirrorOutcome;

@@ -300,3 +300,7 @@ fn grpc_fields(headers: &mut HeaderMap, status: u8, line: &str) {
         headers.insert(HeaderName::from_static("grpc-message"), value);
     }
 }
+
+#[cfg(test)]
+#[path = "respond_tests.rs"]
+mod tests;

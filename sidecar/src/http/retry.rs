@@ -25,7 +25,7 @@ use crate::flow::RetryOutcome;
 use crate::flow::onward::{self, Onward, is_marked};
 use crate::http::ResponseBody;
 use crate::http::call::{Call, To};
-use crate::http::dispatch::{Dispatch, Failed};
+use crate::http::dispatch::{Exchange, Failed};
 use crate::http::timeout::expired;
 use crate::random::random;
 
@@ -48,21 +48,21 @@ const MAX_BACKOFF: Duration = Duration::from_millis(250);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RetryLayer;
 
-impl Layer<Dispatch> for RetryLayer {
-    type Service = Retry;
+impl<E> Layer<E> for RetryLayer {
+    type Service = Retry<E>;
 
-    fn layer(&self, inner: Dispatch) -> Retry {
+    fn layer(&self, inner: E) -> Retry<E> {
         Retry { inner }
     }
 }
 
 /// Sends a request again where that is safe.
 #[derive(Clone)]
-pub(crate) struct Retry {
-    inner: Dispatch,
+pub(crate) struct Retry<E> {
+    inner: E,
 }
 
-impl Service<Call> for Retry {
+impl<E: Exchange> Service<Call> for Retry<E> {
     type Response = Response<ResponseBody>;
     type Error = ProxyError;
     // The one place of the path that waits for the network: its future is boxed once a request.
@@ -77,7 +77,7 @@ impl Service<Call> for Retry {
     }
 }
 
-async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<ResponseBody>, ProxyError> {
+async fn attempts(exchange: impl Exchange, call: Call) -> Result<Response<ResponseBody>, ProxyError> {
     let Call { request, to, flow, fault, onward: _ } = call;
     if let Some(fault) = fault {
         Box::pin(fault.inject(&flow)).await?;
@@ -109,13 +109,13 @@ async fn attempts(dispatch: Dispatch, call: Call) -> Result<Response<ResponseBod
         let body = replay.as_mut().map_or_else(Body::empty, Replay::attempt);
         let mut result = {
             // In one place for both ways to wait: the future is large.
-            let exchange = pin!(dispatch.attempt(&mut head, body, &to, &flow, last.as_ref()));
+            let answer = pin!(exchange.attempt(&mut head, body, &to, &flow, last.as_ref()));
             match (attempt_timeout, rule.as_ref()) {
-                (Some(limit), Some(rule)) => match tokio::time::timeout(limit, exchange).await {
+                (Some(limit), Some(rule)) => match tokio::time::timeout(limit, answer).await {
                     Ok(result) => result,
                     Err(_) => Err(expired(limit, rule)),
                 },
-                _ => exchange.await,
+                _ => answer.await,
             }
         };
         // Of many that end together the next one may have ended, too: the one that stays must be found.
@@ -304,3 +304,7 @@ fn exhausted(last: ProxyError, mut causes: Vec<String>) -> ProxyError {
     }
     ProxyError { code: ErrorCode::RetriesExhausted, detail, answered_as: Some(last.code), ..last }
 }
+
+#[cfg(test)]
+#[path = "retry_tests.rs"]
+mod tests;

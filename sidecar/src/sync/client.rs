@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use outrigger_daemon::error_chain;
 use outrigger_proto::Key;
 use outrigger_proto::wire::{self, sync_request, sync_response};
 use parking_lot::Mutex;
@@ -16,7 +17,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use crate::edges::Edges;
-use crate::error_chain::chain;
 use crate::random::random;
 use crate::sync::Store;
 use crate::sync::catalog::Catalog;
@@ -145,7 +145,7 @@ impl Client {
             }
         };
         let dialled = self.control_plane.dial(Some(&tls.credentials), &tls.bundle).await;
-        let mut client = dialled.map_err(|error| chain(&error))?;
+        let mut client = dialled.map_err(|error| error_chain(&error))?;
         let (requests, queue) = mpsc::channel(64);
         let hello = wire::Hello {
             sidecar_version: outrigger_daemon::VERSION.to_owned(),
@@ -156,7 +156,7 @@ impl Client {
         let hello = wire::SyncRequest { message: Some(sync_request::Message::Hello(hello)) };
         requests.try_send(hello).map_err(|error| error.to_string())?;
         let response = client.sync(ReceiverStream::new(queue)).await;
-        let responses = response.map_err(|status| chain(&status))?.into_inner();
+        let responses = response.map_err(|status| error_chain(&status))?.into_inner();
         Ok(Stream { requests, responses, pending: Pending::default() })
     }
 
@@ -170,7 +170,7 @@ impl Client {
                 message = stream.responses.message() => match message {
                     Ok(Some(message)) => self.take(message, stream).await,
                     Ok(None) => return Ok(()),
-                    Err(status) => Err(chain(&status)),
+                    Err(status) => Err(error_chain(&status)),
                 },
                 Some(address) = self.wanted.recv() => self.subscribe(address, stream).await,
                 _ = sweep.tick() => self.let_go(stream).await,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use http::{Method, StatusCode};
-use outrigger_proto::ErrorCode;
+use outrigger_proto::{ErrorCode, grpc_status_name};
 
 use super::trace::Kind;
 
@@ -20,12 +20,12 @@ pub(crate) struct GrpcStatus(pub(crate) u8);
 
 impl GrpcStatus {
     pub(crate) fn name(self) -> &'static str {
-        GRPC_CODES.get(usize::from(self.0)).copied().unwrap_or("UNKNOWN")
+        grpc_status_name(self.0).unwrap_or("UNKNOWN")
     }
 
     /// Returns the code, or `UNKNOWN` for one that an app made up.
     pub(crate) fn known(self) -> Self {
-        if usize::from(self.0) < GRPC_CODES.len() { self } else { Self(2) }
+        if grpc_status_name(self.0).is_some() { self } else { Self(2) }
     }
 
     /// Says whether the code is the server's fault (OpenTelemetry's conventions for gRPC).
@@ -36,26 +36,6 @@ impl GrpcStatus {
         )
     }
 }
-
-const GRPC_CODES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 /// `error.type`: why a request counts as failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

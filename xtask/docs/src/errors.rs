@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use outrigger_proto::ErrorCode;
+use outrigger_proto::{ErrorCode, grpc_status_name};
 
 /// Every error that the mesh makes: a table to find it, and a section each to act on.
 pub(crate) fn page() -> String {
@@ -34,24 +34,5 @@ status message. A response of the app carries none. `outrigger explain E002` pri
 
 /// The name that gRPC gives to a status.
 fn grpc_name(status: u8) -> String {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    NAMES.get(usize::from(status)).map_or_else(|| status.to_string(), |name| (*name).to_owned())
+    grpc_status_name(status).map_or_else(|| status.to_string(), str::to_owned)
 }

@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 
 use super::control_plane::available;
 use super::{allowed, certificates};
+use outrigger_daemon::error_chain;
+
 use crate::check::finding::{Category, Check, error, ok, warn};
-use crate::kubernetes::{Cluster, causes, sidecars};
+use crate::kubernetes::{Cluster, sidecars};
 
 /// Looks at the Deployment and the webhook configuration, and has a pod injected by a dry run.
 pub(super) async fn look(cluster: &Cluster, namespace: Option<&str>) -> anyhow::Result<Category> {
@@ -155,7 +157,7 @@ fn refusal(why: &kube::Error) -> Refusal {
 fn said(why: &kube::Error) -> String {
     match why {
         kube::Error::Api(status) => status.message.clone(),
-        other => causes(other),
+        other => error_chain(other),
     }
 }
 

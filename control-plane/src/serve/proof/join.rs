@@ -7,8 +7,9 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use tracing::error;
 
+use outrigger_daemon::error_chain;
+
 use crate::ca::{Claims, Subject, TokenError, Tokens, UsedTokens};
-use crate::serve::certify::chain;
 use crate::serve::known::{Known, Refused, check_address};
 use crate::serve::metrics::Refusal;
 
@@ -51,7 +52,7 @@ impl JoinTokens {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => Err((Refusal::TokenReplayed, "a token is good once: mint another one".to_owned())),
             Ok(Err(error)) => {
-                error!(error = %chain(&error), "cannot write down that a token was used");
+                error!(error = %error_chain(&error), "cannot write down that a token was used");
                 Err((Refusal::Internal, String::new()))
             }
             Err(_) => Err((Refusal::NotReady, "the control plane is going away".to_owned())),

@@ -173,7 +173,7 @@ impl Exporter {
         }
         self.last_warning = Some(Instant::now());
         let dropped = self.queue.counts().dropped;
-        tracing::warn!(collector = %self.collector, dropped, error = crate::error_chain::chain(status), "spans were not exported");
+        tracing::warn!(collector = %self.collector, dropped, error = outrigger_daemon::error_chain(status), "spans were not exported");
     }
 }
 
