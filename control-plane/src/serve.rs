@@ -19,6 +19,7 @@ mod observe;
 mod progress;
 mod proof;
 mod reporter;
+mod reporting;
 mod share;
 mod sidecars;
 mod subscription;

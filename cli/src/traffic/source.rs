@@ -1,6 +1,7 @@
 //! Where the document comes from: a control plane on this machine, a running demo, or a cluster by port-forward.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,7 +12,7 @@ use outrigger_demo::ask::{Answer, Connection, Question};
 use tokio::time::Instant;
 
 use super::edges::EdgeList;
-use crate::flags::ClusterFlags;
+use crate::cluster::Target;
 use crate::kubernetes;
 
 /// Which control plane to ask.
@@ -23,8 +24,15 @@ pub(crate) struct SourceFlags {
     /// The mesh of a running `outrigger demo`, even when there is a cluster.
     #[arg(long, conflicts_with_all = ["control_plane", "kubeconfig", "context"])]
     demo: bool,
-    #[command(flatten)]
-    cluster: ClusterFlags,
+    /// The kubeconfig file; without it, what KUBECONFIG names, or ~/.kube/config.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context in the kubeconfig; without it, the current one.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// The namespace of the mesh itself.
+    #[arg(long, value_name = "NAME", default_value = "outrigger-system")]
+    mesh_namespace: String,
 }
 
 /// Whose traffic.
@@ -44,7 +52,7 @@ impl NamespaceFlags {
         match source {
             _ if self.all_namespaces => Ok(None),
             _ if self.namespace.is_some() => Ok(self.namespace.clone()),
-            Source::Cluster(flags) => kubernetes::default_namespace(&flags.target()).await.map(Some),
+            Source::Cluster(target) => kubernetes::default_namespace(target).await.map(Some),
             Source::Address(_) | Source::Demo => Ok(None),
         }
     }
@@ -101,14 +109,17 @@ impl Window {
 pub(crate) enum Source {
     Address(SocketAddr),
     Demo,
-    Cluster(ClusterFlags),
+    Cluster(Target),
 }
 
 impl SourceFlags {
     /// Finds the control plane.
     pub(crate) async fn find(&self) -> anyhow::Result<Source> {
-        let ClusterFlags { kubeconfig, context, .. } = &self.cluster;
-        let cluster = || Source::Cluster(self.cluster.clone());
+        let Self { kubeconfig, context, mesh_namespace, .. } = self;
+        let cluster = || {
+            let (kubeconfig, context, mesh_namespace) = (kubeconfig.clone(), context.clone(), mesh_namespace.clone());
+            Source::Cluster(Target { kubeconfig, context, mesh_namespace, timeout: get::PATIENCE })
+        };
         if let Some(address) = self.control_plane {
             return Ok(Source::Address(address));
         }
@@ -139,7 +150,7 @@ impl Source {
                 Answer::Page(status, body) => (status, body),
                 other => anyhow::bail!("the demo said {other:?} instead of a page"),
             },
-            Self::Cluster(flags) => (200, kubernetes::control_plane_page(&flags.target(), page).await?.to_string()),
+            Self::Cluster(target) => (200, kubernetes::control_plane_page(target, page).await?.to_string()),
         };
         if status == 404 {
             let hint = "upgrade the mesh to the version of this command: outrigger upgrade";

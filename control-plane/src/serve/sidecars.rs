@@ -60,11 +60,6 @@ impl Connected {
         change(&mut self.status.lock());
     }
 
-    /// Returns the name of its workload within its namespace, if the leaf names one.
-    pub(super) fn workload(&self) -> Option<String> {
-        self.status.lock().peer.workload.as_deref().map(str::to_owned)
-    }
-
     /// Returns its workload, or its identity when the leaf names none.
     pub(super) fn name(&self) -> String {
         let status = self.status.lock();

@@ -26,12 +26,12 @@ use tracing::{debug, info, warn};
 use super::call::{Answer, Encoded, Request};
 use super::caller::Caller;
 use super::metrics::Metrics;
+use super::reporting::Reporting;
 use super::share::{Memory, Share, StreamPlace};
 use super::sidecars::{Connected, Sidecars};
 use super::subscription::{Difference, Subscriptions, TooMany};
 use crate::latest::Latest;
-use crate::observed::{Observed, Reports, Source};
-use crate::resource::service_name;
+use crate::observed::Observed;
 
 /// Opens streams.
 #[derive(Debug)]
@@ -115,17 +115,14 @@ impl Streams {
         let identity = peer.identity.clone();
         let sidecar_version: String = hello.sidecar_version.chars().take(64).collect();
         info!(%workload, %identity, sidecar_version, held = hello.held.len(), "sidecar connected");
-        let can_report = hello.capabilities.iter().any(|capability| capability == REPORTS);
-        let reports = self.observed.open(place.share().workload().clone(), can_report);
-        let source = source(&peer);
+        let reporting = Reporting::new(&self.observed, place.share().workload().clone(), &peer, &hello);
         let connected = self.sidecars.connect(peer, sidecar_version, self.metrics.clone());
         let mut stream = Stream {
             subscriptions: Subscriptions::default(),
             memory: place.memory(),
             place,
             connected,
-            reports,
-            source,
+            reporting,
             latest: self.latest.clone(),
             metrics: self.metrics.clone(),
             parts: VecDeque::new(),
@@ -168,9 +165,7 @@ struct Stream {
     memory: Memory,
     place: StreamPlace,
     connected: Connected,
-    reports: Reports,
-    // Whom its reports count for.
-    source: Source,
+    reporting: Reporting,
     latest: Latest,
     metrics: Metrics,
     // Parts of one difference that are still to be sent.
@@ -201,7 +196,7 @@ impl Stream {
                     true => self.behind = true,
                     false => return Err(going_away()),
                 },
-                every = self.reports.asked() => return Ok(Some(response(Response::Observe(observe(every))))),
+                observe = self.reporting.asked() => return Ok(Some(response(Response::Observe(observe)))),
             }
         }
     }
@@ -248,10 +243,7 @@ impl Stream {
                 let words = format!("{}: {reason}", self.connected.name());
                 self.connected.follower.refused(&key, version, &words);
             }
-            Message::Report(report) => {
-                self.name_source();
-                self.reports.take(&self.source, &report);
-            }
+            Message::Report(report) => self.reporting.take(&self.latest.get(), &report),
         }
         Ok(())
     }
@@ -270,18 +262,6 @@ impl Stream {
         }
         self.connected.update(|status| status.subscriptions = self.subscriptions.roots());
         Ok(())
-    }
-
-    /// Says what the workload is called now: what its pods have in common.
-    fn name_source(&mut self) {
-        let snapshot = self.latest.get();
-        let name = self.connected.workload();
-        let workload = name.and_then(|name| snapshot.state.workload(&self.source.namespace, &name).cloned());
-        if let Some(workload) = workload
-            && *service_name(&workload) != *self.source.workload
-        {
-            self.source.workload = service_name(&workload).into();
-        }
     }
 
     fn weigh(&mut self) -> Result<(), Status> {
@@ -358,18 +338,6 @@ fn response(message: Response) -> Encoded {
     Encoded::new(&wire::SyncResponse { message: Some(message) })
 }
 
-fn observe(every: Option<Duration>) -> wire::Observe {
-    let every_ms = every.map_or(0, |every| u32::try_from(every.as_millis()).unwrap_or(u32::MAX));
-    wire::Observe { every_ms }
-}
-
-/// Whom reports of this peer count for, as long as the configuration says no more of it.
-fn source(peer: &Peer) -> Source {
-    let service_account: Arc<str> = peer.identity.service_account().into();
-    let workload = peer.workload.as_deref().map_or_else(|| service_account.clone(), Arc::from);
-    Source { namespace: peer.identity.namespace().into(), workload, service_account }
-}
-
 fn too_many(error: TooMany) -> Status {
     Status::resource_exhausted(error.to_string())
 }
@@ -388,9 +356,6 @@ const COST_OF_NACK: usize = 512;
 
 /// Its names are looked up, its counters compared with those before.
 const COST_OF_EDGE: usize = 2;
-
-/// What a sidecar says in its Hello that can report.
-const REPORTS: &str = "reports";
 
 /// Two lines in the log, and a place in the tables.
 const COST_OF_STREAM: usize = 256;

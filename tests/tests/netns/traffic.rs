@@ -35,7 +35,7 @@ fn flaky(pod: &Pod) -> App {
         if seen.path == "/hold" {
             return Reply::ok("late").after(Duration::from_secs(60));
         }
-        if calls.fetch_add(1, Ordering::Relaxed) % 2 == 0 { Reply::status(503) } else { Reply::ok("fine") }
+        if calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) { Reply::status(503) } else { Reply::ok("fine") }
     })
 }
 
