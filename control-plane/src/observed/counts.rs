@@ -159,21 +159,40 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// Counts without the zeros, of which there are many: what is kept of each edge of each sidecar.
+/// Counts without the zeros, of which there are many, each as its place and seven bits a byte: what is kept of each edge of each sidecar, in some eighty
+/// bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sparse(Box<[(u8, u64)]>);
+pub(crate) struct Sparse(Box<[u8]>);
 
 impl From<&Counts> for Sparse {
     fn from(counts: &Counts) -> Self {
-        let rows = (0..).zip(counts.0).filter(|(_, count)| *count > 0);
-        Self(rows.collect())
+        let mut bytes = Vec::with_capacity(96);
+        for (at, count) in (0_u8..).zip(counts.0).filter(|(_, count)| *count > 0) {
+            bytes.push(at);
+            let mut rest = count;
+            while rest > 0x7f {
+                bytes.push(rest as u8 | 0x80);
+                rest >>= 7;
+            }
+            bytes.push(rest as u8);
+        }
+        Self(bytes.into())
     }
 }
 
 impl From<&Sparse> for Counts {
     fn from(sparse: &Sparse) -> Self {
         let mut counts = Self::default();
-        sparse.0.iter().for_each(|(at, count)| counts.0[usize::from(*at)] = *count);
+        let mut bytes = sparse.0.iter();
+        while let Some(at) = bytes.next() {
+            let count = &mut counts.0[usize::from(*at)];
+            for (shift, byte) in (0..u64::BITS).step_by(7).zip(&mut bytes) {
+                *count |= u64::from(byte & 0x7f) << shift;
+                if *byte <= 0x7f {
+                    break;
+                }
+            }
+        }
         counts
     }
 }
