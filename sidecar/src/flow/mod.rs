@@ -1,5 +1,6 @@
 //! The facts about one request, and what goes on from it to the requests that are made for it.
 
+pub(crate) mod callers_route;
 pub(crate) mod onward;
 mod outcome;
 
@@ -40,6 +41,8 @@ pub(crate) struct Flow {
     /// Where the request's session has it go, as long as that is possible.
     pinned: OnceLock<Arc<Endpoint>>,
     onward: OnceLock<Box<Onward>>,
+    /// Inbound: the path that the route of the caller's sidecar has matched.
+    callers_route: OnceLock<Box<str>>,
     /// Set when each attempt has a span of its own.
     trace: OnceLock<TraceContext>,
     spans: Mutex<Vec<Attempt>>,
@@ -85,6 +88,7 @@ impl Flow {
             facts: Mutex::default(),
             pinned: OnceLock::new(),
             onward: OnceLock::new(),
+            callers_route: OnceLock::new(),
             trace: OnceLock::new(),
             spans: Mutex::default(),
             retry_denied: OnceLock::new(),
@@ -140,6 +144,11 @@ impl Flow {
     pub(crate) fn goes_on(&self, onward: Box<Onward>) {
         // Set once, where it gets its time limit.
         let _ = self.onward.set(onward);
+    }
+
+    /// Returns the path that the route of the caller's sidecar has matched, as the route wrote it; empty when it is not known.
+    pub(crate) fn callers_route(&self) -> &str {
+        self.callers_route.get().map_or("", |route| route)
     }
 
     /// Returns what is known of its callers, if there is anything to know.

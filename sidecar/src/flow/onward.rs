@@ -21,7 +21,7 @@ use crate::balance::Endpoint;
 use crate::destination::Rule;
 use crate::direction::Direction;
 use crate::error::{Fate, ProxyError};
-use crate::flow::Flow;
+use crate::flow::{Flow, callers_route};
 use crate::trace_context::trace_id;
 
 use hops::Hop;
@@ -223,6 +223,7 @@ impl Onward {
 
 /// Says in an attempt's headers what its receiver is to know.
 pub(crate) fn tell(flow: &Flow, to: &Endpoint, headers: &mut HeaderMap) {
+    callers_route::tell(flow, to, headers);
     let (onward, repeats) = (flow.onward(), flow.repeats());
     if onward.is_none() && repeats == 0 {
         return;

@@ -17,6 +17,7 @@ use tower::{Layer, Service};
 
 use crate::body::Body;
 use crate::error::ProxyError;
+use crate::flow::callers_route::{self, ROUTE};
 use crate::flow::onward::{Onward, RETRIED, Told, tell_marked};
 use crate::headers::leaving::LEAVING;
 use crate::headers::trailers;
@@ -71,7 +72,13 @@ where
         }
         let mut told = Told::default();
         let headers = call.request.headers_mut();
-        self.asserted.remove(headers, |name, value| told.hear(name, value));
+        self.asserted.remove(headers, |name, value| {
+            if *name == ROUTE {
+                callers_route::hear(&call.flow, value);
+            } else {
+                told.hear(name, value);
+            }
+        });
         call.onward = Onward::of(&call.flow, told, headers);
         if let Some(client) = &self.client {
             client.write(call.request.headers_mut());

@@ -2,23 +2,36 @@
 
 use std::fmt;
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use outrigger_proto::{ErrorCode, grpc_status_name};
 
 use super::trace::Kind;
 
-/// Returns the method when it is one of HTTP's own (RFC 9110 and PATCH); others are `_OTHER` in metrics.
+/// Returns the method when it is one of HTTP's own (RFC 9110, PATCH and QUERY); others are `_OTHER` in metrics.
 pub(crate) fn method_label(method: &Method) -> Option<&'static str> {
     METHODS.iter().copied().find(|known| *known == method.as_str())
 }
 
-pub(crate) const METHODS: [&str; 9] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
+pub(crate) const METHODS: [&str; 10] =
+    ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY"];
+
+/// `network.protocol.version`.
+pub(crate) fn protocol_version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "2",
+        Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    }
+}
 
 /// A gRPC status code as the trailers had it; what is beyond the known codes counts as `UNKNOWN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct GrpcStatus(pub(crate) u8);
 
 impl GrpcStatus {
+    /// The server does not have the method.
+    pub(crate) const UNIMPLEMENTED: Self = Self(12);
+
     pub(crate) fn name(self) -> &'static str {
         grpc_status_name(self.0).unwrap_or("UNKNOWN")
     }

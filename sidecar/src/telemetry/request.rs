@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use http::header::HOST;
+use http::header::{HOST, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Version};
 use outrigger_proto::ErrorCode;
@@ -27,8 +27,9 @@ pub(crate) struct RequestRecord {
     method: Method,
     path: Option<PathAndQuery>,
     version: Version,
-    /// Its Host or authority, when it is sampled.
+    /// Its Host or authority, and who it says that it is from, when it is sampled.
     authority: Option<String>,
+    user_agent: Option<String>,
     trace: Option<TraceContext>,
 }
 
@@ -40,11 +41,12 @@ impl Telemetry {
         let starts = flow.caller.as_ref().is_none_or(|caller| caller.peer.is_none());
         let tracer = self.tracer.as_ref().filter(|_| !is_scrape(flow));
         let trace = tracer.map(|tracer| tracer.begin(request.headers(), starts));
-        let mut authority = None;
+        let (mut authority, mut user_agent) = (None, None);
         if let Some(trace) = &trace {
             trace.inject(request.headers_mut());
             if trace.sampled {
                 authority = authority_of(request);
+                user_agent = user_agent_of(request, flow.direction);
                 // A server's span is one, however often the app's idle connection ends.
                 if flow.direction == Direction::Outbound {
                     flow.sampled(*trace);
@@ -56,6 +58,7 @@ impl Telemetry {
             path: request.uri().path_and_query().cloned(),
             version: request.version(),
             authority,
+            user_agent,
             trace,
         }
     }
@@ -90,7 +93,7 @@ impl Telemetry {
         let scope = self.requests.scope(&Labels { kind, grpc: flow.grpc, route, peer, mutual: ended.mutual() });
         let observed = Observed {
             method: &record.method,
-            status: ended.status,
+            status: ended.sent(),
             grpc_status: ended.grpc_status,
             error: ended.error(kind),
             duration: ended.duration,
@@ -100,7 +103,7 @@ impl Telemetry {
         if let Some(denied) = flow.retry_denied() {
             self.counters.retried(denied);
         } else if flow.attempts() > 1 && kind == Kind::Client {
-            let failed = outcome.error.is_some() || ended.error(Kind::Server).is_some();
+            let failed = ended.mesh.is_some() || ended.error(Kind::Server).is_some();
             self.counters.retried(if failed { RetryOutcome::Failed } else { RetryOutcome::Succeeded });
         }
         if flow.delay().is_some() {
@@ -148,6 +151,11 @@ fn authority_of<B>(request: &Request<B>) -> Option<String> {
     request.headers().get(HOST)?.to_str().ok().map(str::to_owned)
 }
 
+fn user_agent_of<B>(request: &Request<B>, direction: Direction) -> Option<String> {
+    let agent = request.headers().get(USER_AGENT).filter(|_| direction == Direction::Inbound)?;
+    agent.to_str().ok().map(str::to_owned)
+}
+
 /// A request that has ended, and all that is known of it.
 struct Ended<'a> {
     record: &'a RequestRecord,
@@ -173,6 +181,8 @@ impl<'a> Ended<'a> {
                 Some((ErrorCode::ClientClosed, "the client left before the response was complete"))
             }
         };
+        let cancelled =
+            || mesh.filter(|(code, _)| *code == ErrorCode::ClientClosed).map(|(code, _)| code.info().grpc_status);
         let unanswered = || mesh.and_then(|(code, _)| StatusCode::from_u16(code.info().http_status?).ok());
         Self {
             record,
@@ -182,7 +192,7 @@ impl<'a> Ended<'a> {
             at,
             duration: at.duration_since(flow.start),
             status: outcome.status.or_else(unanswered),
-            grpc_status: outcome.grpc_status.filter(|_| flow.grpc).map(GrpcStatus),
+            grpc_status: outcome.grpc_status.or_else(cancelled).filter(|_| flow.grpc).map(GrpcStatus),
             mesh,
         }
     }
@@ -194,7 +204,20 @@ impl<'a> Ended<'a> {
         }
     }
 
+    /// The client has left; that is nobody's error.
+    fn is_cancelled(&self) -> bool {
+        matches!(self.mesh, Some((ErrorCode::ClientClosed, _)))
+    }
+
+    /// The status that the client has received.
+    fn sent(&self) -> Option<StatusCode> {
+        if self.is_cancelled() { self.outcome.status.filter(|_| self.outcome.error.is_none()) } else { self.status }
+    }
+
     fn error(&self, kind: Kind) -> Option<ErrorType> {
+        if self.is_cancelled() {
+            return None;
+        }
         ErrorType::of(kind, self.mesh.map(|(code, _)| code), self.status, self.grpc_status)
     }
 
@@ -324,12 +347,16 @@ impl<'a> Ended<'a> {
             end: SystemTime::now(),
             method: &self.record.method,
             path: self.path(),
-            pattern: rule.as_ref().zip(*matched).map_or("", |(rule, matched)| rule.pattern(matched)),
+            pattern: match self.kind() {
+                Kind::Client => rule.as_ref().zip(*matched).map_or("", |(rule, matched)| rule.pattern(matched)),
+                Kind::Server => self.flow.callers_route(),
+            },
             grpc: self.flow.grpc,
             version: self.record.version,
-            status: self.outcome.status,
+            status: if self.is_cancelled() { self.sent() } else { self.outcome.status },
             grpc_status: self.grpc_status,
             error: self.mesh,
+            user_agent: self.record.user_agent.as_deref(),
             authority: self.record.authority.as_deref(),
             endpoint: endpoint.as_ref().map(|endpoint| endpoint.address),
             peer: self.caller(),

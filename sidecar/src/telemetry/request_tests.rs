@@ -135,7 +135,7 @@ async fn each_attempt_has_a_span_and_the_endpoint_hears_of_its_own() {
     assert_eq!(told[1]["error.type"], "http_response_timeout", "it was given up");
     assert_eq!((&*told[1]["http.request.resend_count"], &*told[1]["network.peer.address"]), ("1", "10.0.0.2"));
     assert_eq!((&*told[2]["http.request.resend_count"], &*told[2]["http.response.status_code"]), ("2", "200"));
-    assert_eq!((&*told[2]["server.address"], &*told[2]["url.path"]), ("web", "/items/7"));
+    assert_eq!((&*told[2]["server.address"], &*told[2]["url.full"]), ("web", "http://web:80/items/7"));
     assert!(spans[2].status.is_none());
     assert!(!format!("{spans:?}").contains("secret"));
     assert!(rig.shows(r#"outrigger_outbound_retries_total{outcome="succeeded"} 1"#));
@@ -200,7 +200,7 @@ async fn a_request_that_is_not_sampled_is_counted_and_has_no_span() {
 #[tokio::test]
 async fn the_client_that_left_and_the_response_that_broke_off_are_told_apart() {
     let mut rig = Rig::new(1.0).await;
-    for (end, want) in [(End::Abandoned, "client_closed"), (End::Broken, "connection_terminated")] {
+    for (end, error, code) in [(End::Abandoned, None, "E019"), (End::Broken, Some("connection_terminated"), "E005")] {
         let flow = Flow::new(Direction::Outbound, false, None);
         let mut request = request(None);
         let record = rig.telemetry.begin(&mut request, &flow);
@@ -209,8 +209,22 @@ async fn the_client_that_left_and_the_response_that_broke_off_are_told_apart() {
         rig.telemetry.end(record, &flow, Outcome { end, ..answered(200) });
 
         let spans = rig.spans().await;
-        assert_eq!(attributes(&spans[0])["error.type"], want);
+        let told = attributes(&spans[0]);
+        assert_eq!(told.get("error.type").map(|error| &**error), error);
+        assert_eq!((spans[0].status.is_some(), &*told["outrigger.error.code"]), (error.is_some(), code));
     }
+    let count = |error: &str, status: &str| {
+        let page = rig.metrics.encode();
+        let labels = [format!("error_type=\"{error}\""), format!("http_response_status_code=\"{status}\"")];
+        let is_count = |line: &&str| line.starts_with("http_client_request_duration_seconds_count{");
+        page.lines().filter(is_count).any(|line| labels.iter().all(|label| line.contains(label)))
+    };
+    assert!(count("", "200") && count("connection_terminated", "200"));
+    // It left before there was any answer.
+    let flow = Flow::new(Direction::Outbound, false, None);
+    let record = rig.telemetry.begin(&mut request(None), &flow);
+    rig.telemetry.end(record, &flow, Outcome { end: End::Abandoned, status: None, ..answered(200) });
+    assert!(count("", "") && !count("client_closed", "499"));
 }
 
 #[tokio::test]

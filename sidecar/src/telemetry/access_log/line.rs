@@ -9,7 +9,7 @@ use http::{Method, StatusCode, Version};
 use outrigger_proto::ErrorCode;
 
 use crate::direction::Direction;
-use crate::telemetry::facts::{ErrorType, GrpcStatus};
+use crate::telemetry::facts::{ErrorType, GrpcStatus, protocol_version};
 use crate::trace_context::{SpanId, TraceId};
 
 /// What is told about one request.
@@ -116,7 +116,7 @@ impl Line for ConnectionEntry<'_> {
 
 impl ConnectionEntry<'_> {
     fn rest(&self, to: &mut impl Fields) {
-        to.text("client.address", &self.peer);
+        address(to, PEER, self.peer);
         failure(to, self.code, &self.detail);
     }
 }
@@ -161,6 +161,15 @@ fn failure(to: &mut impl Fields, code: ErrorCode, detail: &dyn Display) {
     to.text("outrigger.error.detail", detail);
 }
 
+/// Writes one side of a connection.
+fn address(to: &mut impl Fields, [address, port]: [&'static str; 2], of: SocketAddr) {
+    to.text(address, &of.ip());
+    to.number(port, &of.port());
+}
+
+const PEER: [&str; 2] = ["network.peer.address", "network.peer.port"];
+const LOCAL: [&str; 2] = ["network.local.address", "network.local.port"];
+
 /// Writes where it went, and between whom.
 fn route_and_ends(
     to: &mut impl Fields,
@@ -173,9 +182,11 @@ fn route_and_ends(
             to.text(name, value);
         }
     }
-    for (name, value) in [("server.address", server), ("client.address", client)] {
+    // The other side is who came, or who was dialled; who came dialled an address here.
+    let (peer, local) = if client.is_some() { (client, server) } else { (server, None) };
+    for (names, value) in [(PEER, peer), (LOCAL, local)] {
         if let Some(value) = value {
-            to.text(name, &value);
+            address(to, names, value);
         }
     }
     if let Some(identity) = peer_identity {
@@ -196,11 +207,11 @@ impl Entry<'_> {
 
     fn rest(&self, to: &mut impl Fields) {
         if let Some(status) = self.grpc_status {
-            to.number("rpc.grpc.status_code", &status.0);
+            to.text("rpc.status_code", &status.name());
         }
         to.number("duration_ms", &Millis(self.duration));
         to.number("http.response.body.size", &self.response_bytes);
-        to.text("network.protocol.version", if self.version == Version::HTTP_2 { &"2" } else { &"1.1" });
+        to.text("network.protocol.version", &protocol_version(self.version));
         to.number("outrigger.attempts", &self.attempts);
         if let Some(delay) = self.fault_delay {
             to.number("outrigger.fault.delay_ms", &delay);
@@ -405,7 +416,7 @@ mod tests {
                 r#"{"time":"2026-11-22T11:24:31.042Z","outrigger.direction":"outbound","http.request.method":"GET","#,
                 r#""url.path":"/items","http.response.status_code":503,"duration_ms":12.034,"http.response.body.size":87,"#,
                 r#""network.protocol.version":"1.1","outrigger.attempts":2,"outrigger.route":"HTTPRoute/shop/web/0","#,
-                r#""outrigger.backend":"shop/web:80","server.address":"10.0.0.7:8080","#,
+                r#""outrigger.backend":"shop/web:80","network.peer.address":"10.0.0.7","network.peer.port":8080,"#,
                 r#""outrigger.peer.identity":"spiffe://mesh.local/ns/shop/sa/web","error.type":"destination_unavailable","#,
                 r#""outrigger.error.code":"E002","outrigger.error.detail":"no endpoint for shop/web:80: 0 known"}"#,
             )
@@ -422,10 +433,27 @@ mod tests {
             line,
             concat!(
                 r#"2026-11-22T11:24:31.042Z outbound GET /items 503 duration_ms=12.034 http.response.body.size=87 "#,
-                r#"network.protocol.version="1.1" outrigger.attempts=2 server.address="10.0.0.7:8080" "#,
+                r#"network.protocol.version="1.1" outrigger.attempts=2 network.peer.address="10.0.0.7" network.peer.port=8080 "#,
                 r#"error.type="destination_unavailable""#,
             )
         );
+    }
+
+    #[test]
+    fn who_came_and_where_to_are_two_sides() {
+        let entry = Entry {
+            direction: Direction::Inbound,
+            client: Some(([10, 0, 0, 9], 4711).into()),
+            grpc_status: Some(GrpcStatus(14)),
+            ..entry("/", &Method::POST)
+        };
+        let read: serde_json::Value = serde_json::from_str(&json(&entry)).unwrap();
+        let of = |name: &str| {
+            (read[format!("network.{name}.address")].clone(), read[format!("network.{name}.port")].clone())
+        };
+        assert_eq!(of("peer"), ("10.0.0.9".into(), 4711.into()));
+        assert_eq!(of("local"), ("10.0.0.7".into(), 8080.into()));
+        assert_eq!(read["rpc.status_code"], "UNAVAILABLE");
     }
 
     #[test]
@@ -442,9 +470,9 @@ mod tests {
         entry.write_text(&mut text);
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(read["outrigger.error.code"], "E007");
-        assert_eq!(read["client.address"], "10.0.0.9:4711");
+        assert_eq!((&read["network.peer.address"], &read["network.peer.port"]), (&"10.0.0.9".into(), &4711.into()));
         assert!(
-            text.starts_with(r#"1970-01-01T00:00:00.000Z inbound connection client.address="10.0.0.9:4711""#),
+            text.starts_with(r#"1970-01-01T00:00:00.000Z inbound connection network.peer.address="10.0.0.9" "#),
             "{text}"
         );
     }
@@ -474,7 +502,7 @@ mod tests {
                 r#"{"time":"1970-01-01T00:00:00.000Z","outrigger.direction":"outbound","network.transport":"tcp","#,
                 r#""duration_ms":1500.000,"outrigger.sent_bytes":7,"outrigger.received_bytes":9,"#,
                 r#""outrigger.route":"TCPRoute/shop/db/all","outrigger.backend":"shop/db:5432","#,
-                r#""server.address":"10.0.0.7:5432","outrigger.peer.identity":"spiffe://mesh.local/ns/shop/sa/db","#,
+                r#""network.peer.address":"10.0.0.7","network.peer.port":5432,"outrigger.peer.identity":"spiffe://mesh.local/ns/shop/sa/db","#,
                 r#""error.type":"connection_terminated","outrigger.error.code":"E005","#,
                 r#""outrigger.error.detail":"connection reset"}"#,
             )

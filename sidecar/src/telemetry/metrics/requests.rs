@@ -159,8 +159,19 @@ pub(crate) struct Scope {
 
 impl Scope {
     fn new(labels: &Labels<'_>) -> Self {
-        let Labels { kind, grpc, .. } = *labels;
-        let labels = labels.pairs();
+        let Labels { kind, grpc, peer, .. } = *labels;
+        let mut labels = labels.pairs();
+        match (kind, peer) {
+            (Kind::Client, PeerLabel::Service(service)) => {
+                labels.push(("server_address", format!("{}.{}", service.name, service.namespace)));
+                labels.push(("server_port", service.port.to_string()));
+            }
+            (Kind::Client, PeerLabel::Unknown | PeerLabel::Account { .. }) => {
+                labels.extend([("server_address", String::new()), ("server_port", String::new())]);
+            }
+            (Kind::Server, _) if !grpc => labels.push(("url_scheme", "http".to_owned())),
+            (Kind::Server, _) => {}
+        }
         Self { kind, grpc, labels, histograms: RwLock::default(), full: false }
     }
 
@@ -171,12 +182,12 @@ impl Scope {
     fn encode(&self, metric: &mut MetricEncoder<'_>) -> fmt::Result {
         for (key, histogram) in self.histograms.read().iter() {
             let error = key.error.map(|error| error.to_string()).unwrap_or_default();
-            let mut labels: Vec<(&str, &str)> = Vec::with_capacity(8);
+            let mut labels: Vec<(&str, &str)> = Vec::with_capacity(10);
             let status = StatusCode::from_u16(key.status).ok();
             match (self.grpc, &status) {
                 (true, _) => {
-                    labels.push(("rpc_system", "grpc"));
-                    labels.push(("rpc_response_status_code", key.grpc.map_or("", GrpcStatus::name)));
+                    labels.push(("rpc_system_name", "grpc"));
+                    labels.push(("rpc_status_code", key.grpc.map_or("", GrpcStatus::name)));
                 }
                 (false, status) => {
                     labels.push(("http_request_method", METHODS.get(usize::from(key.method)).unwrap_or(&"_OTHER")));

@@ -56,8 +56,9 @@ async fn counts_requests_under_the_names_of_the_conventions() {
     let grpc = Observed { grpc_status: Some(GrpcStatus(77)), error: None, ..observed(&Method::POST, 200) };
     requests.record(&requests.scope(&outbound("", true)), &grpc);
 
-    let peer = r#"route="",peer_namespace="shop",peer_service_account="cart",tls="mutual""#;
-    let backend = r#"peer_namespace="shop",peer_service="web:80",tls="mutual""#;
+    let peer = r#"route="",peer_namespace="shop",peer_service_account="cart",tls="mutual",url_scheme="http""#;
+    let backend =
+        r#"peer_namespace="shop",peer_service="web:80",tls="mutual",server_address="web.shop",server_port="80""#;
     assert_eq!(
         counts(&metrics),
         [
@@ -74,13 +75,13 @@ async fn counts_requests_under_the_names_of_the_conventions() {
                 r#"http_server_request_duration_seconds_count{{http_request_method="_OTHER",http_response_status_code="503",error_type="503",{peer}}} 1"#
             ),
             format!(
-                r#"rpc_client_call_duration_seconds_count{{rpc_system="grpc",rpc_response_status_code="UNKNOWN",error_type="",route="HTTPRoute/shop/web/1",{backend}}} 1"#
+                r#"rpc_client_call_duration_seconds_count{{rpc_system_name="grpc",rpc_status_code="UNKNOWN",error_type="",route="HTTPRoute/shop/web/1",{backend}}} 1"#
             ),
         ]
     );
     let text = metrics.encode();
     assert!(text.contains("http_server_request_duration_seconds_sum"), "{text}");
-    let bucket = r#"tls="mutual"} 2"#;
+    let bucket = r#"url_scheme="http"} 2"#;
     let le = text.lines().find(|line| line.contains(r#"le="0.005""#) && line.ends_with(bucket));
     assert!(le.is_some(), "{text}");
 }

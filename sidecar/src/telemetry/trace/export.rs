@@ -160,8 +160,8 @@ impl Exporter {
         ExportTraceServiceRequest {
             resource_spans: vec![ResourceSpans {
                 resource: Some(ResourceMessage { attributes, ..ResourceMessage::default() }),
-                scope_spans: vec![ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }],
-                ..ResourceSpans::default()
+                scope_spans: vec![ScopeSpans { scope: Some(scope), spans, schema_url: SCHEMA.to_owned() }],
+                schema_url: SCHEMA.to_owned(),
             }],
         }
     }
@@ -222,6 +222,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 const ATTEMPTS: u32 = 3;
 const BACKOFF: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(60);
+/// The version of OpenTelemetry's semantic conventions that names follow; docs/reference/traces.md says where not.
+const SCHEMA: &str = "https://opentelemetry.io/schemas/1.45.0";
 
 #[cfg(test)]
 mod tests {
@@ -258,7 +260,9 @@ mod tests {
         assert_eq!(names(&request), ["a", "b"]);
         let resource = request.resource_spans[0].resource.as_ref().unwrap();
         assert_eq!(resource.attributes[0].key, "service.name");
-        assert_eq!(request.resource_spans[0].scope_spans[0].scope.as_ref().unwrap().name, "outrigger");
+        let scope = &request.resource_spans[0].scope_spans[0];
+        assert_eq!(scope.scope.as_ref().unwrap().name, "outrigger");
+        assert_eq!([&scope.schema_url, &request.resource_spans[0].schema_url], [SCHEMA; 2]);
         assert_eq!(tracer.counts(), Counts { exported: 2, dropped: 0 });
     }
 

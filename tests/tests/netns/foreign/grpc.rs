@@ -52,7 +52,7 @@ fn least() -> f64 {
 fn statuses(pod: &Pod, side: &str) -> BTreeSet<String> {
     let page = pod.admin("/metrics").unwrap().text();
     let series = page.lines().filter(|line| line.starts_with(&format!("rpc_{side}_call_duration_seconds_count")));
-    let status = |line: &str| Some(line.split_once("rpc_response_status_code=\"")?.1.split('"').next()?.to_owned());
+    let status = |line: &str| Some(line.split_once("rpc_status_code=\"")?.1.split('"').next()?.to_owned());
     series.filter_map(status).collect()
 }
 

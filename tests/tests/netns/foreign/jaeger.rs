@@ -211,7 +211,12 @@ fn a_request_through_three_pods_is_one_trace_of_four_spans() {
     assert_eq!(first.told(), ("client", "client", "GET"));
     assert_eq!(second.told(), ("web", "server", "GET"));
     assert_eq!(third.told(), ("web", "client", "GET /items"));
-    assert_eq!(fourth.told(), ("api", "server", "GET"));
+    assert_eq!(
+        fourth.told(),
+        ("api", "server", "GET /items"),
+        "named by the route that the caller's sidecar has matched"
+    );
+    assert!(!api_saw.headers.keys().any(|name| name.starts_with("outrigger-")), "{api_saw:?}");
     assert_eq!(first.parent, None);
     assert_eq!(
         [second, third, fourth].map(|span| span.parent.clone().unwrap()),
@@ -220,18 +225,19 @@ fn a_request_through_three_pods_is_one_trace_of_four_spans() {
     assert_eq!((&web_span, &api_span), (&second.id, &fourth.id), "the apps are told of the spans above them");
 
     first.assert_tags(&json!({
-        "http.request.method": "GET", "url.path": "/basket/9", "http.response.status_code": 200,
+        "http.request.method": "GET", "url.full": "http://web.shop:80/basket/9", "http.response.status_code": 200,
         "server.address": "web.shop", "server.port": 80, "network.peer.address": shop.web.ip(), "network.peer.port": 8080,
         "network.protocol.version": "1.1", "outrigger.backend": "shop/web:80",
         "outrigger.peer.identity": "spiffe://mesh.local/ns/shop/sa/web",
     }));
     second.assert_tags(&json!({
-        "http.request.method": "GET", "url.path": "/basket/9", "http.response.status_code": 200,
+        "http.request.method": "GET", "url.path": "/basket/9", "url.scheme": "http", "http.response.status_code": 200,
+        "client.address": shop.client.ip(),
         "server.address": "web.shop", "server.port": 80, "network.peer.address": shop.client.ip(), "network.peer.port": null,
         "network.protocol.version": "1.1", "outrigger.peer.identity": "spiffe://mesh.local/ns/shop/sa/client",
     }));
     third.assert_tags(&json!({
-        "http.request.method": "GET", "url.path": "/items/7", "url.template": "/items", "http.response.status_code": 200,
+        "http.request.method": "GET", "url.full": "http://api.shop:80/items/7", "url.template": "/items", "http.response.status_code": 200,
         "server.address": "api.shop", "server.port": 80, "network.peer.address": shop.api.ip(), "network.peer.port": 8080,
         "network.protocol.version": "1.1", "outrigger.route": "HTTPRoute/shop/api-route/0", "outrigger.backend": "shop/api:80",
         "outrigger.peer.identity": "spiffe://mesh.local/ns/shop/sa/api",
@@ -351,8 +357,8 @@ fn a_call_is_named_by_its_method_and_an_error_of_the_mesh_by_its_code() {
     let served = spans.pop().unwrap();
     for (span, told) in [(&spans[0], ("client", "client")), (&served, ("calls", "server"))] {
         assert_eq!(span.told(), (told.0, told.1, "grpc.testing.TestService/EmptyCall"));
-        assert_eq!((&span.tags["rpc.system"], &span.tags["rpc.grpc.status_code"]), (&json!("grpc"), &json!(0)));
-        assert_eq!(span.tags["network.protocol.version"], "2");
+        assert_eq!((&span.tags["rpc.system.name"], &span.tags["rpc.status_code"]), (&json!("grpc"), &json!("OK")));
+        assert_eq!(span.tags["rpc.method"], "grpc.testing.TestService/EmptyCall");
     }
     assert_eq!(served.parent.as_ref(), Some(&spans[0].id));
 }
