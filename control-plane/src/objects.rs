@@ -21,7 +21,7 @@ use std::sync::Arc;
 use outrigger_proto::model::RouteKind;
 
 pub use endpoint_slice::{EndpointSlice, Family, SliceEndpoint, SlicePort};
-pub use meta::{IntOrName, Metadata, Name};
+pub use meta::{Controller, IntOrName, Metadata, Name};
 pub use node::Node;
 pub use policy::{
     Abort, ConsistentHash, Delay, Ejection, FaultInjection, HashType, Limits, LoadBalancer, LoadBalancerType, Named,

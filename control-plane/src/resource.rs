@@ -14,6 +14,7 @@ mod published;
 mod refusal;
 mod routes;
 mod service;
+mod telemetry;
 mod workload;
 
 use bytes::Bytes;
@@ -31,7 +32,7 @@ pub use problems::{Problem, problems};
 pub use published::Published;
 #[cfg(feature = "kubernetes")]
 pub(crate) use refusal::Refusal;
-pub(crate) use workload::service_name;
+pub(crate) use telemetry::service_name;
 
 /// An encoded resource.
 #[derive(Clone, Debug, PartialEq, Eq)]

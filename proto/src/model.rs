@@ -327,6 +327,13 @@ pub struct Workload {
     pub node: Arc<str>,
     /// The zone of its node, empty when unknown.
     pub zone: Arc<str>,
+    /// Attributes of the OpenTelemetry resource that its telemetry is of, at most [`Workload::MAX_RESOURCE`]; empty from an older control plane.
+    pub resource: Vec<(String, String)>,
+}
+
+impl Workload {
+    /// The most attributes of its resource.
+    pub const MAX_RESOURCE: usize = 64;
 }
 
 /// Who may dial a workload.
@@ -705,6 +712,7 @@ impl TryFrom<wire::Workload> for Workload {
             ports: w.ports.into_iter().map(|p| Ok((port(p.port)?, protocol(p.protocol)))).collect::<Result<_, _>>()?,
             node: w.node.into(),
             zone: w.zone.into(),
+            resource: w.resource.into_iter().take(Self::MAX_RESOURCE).map(|a| (a.name, a.value)).collect(),
         })
     }
 }

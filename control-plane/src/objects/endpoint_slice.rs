@@ -157,6 +157,7 @@ impl From<Written> for EndpointSlice {
         let service = metadata.labels.get(SERVICE).map(|name| Arc::from(name.as_str())).unwrap_or_default();
         metadata.labels.clear();
         metadata.annotations.clear();
+        metadata.controller = None;
         let ports = ports.into_iter().filter(|port| matches!(port.protocol.as_str(), "" | "TCP"));
         let mut shared = Shared::default();
         Self {

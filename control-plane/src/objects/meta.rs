@@ -29,9 +29,21 @@ pub struct Metadata {
     /// Annotations that mean something to the mesh.
     #[serde(default, deserialize_with = "our_annotations")]
     pub annotations: BTreeMap<String, String>,
+    /// What made the object and manages it; none outside of Kubernetes.
+    #[serde(rename = "ownerReferences", default, deserialize_with = "controller")]
+    pub controller: Option<Box<Controller>>,
     /// When the object was made; files rarely tell.
     #[serde(default, deserialize_with = "timestamp")]
     pub creation_timestamp: Option<jiff::Timestamp>,
+}
+
+/// The controller of an object, such as a pod's ReplicaSet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Controller {
+    /// Such as `ReplicaSet`.
+    pub kind: Box<str>,
+    /// Its name, in the object's namespace.
+    pub name: Box<str>,
 }
 
 impl Metadata {
@@ -163,6 +175,21 @@ fn our_annotations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMa
     let mut annotations: BTreeMap<String, String> = null_is_default(deserializer)?;
     annotations.retain(|name, _| OURS.iter().any(|ours| name.starts_with(ours)));
     Ok(annotations)
+}
+
+/// Finds the owner that manages the object; others own it only to have it removed with them.
+fn controller<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<Controller>>, D::Error> {
+    #[derive(serde::Deserialize)]
+    struct Owner {
+        kind: Box<str>,
+        name: Box<str>,
+        #[serde(default, deserialize_with = "null_is_default")]
+        controller: bool,
+    }
+
+    let owners: Vec<Owner> = null_is_default(deserializer)?;
+    let managing = owners.into_iter().find(|owner| owner.controller);
+    Ok(managing.map(|Owner { kind, name, .. }| Box::new(Controller { kind, name })))
 }
 
 fn timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<jiff::Timestamp>, D::Error> {

@@ -7,6 +7,7 @@ use outrigger_identity::Identity;
 use outrigger_proto::model::InboundMode;
 use outrigger_proto::wire;
 
+use super::telemetry;
 use crate::objects::{IntOrName, Metadata, ServicePort, Workload};
 use crate::snapshot::Snapshot;
 use crate::state::declared;
@@ -16,7 +17,7 @@ pub(super) fn workload(snapshot: &Snapshot, workload: &Workload) -> wire::Worklo
         namespace: workload.meta.namespace.to_string(),
         name: workload.meta.name.to_string(),
         service_account: workload.service_account.to_string(),
-        service_name: service_name(workload).to_owned(),
+        service_name: telemetry::service_name(workload).to_owned(),
         mode: match mode(snapshot, workload) {
             InboundMode::Permissive => wire::InboundMode::InboundPermissive.into(),
             InboundMode::Strict => wire::InboundMode::InboundStrict.into(),
@@ -24,6 +25,7 @@ pub(super) fn workload(snapshot: &Snapshot, workload: &Workload) -> wire::Worklo
         ports: ports(snapshot, workload),
         node: workload.node.to_string(),
         zone: snapshot.state.zone_of(workload).to_string(),
+        resource: telemetry::resource(snapshot, workload),
     }
 }
 
@@ -117,14 +119,6 @@ pub(super) fn annotated(meta: &Metadata) -> Option<Result<InboundMode, &str>> {
         Some("strict") => Some(Ok(InboundMode::Strict)),
         Some(other) => Some(Err(other)),
     }
-}
-
-/// OpenTelemetry's rules for `service.name` in Kubernetes, as far as a Workload has what they look at.
-pub(crate) fn service_name(workload: &Workload) -> &str {
-    let meta = &workload.meta;
-    let labels = ["app.kubernetes.io/instance", "app.kubernetes.io/name", "app"];
-    let label = || labels.into_iter().find_map(|label| meta.labels.get(label));
-    meta.annotations.get("resource.opentelemetry.io/service.name").or_else(label).map_or(&*meta.name, String::as_str)
 }
 
 pub(super) const INBOUND: &str = "config.outrigger.io/inbound";

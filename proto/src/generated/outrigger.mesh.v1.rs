@@ -842,6 +842,17 @@ pub struct Workload {
     /// of its node; empty when unknown
     #[prost(string, tag = "8")]
     pub zone: ::prost::alloc::string::String,
+    /// what its telemetry is of; service.name among them
+    #[prost(message, repeated, tag = "9")]
+    pub resource: ::prost::alloc::vec::Vec<ResourceAttribute>,
+}
+/// An attribute of an OpenTelemetry resource.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResourceAttribute {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WorkloadPort {

@@ -179,11 +179,19 @@ fn start_tracer(config: &TelemetryConfig, endpoint: &str, store: Arc<Store>) -> 
 
 /// Names the workload, not the sidecar: the app's own spans and the sidecar's belong to one service.
 fn resource(store: &Store) -> Resource {
+    if let Some(workload) = store.workload().filter(|workload| !workload.resource.is_empty()) {
+        return workload.resource.clone();
+    }
+    // Nothing is known yet but the name.
     let own = store.own();
-    let name = store.workload().map_or_else(|| own.name.to_string(), |workload| workload.service_name.to_string());
-    let instance = format!("{}.{}", own.namespace, own.name);
-    let values = [name, own.namespace.to_string(), instance, own.namespace.to_string(), own.name.to_string()];
-    RESOURCE.into_iter().zip(values).collect()
+    let attribute = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    vec![
+        attribute("service.name", &own.name),
+        attribute("service.namespace", &own.namespace),
+        attribute("service.instance.id", &format!("{}.{}", own.namespace, own.name)),
+        attribute("k8s.namespace.name", &own.namespace),
+        attribute("k8s.pod.name", &own.name),
+    ]
 }
 
 /// Makes the function that each scrape asks.
@@ -220,10 +228,6 @@ fn control_facts(
         }
     }
 }
-
-/// Names of the resource's attributes.
-const RESOURCE: [&str; 5] =
-    ["service.name", "service.namespace", "service.instance.id", "k8s.namespace.name", "k8s.pod.name"];
 
 /// Series of request metrics; each is a histogram of some 20 lines.
 const MAX_SERIES: usize = 2000;

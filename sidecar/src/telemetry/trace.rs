@@ -36,7 +36,7 @@ pub(crate) struct TracerConfig {
 }
 
 /// OpenTelemetry resource attributes, such as `service.name`.
-pub(crate) type Resource = Vec<(&'static str, String)>;
+pub(crate) type Resource = Vec<(String, String)>;
 
 /// Decides about traces and takes finished spans.
 pub(crate) struct Tracer {

@@ -48,7 +48,7 @@ pub fn sample_metrics() -> String {
         memory: Some((0, 1)),
         overload: Level::Normal,
     });
-    let target = Target::new(|| crate::telemetry::RESOURCE.iter().map(|name| (*name, String::new())).collect());
+    let target = Target::new(|| RESOURCE.map(|name| (name.to_owned(), String::new())).to_vec());
     let metrics = Metrics::new();
     metrics.register(|registry| {
         registry.register_collector(Box::new(target));
@@ -58,6 +58,19 @@ pub fn sample_metrics() -> String {
     });
     metrics.encode()
 }
+
+/// What workloads in Kubernetes have.
+const RESOURCE: [&str; 9] = [
+    "service.name",
+    "service.namespace",
+    "service.version",
+    "service.instance.id",
+    "k8s.namespace.name",
+    "k8s.pod.name",
+    "k8s.pod.uid",
+    "k8s.node.name",
+    "k8s.deployment.name",
+];
 
 /// Room for a series of each.
 const FAMILIES: usize = 8;

@@ -147,9 +147,9 @@ impl Exporter {
     }
 
     fn request(&self, spans: Vec<Span>) -> ExportTraceServiceRequest {
-        let attribute = |(key, value): (&str, String)| {
+        let attribute = |(key, value): (String, String)| {
             let value = Some(AnyValue { value: Some(Value::StringValue(value)) });
-            KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
+            KeyValue { key, value, ..KeyValue::default() }
         };
         let attributes = (self.resource)().into_iter().map(attribute).collect();
         let scope = InstrumentationScope {
@@ -234,7 +234,8 @@ mod tests {
     use crate::telemetry::trace::{Tracer, TracerConfig};
 
     fn tracer(endpoint: String) -> (Tracer, Exporter) {
-        let resource = || vec![("service.name", "web".to_owned()), ("k8s.namespace.name", "shop".to_owned())];
+        let resource =
+            || ["service.name", "k8s.namespace.name"].map(|name| (name.to_owned(), "shop".to_owned())).to_vec();
         Tracer::new(TracerConfig { endpoint, ratio: 1.0, mark: None, resource: Box::new(resource) }).unwrap()
     }
 
