@@ -100,9 +100,7 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
         spawn(worker, sockets, admission.clone(), failed.clone())?;
     }
     let status = client.status();
-    let admin_listener = TcpListener::bind(args.admin)
-        .await
-        .with_context(|| format!("listen on {} for the admin endpoints", args.admin))?;
+    let listeners = admin_listeners(args).await?;
     let ready = {
         let (store, tls) = (store.clone(), tls.clone());
         move || tls.get().is_some() && store.workload().is_some() && !failed.load(Ordering::Relaxed)
@@ -113,15 +111,6 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
         .ready(ready)
         .page("/config", "application/json", config_page)
         .action("/leave", move || leave.start());
-    let health = args.health_port.map(|port| {
-        let listener = listen::bind_inbound(port).and_then(TcpListener::from_std);
-        listener.with_context(|| format!("listen on port {port} for health checks"))
-    });
-    let metrics = args.metrics_port.map(|port| {
-        let listener = listen::bind((Ipv4Addr::LOCALHOST, port).into()).and_then(TcpListener::from_std);
-        listener.with_context(|| format!("listen on port {port} for metrics"))
-    });
-    let listeners = AdminListeners { all: admin_listener, health: health.transpose()?, metrics: metrics.transpose()? };
     tokio::spawn(admin.serve_on(listeners, drains.inbound.clone()));
     if let Some(probes) = args.probes.clone() {
         let listener = listen::bind_inbound(args.probe_port).and_then(TcpListener::from_std);
@@ -147,6 +136,23 @@ async fn start(args: &RunArgs) -> anyhow::Result<()> {
     telemetry.flush().await;
     tracing::info!(drained, "sidecar ends");
     Ok(())
+}
+
+/// Opens the ports of the admin endpoints.
+async fn admin_listeners(args: &RunArgs) -> anyhow::Result<AdminListeners> {
+    let all = TcpListener::bind(args.admin)
+        .await
+        .with_context(|| format!("listen on {} for the admin endpoints", args.admin))?;
+    let health = args.health_port.map(|port| {
+        let listener = listen::bind_inbound(port).and_then(TcpListener::from_std);
+        listener.with_context(|| format!("listen on port {port} for health checks"))
+    });
+    // Connections to the pod's address come here through the capture.
+    let metrics = args.metrics_port.map(|port| {
+        let listener = listen::bind((Ipv4Addr::LOCALHOST, port).into()).and_then(TcpListener::from_std);
+        listener.with_context(|| format!("listen on port {port} for metrics"))
+    });
+    Ok(AdminListeners { all, health: health.transpose()?, metrics: metrics.transpose()? })
 }
 
 /// What dials for connections of one direction.

@@ -20,6 +20,7 @@ fn renders_the_same_objects_as_helm() {
         &["revision=blue"],
         &["image.registry=registry.example.com/mirror", "image.tag=1.2.3", "image.pullSecrets={one,two}"],
         &["podMonitor.enabled=true", "serviceMonitor.enabled=true", "serviceMonitor.labels.release=prometheus"],
+        &["podMonitor.enabled=true", "sidecar.metrics=off"],
         &["networkPolicy.enabled=false", "priorityClassName="],
         &["networkPolicy.monitoringNamespaces={monitoring,other}", "injector.excludeNamespaces={kube-system}"],
         &["controlPlane.replicas=5", "injector.replicas=2", "injector.timeoutSeconds=10"],
