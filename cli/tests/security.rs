@@ -57,8 +57,8 @@ fn outrigger_sidecar_ports() -> Vec<u64> {
         .filter_map(|row| row[2].trim_matches('`').rsplit(':').next()?.parse().ok())
         .collect();
     assert!(ports.len() >= 4, "{ports:?}");
-    // The injector sets this one.
-    ports.push(4192);
+    // The injector sets these.
+    ports.extend([4192, 4194]);
     ports
 }
 

@@ -194,12 +194,12 @@ fn is_metrics(text: &str) -> bool {
     MetricsFrom::read(text).is_some()
 }
 
-/// Each a port and a path, without a query.
+/// Each a port and a path, without a query; Kubernetes would take `$(NAME)` for a variable.
 fn are_pages(text: &str) -> bool {
     is_text(text)
         && text.split(',').all(|page| {
             let (port, path) = page.find('/').map_or((page, ""), |at| page.split_at(at));
-            let is_path = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\".contains(&byte));
+            let is_path = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\$".contains(&byte));
             port.parse::<u16>().is_ok_and(|port| port > 0) && !path.is_empty() && is_path
         })
 }
@@ -285,7 +285,7 @@ mod tests {
             (
                 "scrape",
                 &["9090/metrics", "9090/a,81/b/c"],
-                &["9090", "/metrics", "0/a", "9090/a?b", "9090/a 81/b", "9090/a,"],
+                &["9090", "/metrics", "0/a", "9090/a?b", "9090/a 81/b", "9090/a,", "9090/$(A)"],
             ),
         ] {
             for (values, taken) in [(good, true), (bad, false)] {
