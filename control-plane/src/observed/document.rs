@@ -10,7 +10,7 @@ use crate::observed::merge::Seen;
 pub(crate) fn document(parts: &Parts, look: Look) -> Value {
     let sum = &parts.sum;
     // Of what was before anybody looked, nothing is known.
-    let seconds = look.window().min(sum.observed).as_secs_f64();
+    let seconds = sum.lengths[look as usize].min(sum.observed).as_secs_f64();
     let edges = sum.edges.iter().map(|(key, seen)| edge(key, seen, &seen.windows[look as usize]));
     json!({
         "apiVersion": "cli.outrigger.io/v1",

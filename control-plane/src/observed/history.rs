@@ -51,6 +51,11 @@ impl History {
     }
 }
 
+/// Returns how long the window is that ends now: it begins where a slot begins.
+pub(crate) fn length(window: Duration, now: Duration) -> Duration {
+    now.saturating_sub(SLOT * u32::try_from(slot(now.saturating_sub(window))).unwrap_or(u32::MAX))
+}
+
 fn slot(at: Duration) -> u64 {
     at.as_secs() / SLOT.as_secs()
 }
@@ -74,6 +79,7 @@ mod tests {
         }
         assert_eq!(history.within(at(10), at(99)).started(), 12, "slots that the window touches");
         assert_eq!(history.within(LONGEST, at(99)).started(), 62);
+        assert_eq!([length(at(10), at(99)), length(at(10), at(98)), length(at(10), at(3))], [11, 10, 3].map(at));
         assert!(history.0.len() <= SLOTS as usize + 1);
         assert_eq!(history.within(at(10), at(120)).started(), 0);
         assert!(!history.forget(at(120)) && history.forget(at(170)));

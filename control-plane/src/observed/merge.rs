@@ -13,6 +13,8 @@ use super::{EdgeKey, Source};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Part {
     pub(crate) edges: BTreeMap<Arc<EdgeKey>, Seen>,
+    /// How long its windows are; of another replica it is not known.
+    pub(crate) lengths: [Duration; 2],
     /// For how long it has counted.
     pub(crate) observed: Duration,
     pub(crate) connected: usize,
@@ -110,6 +112,9 @@ impl Parts {
         let sum = &mut self.sum;
         for (key, seen) in &part.edges {
             sum.add(key, seen.windows.clone(), seen.now);
+        }
+        if self.answered == 0 {
+            sum.lengths = part.lengths;
         }
         // All have seen a window that the last one has seen.
         sum.observed = if self.answered == 0 { part.observed } else { sum.observed.min(part.observed) };

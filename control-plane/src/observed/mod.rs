@@ -247,6 +247,7 @@ impl Observed {
         let now = self.0.started.elapsed();
         let known = self.0.known.lock();
         let mut part = Part {
+            lengths: Look::ALL.map(|look| history::length(look.window(), now)),
             observed: known.since.map_or(Duration::ZERO, |since| now.saturating_sub(since)),
             connected: known.connected,
             capable: known.capable,
