@@ -50,7 +50,7 @@ mod tests {
 
     use super::*;
     use crate::admission::tests::place;
-    use crate::caller::{Caller, Reach};
+    use crate::caller::Caller;
 
     #[tokio::test]
     async fn only_who_is_of_the_mesh_is_believed_and_only_so_much() {
@@ -64,7 +64,7 @@ mod tests {
         ] {
             let peer = is_meshed.then(|| Peer { identity: identity.clone(), workload: None });
             let address = ([10, 0, 0, 9], 40_000).into();
-            let caller = Caller { peer, address, place: place(), reach: Reach::Application };
+            let caller = Caller::new(peer, address, place());
             let flow = Flow::new(Direction::Inbound, false, Some(Arc::new(caller)));
 
             for value in values {
