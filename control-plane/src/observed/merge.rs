@@ -7,7 +7,7 @@ use std::time::Duration;
 use outrigger_proto::wire;
 
 use super::counts::Counts;
-use super::{EdgeKey, Source};
+use super::EdgeKey;
 
 /// What one replica knows.
 #[derive(Clone, Debug, Default)]
@@ -89,7 +89,7 @@ impl Part {
             ..Self::default()
         };
         for observed in &response.edges {
-            let source = Source {
+            let source = super::Source {
                 namespace: observed.namespace.as_str().into(),
                 workload: observed.workload.as_str().into(),
                 service_account: observed.service_account.as_str().into(),
