@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use outrigger_proto::wire;
 
-use super::counts::Counts;
 use super::EdgeKey;
+use super::counts::Counts;
 
 /// What one replica knows.
 #[derive(Clone, Debug, Default)]
