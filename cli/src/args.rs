@@ -8,7 +8,7 @@ use crate::commands::{
     apply, check, completion, explain, graph, inject, install, run, stat, top, uninstall, upgrade, version,
 };
 
-/// A lightweight service mesh: mutual TLS, routing, retries and traces for workloads that know nothing of it.
+/// A lightweight service mesh: mutual TLS, routing, retries and tracing, without application changes.
 #[derive(Debug, Parser)]
 #[command(name = "outrigger", version = outrigger_daemon::VERSION, disable_help_subcommand = true)]
 pub struct Args {
@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Run(run::Args),
     /// Install the mesh in a Kubernetes cluster, wait until it is up, and check it.
     Install(install::Args),
-    /// Bring the mesh in a cluster to this version, or to other values.
+    /// Upgrade the mesh to this version, or change its values.
     Upgrade(upgrade::Args),
     /// Remove the mesh from a cluster.
     Uninstall(uninstall::Args),
@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Inject(inject::Args),
     /// Apply routes and policies to a cluster, and wait until every sidecar has them in force.
     Apply(apply::Args),
-    /// Find out whether a mesh is well: the one in a cluster, or one on this machine.
+    /// Check the health of a mesh in a cluster or on this machine.
     Check(check::Args),
     /// Show success, rate, latency and mutual TLS of the traffic of workloads, Services, routes or backends.
     Stat(stat::Args),

@@ -61,7 +61,7 @@ pub(crate) struct Change {
     pub(crate) force_conflicts: bool,
     /// Until every sidecar that subscribes has the routes in force.
     pub(crate) wait: bool,
-    /// How to print what became of it.
+    /// Output format of the result.
     pub(crate) format: Format,
 }
 

@@ -26,17 +26,17 @@ findings! {
     "OC001" "Whether the control plane has read its objects.",
         "It has not, so it serves no sidecar yet. In a cluster: a kind that it may not list, or an API server that does not answer.",
         "Read its log.";
-    "OC002" "What the source of objects complains about.",
+    "OC002" "Configuration objects that cannot be read.",
         "A file or an object cannot be read. What it said before stays in force.",
-        "Mend what the message names.";
+        "Fix the file or object that the message names.";
     "OC003" "Objects that are not in force as written.",
         "An object refers to something that is not there, or asks for what the mesh does not do.",
         "The message names object and field; the object's own status says the same.";
     "OC004" "Whether the control plane's pods run.",
         "Fewer are available than asked for. Sidecars go on with what they have; new ones wait for a certificate.",
         "`kubectl describe pods -n outrigger-system -l app.kubernetes.io/name=outrigger-control-plane`";
-    "OC005" "Whether this command and the mesh are of one version.",
-        "They are not. Neighbouring versions work together, but what the newer one added is missing.",
+    "OC005" "Whether the CLI and the control plane run the same version.",
+        "The CLI and the control plane run different versions. Neighboring versions work together, but what the newer one added is missing.",
         "Use the command of the mesh's version, or `outrigger upgrade`.";
     "OC006" "Whether each replica of the control plane can be asked.",
         "A replica could not be reached by port-forward, so its sidecars are not in this report.",
@@ -51,19 +51,19 @@ findings! {
         "It should have been renewed at half of its life, and was not.",
         "Read the sidecar's log and the control plane's.";
     "OC012" "Whether each sidecar is connected and serves what is current.",
-        "A sidecar that is away goes on with what it has; one that is behind is on its way, or refused something (OC013).",
+        "A disconnected sidecar keeps its last configuration. A lagging one is still updating, or rejected a resource (OC013).",
         "Wait a moment; then read its log for why it cannot connect.";
     "OC013" "Configuration that a sidecar refused.",
         "It could not use a new version of something and goes on with the one before.",
-        "Mend the object that the message names; if it looks right, report a bug.";
+        "Fix the object that the message names; if it is correct, report a bug.";
     "OC020" "Whether the API server answers, and its version.",
         "The cluster cannot be reached, or is older than Kubernetes 1.30.",
         "Check your kubeconfig and the context in it, or upgrade the cluster.";
-    "OC021" "Whether you may create what an install makes.",
+    "OC021" "Permissions to create the resources of the installation.",
         "Your user lacks a permission, and the install would stop half way.",
-        "Ask for the permissions that the message names, or have somebody apply `outrigger install --dry-run`.";
+        "Ask for the permissions that the message names, or have an administrator apply the output of `outrigger install --dry-run`.";
     "OC022" "Whether another mesh is in the way.",
-        "There is an Outrigger already that objects of the whole cluster belong to.",
+        "Another installation owns the cluster-scoped resources.",
         "Uninstall it first, upgrade it instead, or install this one as a revision: `--set revision=NAME`.";
     "OC023" "Whether the nodes can run sidecars.",
         "Traffic is taken over with nftables (Linux 5.4 or newer), and sidecars start before the app as native sidecars (kubelet 1.29 or newer).",
@@ -84,8 +84,8 @@ findings! {
         "They were injected by an earlier version. That works, until the next upgrade.",
         "Restart what made the pods; the message has the command.";
     "OC034" "Pods that cannot have a sidecar.",
-        "They are labelled, and were left alone for the reason that the message names.",
-        "If that is meant, label the pods `outrigger.io/inject: disabled`; then nobody asks again.";
+        "They are labeled, and were skipped for the reason in the message.",
+        "If that is intended, label the pods `outrigger.io/inject: disabled`: the finding then disappears.";
     "OC035" "Labels and annotations that resemble the injector's label.",
         "A misspelt name or value, or an annotation where a label is meant, has no effect: pods get no sidecar, or one that they were to do without.",
         "`outrigger.io/inject` is a label. Its value is `enabled`, or on pods also `disabled`.";
@@ -102,18 +102,18 @@ findings! {
         "Nothing in the mesh can prove who it is without it, or soon cannot.",
         "Read the control plane's log: it makes the bundle and rotates it.";
     "OC041" "How long the issuer is valid.",
-        "The issuer signs the workloads' certificates and rotates by itself; it did not.",
+        "The issuer certificate signs the workloads' certificates and is rotated automatically; that failed.",
         "Read the log of the control plane that holds the lease `outrigger-issuer`.";
     "OC050" "Whether the injector's pods run.",
-        "Fewer are available than asked for. With none, labelled pods are not created; all others are.",
+        "Fewer are available than asked for. With none, labeled pods are not created; all others are.",
         "`kubectl describe pods -n outrigger-system -l app.kubernetes.io/name=outrigger-injector`";
     "OC051" "Whether the API server knows the injector.",
-        "The webhook configuration is missing or was changed, so labelled pods would start without a sidecar, or not at all.",
+        "The webhook configuration is missing or was changed, so labeled pods would start without a sidecar, or not at all.",
         "`outrigger upgrade` puts it back.";
     "OC052" "Whether the API server trusts the injector.",
         "The webhook's CA bundle is not the mesh's trust bundle, so calls to the injector fail.",
         "The control plane keeps it current: read its log.";
-    "OC053" "Whether a labelled pod gets a sidecar, by a dry run.",
+    "OC053" "Whether a labeled pod gets a sidecar, by a dry run.",
         "The API server was asked to create a pod, without creating it, and it got no sidecar.",
         "The message is the API server's; OC050 to OC052 usually say why. A namespace that refuses pods by rules of its own is no error here.";
 }

@@ -87,7 +87,7 @@ pub struct Config {
     #[arg(long, env = "OUTRIGGER_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:4180")]
     pub listen: SocketAddr,
 
-    /// Where /ready, /live, /metrics, /config and /sidecars are. Keep it on loopback: it asks nobody for a password.
+    /// Where /ready, /live, /metrics, /config and /sidecars are. Keep it on loopback: it has no authentication.
     #[arg(long, env = "OUTRIGGER_ADMIN", value_name = "IP:PORT", default_value = "127.0.0.1:4182")]
     pub admin: SocketAddr,
 
@@ -95,7 +95,7 @@ pub struct Config {
     #[arg(long, env = "OUTRIGGER_TRUST_DOMAIN", value_name = "NAME", default_value = "mesh.local")]
     pub trust_domain: TrustDomain,
 
-    /// Who may dial workloads that do not say: `permissive` (mesh TLS, and plaintext) or `strict` (mesh TLS only).
+    /// Default inbound mode: `permissive` accepts mutual TLS and plaintext, `strict` mutual TLS only. The annotation `config.outrigger.io/inbound` on a pod or namespace overrides it.
     #[arg(long, env = "OUTRIGGER_INBOUND_MODE", default_value = "permissive", value_parser = inbound)]
     pub inbound_mode: InboundMode,
 

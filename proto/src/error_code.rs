@@ -81,9 +81,9 @@ errors! {
     ConnectionTerminated "E005" "connection_terminated" Some(502), 14,
         "The connection ended before a response came.",
         "The app crashed or closed a connection while a request was on it. One that closes its listener as soon as its pod ends resets what it had not accepted yet.",
-        "Look at the app's log at that moment. Let an app that ends accept for one more second, with a preStop hook that sleeps. A request that may have been processed is not repeated unless its route says so.";
+        "Look at the app's log at that moment. Add a `preStop` sleep of 1 s so that the application accepts connections while it shuts down. A request that may have been processed is not repeated unless its route says so.";
     TlsCertificate "E006" "tls_certificate_error" Some(502), 14,
-        "The peer did not prove the identity that the control plane named for it.",
+        "The peer's certificate is not valid for the identity expected of this endpoint.",
         "An address was reused by another workload, a certificate expired, or the peer belongs to another mesh.",
         "Compare the expected and the seen identity in the message; check clocks and certificate expiry.";
     TlsProtocol "E007" "tls_protocol_error" None, 14,

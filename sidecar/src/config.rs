@@ -171,7 +171,7 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "OUTRIGGER_MAX_CONNECTIONS", default_value_t = 20_000)]
     pub(crate) max_connections: u32,
 
-    /// Age at which an inbound HTTP connection is to be replaced, give or take a tenth: its client is told by GOAWAY or `Connection: close`, and what is
+    /// Age at which an inbound HTTP connection is to be replaced, give or take a tenth: its client is notified by GOAWAY or `Connection: close`, and what is
     /// in flight ends; none: never
     #[arg(long, env = "OUTRIGGER_MAX_CONNECTION_AGE", value_parser = duration)]
     pub(crate) max_connection_age: Option<Duration>,

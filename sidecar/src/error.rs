@@ -103,7 +103,7 @@ impl ProxyError {
         };
         let detail = match tls.and_then(verify_failure) {
             Some(PeerError::Unexpected { expected, seen }) => {
-                format!("{endpoint} should be {expected}, but proved to be {seen}")
+                format!("TLS to {endpoint}: expected identity {expected}, got {seen}")
             }
             Some(other) => format!("{endpoint}: {other}"),
             None => format!("TLS with {endpoint}: {error}"),

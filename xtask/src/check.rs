@@ -6,12 +6,12 @@ use anyhow::Result;
 
 use crate::step::Steps;
 use crate::test::test_command;
-use crate::{advisories, dependencies, floors, generate, links, step, tools, workspace};
+use crate::{advisories, dependencies, floors, generate, links, step, tools, words, workspace};
 
 /// `cargo xtask check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Runs only these of: fmt, clippy, doc, floors, links, gen, golden, dependencies, deny, advisories.
+    /// Runs only these of: fmt, clippy, doc, floors, links, words, gen, golden, dependencies, deny, advisories.
     #[arg(long, value_name = "CHECK", value_delimiter = ',', value_enum)]
     only: Vec<Check>,
 }
@@ -28,6 +28,8 @@ enum Check {
     Floors,
     /// Links between the pages lead somewhere.
     Links,
+    /// Pages for users have none of the words that the glossary replaces.
+    Words,
     /// Generated files are up to date.
     Gen,
     /// What the commands print is what is recorded.
@@ -41,12 +43,13 @@ enum Check {
 }
 
 impl Check {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Fmt,
         Self::Clippy,
         Self::Doc,
         Self::Floors,
         Self::Links,
+        Self::Words,
         Self::Gen,
         Self::Golden,
         Self::Dependencies,
@@ -61,6 +64,7 @@ impl Check {
             Self::Doc => "documentation links",
             Self::Floors => "floors of the modules",
             Self::Links => "links between the pages",
+            Self::Words => "words on pages for users",
             Self::Gen => "generated files",
             Self::Golden => "recorded output of the commands",
             Self::Dependencies => "number of dependencies",
@@ -107,6 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             ),
             Check::Floors => floors::check(&root),
             Check::Links => links::check(&root),
+            Check::Words => words::check(&root),
             Check::Gen => generate::check(&root),
             // As `cargo xtask test` builds it, so that nothing is built twice.
             Check::Golden => step::run(&mut test_command(&root, "golden", 2)),

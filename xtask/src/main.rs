@@ -22,6 +22,7 @@ mod step;
 mod test;
 mod times;
 mod tools;
+mod words;
 mod workspace;
 
 use std::process::ExitCode;

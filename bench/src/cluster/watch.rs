@@ -71,7 +71,7 @@ async fn in_namespace(api: &Api, namespace: &Namespace, pods: u32) -> Result<Vec
     };
     after.knows(known + u64::from(pods)).await?;
     let log = api.text(&format!("{SYSTEM}/pods/{}/log?container={CONTROL_PLANE}", after.name)).await?;
-    let reading = said(&log, "all that existed at the start is known")? - said(&log, "control plane started")?;
+    let reading = said(&log, "initial list of all objects complete")? - said(&log, "control plane started")?;
     let peak = mib(after.pid.memory()?.peak_kib);
     let pods = f64::from(pods);
     Ok(vec![

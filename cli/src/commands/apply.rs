@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// The context in the kubeconfig; without it, the current one.
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
-    /// How to print what became of it.
+    /// Output format of the result.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }

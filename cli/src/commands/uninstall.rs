@@ -12,8 +12,8 @@ use crate::kubernetes;
 pub(crate) struct Args {
     #[command(flatten)]
     cluster: ClusterFlags,
-    /// Remove it although pods still have sidecars, which go on until their certificates expire, and although there are Workload
-    /// objects, which go with their kind.
+    /// Uninstall even if pods still have sidecars, which work until their certificates expire, or Workload objects exist; the objects are
+    /// deleted with their CRD.
     #[arg(long)]
     force: bool,
 }

@@ -64,7 +64,7 @@ impl Keeper {
         let failed: Vec<String> = done.iter().filter_map(|done| done.as_ref().err()).map(|error| why(error)).collect();
         // Each is told once.
         for error in failed.iter().filter(|error| !failures.contains(error)) {
-            warn!(error, "cannot keep something in the cluster as it should be");
+            warn!(error, "failed to reconcile a mesh-owned object");
         }
         *failures = failed;
         failures.is_empty()

@@ -74,7 +74,7 @@ fn verdict(snapshot: &Snapshot, prepared: &PreparedPolicy, target: &TargetRef) -
     if let Some(first) = same.first().filter(|first| !std::ptr::eq(first.policy.as_ref(), policy.as_ref())) {
         // Kubernetes writes creation times in whole seconds.
         let why =
-            if age(first).0 == age(prepared).0 { "is of the same second, and before it by name" } else { "is older" };
+            if age(first).0 == age(prepared).0 { "has precedence: same creation time, first by name" } else { "is older" };
         let first = &first.policy.meta;
         let message = format!("{} {}/{} {why}", policy.kind.as_str(), first.namespace, first.name);
         return Err(Refusal::new("Conflicted", message));
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(told(&snapshot, "old"), "Accepted");
         assert_eq!(told(&snapshot, "port"), "Accepted");
         assert_eq!(told(&snapshot, "young"), "Conflicted: TrafficPolicy shop/old is older");
-        let same_second = "Conflicted: TrafficPolicy shop/old is of the same second, and before it by name";
+        let same_second = "Conflicted: TrafficPolicy shop/old has precedence: same creation time, first by name";
         assert_eq!(told(&snapshot, "older"), same_second);
     }
 

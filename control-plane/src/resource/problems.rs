@@ -95,7 +95,7 @@ pub(super) fn parent_problem(snapshot: &Snapshot, prepared: &PreparedRoute, pare
             return refused("UnsupportedValue", "is headless: no route applies");
         }
         ServiceKind::ExternalName => {
-            return refused("UnsupportedValue", "is another name: no route applies");
+            return refused("UnsupportedValue", "is of type ExternalName; routes cannot attach to it");
         }
     }
     let mut ports = service.ports.iter().filter(|port| names_port(parent, port)).peekable();

@@ -170,7 +170,7 @@ impl Record {
 
 fn open(progress: Option<Result<Total, String>>) -> Condition {
     match progress {
-        None => condition(false, "Pending", "nothing is known of the sidecars yet".to_owned()),
+        None => condition(false, "Pending", "Waiting for sidecars to report their configuration version.".to_owned()),
         Some(Err(reason)) => condition(false, "Invalid", reason),
         Some(Ok(Total { refused: Some(words), .. })) => {
             condition(false, "Invalid", format!("a sidecar refuses it and goes on with what it had: {words}"))
@@ -178,7 +178,7 @@ fn open(progress: Option<Result<Total, String>>) -> Condition {
         Some(Ok(Total { subscribed, acked, waiting_for, .. })) => {
             let mut message = format!("{acked} of {subscribed} subscribed sidecars have it in force");
             if let Some(replica) = waiting_for {
-                message.push_str(&format!("; replica {replica} of the control plane has not told of its own"));
+                message.push_str(&format!("; replica {replica} of the control plane has not reported its sidecars yet"));
             }
             condition(false, "Pending", message)
         }

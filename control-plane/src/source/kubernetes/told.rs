@@ -82,7 +82,7 @@ impl Told {
         }
         if !self.synced && self.kinds.values().all(|of_kind| of_kind.synced) {
             self.synced = true;
-            info!("all that existed at the start is known");
+            info!("initial list of all objects complete");
             changes.push(Event::Synced(Reading::Wholly));
         }
     }

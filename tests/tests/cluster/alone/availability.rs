@@ -1,6 +1,7 @@
 //! Three replicas of the mesh's own parts, and what happens to sidecars when some of them go.
 
 use outrigger_tests::cluster::{Cluster, SYSTEM, Space, Workload, enter_alone};
+use serde_json::Value;
 
 /// Puts the mesh back to what the other tests expect, also when this one fails.
 pub(super) struct OneReplica(pub(super) &'static Cluster);
@@ -51,6 +52,22 @@ fn three_replicas_share_the_sidecars_and_one_that_goes_costs_nothing() {
     space.load("deployment/client", "http://web/", 50, 3).lost_nothing(100);
     let plain = space.metric("deployment/client", "http_client_request_duration_seconds_count", &["tls=\"none\""]);
     assert_eq!(plain, 0.0);
+
+    // Whichever replica is asked adds up what the sidecars of all have told.
+    let load = space.load_until_stopped("deployment/client", "http://web/", 50);
+    let rates = space.eventually("stat adds up what all seven have served", || {
+        let stat = cluster.outrigger(["stat", "workload", "-n", space.name(), "-o", "json"]).output().unwrap();
+        let document: Value = serde_json::from_slice(&stat.stdout).ok()?;
+        let rows = document["items"].as_array()?;
+        let rate = |name: &str, direction: &str| {
+            let row = rows.iter().find(|row| row["name"] == name && row["direction"] == direction)?;
+            row["requestsPerSecond"].as_f64()
+        };
+        let rates = (rate("web", "inbound")?, rate("client", "outbound")?);
+        (rates.1 > 25.0 && rates.0 > rates.1 * 0.8).then_some(rates)
+    });
+    assert!(rates.0 < rates.1 * 1.5, "no sidecar is counted twice: {rates:?}");
+    let _ = load.stop();
 }
 
 /// The control plane's pods that are not on their way out.

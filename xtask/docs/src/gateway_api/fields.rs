@@ -5,7 +5,7 @@
 /// `tests/src/gateway`, or as `file::function`.
 pub(super) const FIELDS: &str = r#"
 HGTC | parentRefs[].group | `""`, and `core` as another word for it | 0.1.0 | parents
-HGTC | parentRefs[].kind | `Service`; other kinds are others' to judge | 0.1.0 | parents
+HGTC | parentRefs[].kind | `Service`; parents of other kinds are ignored (their controllers handle them) | 0.1.0 | parents
 HGTC | parentRefs[].name | yes | 0.1.0 | parents
 HGTC | parentRefs[].namespace | any: with another namespace than its own the route is for that namespace's clients only | 0.1.0 | consumers
 HGTC | parentRefs[].port | yes | 0.1.0 | parents
