@@ -68,7 +68,8 @@ impl TlsState {
             }
         };
         tokio::time::timeout(PATIENCE, wait).await.map_err(|_| {
-            let detail = "this sidecar has no certificate yet: the control plane is unreachable or rejected the request";
+            let detail =
+                "this sidecar has no certificate yet: the control plane is unreachable or rejected the request";
             ProxyError::new(ErrorCode::ProxyConfiguration, detail)
         })
     }

@@ -8,7 +8,8 @@ use anyhow::{Result, bail};
 use crate::step;
 
 /// Pages for users. Others, such as decisions and the architecture, are for developers.
-const PAGES: [&str; 5] = ["README.md", "docs/quickstart.md", "docs/tasks/*.md", "docs/reference/*.md", "deploy/charts/*/README.md"];
+const PAGES: [&str; 5] =
+    ["README.md", "docs/quickstart.md", "docs/tasks/*.md", "docs/reference/*.md", "deploy/charts/*/README.md"];
 
 /// A phrase, and what to write in its place.
 const PHRASES: [(&str, &str); 12] = [
@@ -38,7 +39,9 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     for name in names.split('\0').filter(|name| !name.is_empty()) {
         // A page that is deleted and not committed yet is none.
         let Ok(text) = std::fs::read_to_string(root.join(name)) else { continue };
-        found.extend(phrases(&text).into_iter().map(|(line, said, better)| format!("  {name}:{line}: \"{said}\": {better}")));
+        found.extend(
+            phrases(&text).into_iter().map(|(line, said, better)| format!("  {name}:{line}: \"{said}\": {better}")),
+        );
     }
     if !found.is_empty() {
         bail!("pages for users have words that the glossary replaces:\n{}", found.join("\n"));

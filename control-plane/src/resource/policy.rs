@@ -58,7 +58,7 @@ fn verdict(snapshot: &Snapshot, prepared: &PreparedPolicy, target: &TargetRef) -
     if service.kind == ServiceKind::ExternalName {
         return Err(Refusal::new(
             "Invalid",
-            format!("Service {namespace}/{name} is another name: it has no endpoints"),
+            format!("Service {namespace}/{name} is of type ExternalName: it has no endpoints"),
         ));
     }
     if let Some(section) = &target.section_name
@@ -73,8 +73,11 @@ fn verdict(snapshot: &Snapshot, prepared: &PreparedPolicy, target: &TargetRef) -
     same.sort_by_cached_key(|other| age(other));
     if let Some(first) = same.first().filter(|first| !std::ptr::eq(first.policy.as_ref(), policy.as_ref())) {
         // Kubernetes writes creation times in whole seconds.
-        let why =
-            if age(first).0 == age(prepared).0 { "has precedence: same creation time, first by name" } else { "is older" };
+        let why = if age(first).0 == age(prepared).0 {
+            "has precedence: same creation time, first by name"
+        } else {
+            "is older"
+        };
         let first = &first.policy.meta;
         let message = format!("{} {}/{} {why}", policy.kind.as_str(), first.namespace, first.name);
         return Err(Refusal::new("Conflicted", message));

@@ -124,7 +124,11 @@ impl Client {
             match ended {
                 Ok(()) => tracing::info!(retry_ms, "the control plane ended the stream; connecting to any replica"),
                 Err(error) => {
-                    tracing::warn!(error, retry_ms, "configuration stream failed; using cached configuration, retrying");
+                    tracing::warn!(
+                        error,
+                        retry_ms,
+                        "configuration stream failed; using cached configuration, retrying"
+                    );
                 }
             }
             let mut pause = std::pin::pin!(sleep(pause));

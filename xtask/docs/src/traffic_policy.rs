@@ -112,7 +112,7 @@ const STATUS: &str = "
 | `Invalid` | A field cannot be used: the message names it. |
 | `TargetNotFound` | There is no such Service, or no such port. |
 
-The status is that of a cluster. In a folder of YAML the same is told in the control plane's `/config`.
+The status is that of a cluster. For a directory of YAML files, the same is in the control plane's `/config`.
 
 ## XBackendTrafficPolicy
 

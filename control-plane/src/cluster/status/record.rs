@@ -178,7 +178,8 @@ fn open(progress: Option<Result<Total, String>>) -> Condition {
         Some(Ok(Total { subscribed, acked, waiting_for, .. })) => {
             let mut message = format!("{acked} of {subscribed} subscribed sidecars have it in force");
             if let Some(replica) = waiting_for {
-                message.push_str(&format!("; replica {replica} of the control plane has not reported its sidecars yet"));
+                message
+                    .push_str(&format!("; replica {replica} of the control plane has not reported its sidecars yet"));
             }
             condition(false, "Pending", message)
         }

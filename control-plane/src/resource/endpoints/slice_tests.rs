@@ -262,8 +262,8 @@ fn routes_to_and_from_services_without_an_address_are_problems() {
                  spec: {type: ExternalName, externalName: example.com, ports: [{port: 80}]}\n";
     for (about, spec, parent, backend, expected) in [
         ("headless parent", "clusterIP: None", "web", "web", "is headless"),
-        ("parent of another name", "clusterIP: 10.96.0.1", "far", "web", "is another name"),
-        ("backend of another name", "clusterIP: 10.96.0.1", "web", "far", "is an ExternalName"),
+        ("parent of type ExternalName", "clusterIP: 10.96.0.1", "far", "web", "is of type ExternalName"),
+        ("backend of type ExternalName", "clusterIP: 10.96.0.1", "web", "far", "is an ExternalName"),
     ] {
         let yaml = service(&format!("{spec}, ports: [{{port: 80}}]")) + named + &route(parent, backend);
         let problems: Vec<String> = problems(&snapshot(&yaml)).iter().map(ToString::to_string).collect();
