@@ -95,7 +95,7 @@ mod tests {
             format!("SETTINGS_MAX_HEADER_LIST_SIZE is | {} KiB |", MAX_HEAD / kib),
             format!("when it takes no more streams | {APP_CONNECTIONS} |"),
             format!(
-                "that nobody reads | {} MiB, {} KiB of each to begin with; {} MiB for a client",
+                "unread bodies of a connection | {} MiB, {} KiB of each to begin with; {} MiB for a client",
                 CONNECTION_WINDOW / mib,
                 APP.stream_window / kib,
                 STRANGER.connection_window / mib
