@@ -42,6 +42,7 @@ fn settings() -> Settings {
         trust_domain: "mesh.local".into(),
         trust_anchors: "PEM".into(),
         otlp: None,
+        metrics: Default::default(),
     }
 }
 
