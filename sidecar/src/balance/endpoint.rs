@@ -143,7 +143,7 @@ impl Endpoint {
         &self.pools
     }
 
-    /// Closes its connections as they get out of use; the next requests go on new ones.
+    /// Closes its connections that are not in use; the next requests go on new ones, or on what answers meanwhile.
     pub(crate) fn close_unused(&self) {
         self.pools.iter().for_each(Pool::clear);
     }

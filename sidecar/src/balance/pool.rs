@@ -259,7 +259,7 @@ impl Pool {
         unused.map(|place| shared.remove(place)).is_some()
     }
 
-    /// Closes everything that is not in use; what is in use is used no more after that.
+    /// Closes what is not in use. A shared connection takes no more requests; one of HTTP/1 that is lent out comes back if its exchange ends well.
     pub(crate) fn clear(&self) {
         self.http1.lock().clear();
         self.http2.lock().clear();
